@@ -1,0 +1,51 @@
+# Every target is one line that works by hand as well. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lab lint format notebooks evidence bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with everything the course needs
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "van_tutorial needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $(STAMP)
+
+demo: setup  ## train plain, residual and VAN on real data, and show what came out (under 2 minutes)
+	@$(BIN)/van-tutorial demo
+
+test: setup  ## run every test, and every notebook with its recorded outputs compared
+	@mkdir -p reports
+	$(BIN)/python -m pytest tests van_tutorial -n 2 --dist loadfile --junitxml reports/tests.xml
+	$(BIN)/python -m pytest notebooks --nbval --nbval-cell-timeout 300 -p no:cacheprovider --verbose --junitxml reports/notebooks.xml
+
+lab: setup  ## open JupyterLab on the course
+	@$(BIN)/van-tutorial lab
+
+lint: setup  ## style, types, and whether the generated notebooks match their sources
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m tools.notebooks --check
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: setup  ## make the notebooks again from notebooks/src
+	$(BIN)/python -m tools.notebooks
+
+evidence: setup  ## train again everything that assets/results records (about 10 minutes)
+	$(BIN)/python -m tools.record_phase_out
+
+bench: setup  ## measure what the loop and the skip weights cost, as ratios
+	$(BIN)/python -m benchmarks.training_step
+
+clean:  ## remove what the other targets made
+	rm -rf .venv runs reports .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""What only maintains the repository."""

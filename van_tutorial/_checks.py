@@ -1,0 +1,31 @@
+"""Checks of arguments: one sentence with what was expected, what came, and the choices there are."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise unless `value` is one of `choices`; a near miss is named."""
+    choices = list(choices)
+    if value not in choices:
+        near = get_close_matches(str(value), choices, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Raise unless `value` is a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}.")
+
+
+def check_range(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
+    """Raise unless `value` is a number in [low, high], or in (low, high] where `open_low`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not (low < value if open_low else low <= value) or not value <= high:
+        if high == float("inf"):
+            bounds = f"{'above' if open_low else 'at least'} {low:g}"
+        else:
+            bounds = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be a number {bounds}, got {value!r}.")

@@ -1,0 +1,138 @@
+"""How a layer's input x and what the layer makes of it, f(x), become the layer's output.
+
+A layer is given to its connection as `transform`, a function of the input and of the activation to use:
+f(x) = transform(x, activation). So a connection may go round the whole layer, or round the activation
+alone, and the layer need not know which.
+
+    plain       f(x)
+    residual    x + scale f(x)                                 He et al. 2016
+    highway     T(x) f(x) + (1 - T(x)) x                       Srivastava et al. 2015
+    van         alpha x + (1 - alpha) f(x)      "convex"       our reading of the abstract of
+                f(x) + alpha x                  "additive"     Monti, Tootoonian and Cao 2018
+                alpha z + (1 - alpha) act(z)    "activation"   in place of act(z), z the pre-activation
+
+The full text of the paper on variable activation networks could not be read, and its abstract fits each of
+the three forms. At alpha = 0 each of them is the plain layer, to the last bit.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+CONNECTIONS = ("plain", "residual", "highway", "van")
+SKIPS = ("convex", "additive", "activation")
+
+Activation = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor, Activation], Tensor]
+
+
+class Connection(Protocol):
+    """What every connection can be called with."""
+
+    def __call__(
+        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None
+    ) -> Tensor:
+        """Return the layer's output for the input `x`."""
+
+
+class Plain(nn.Module):
+    """Pass on f(x) alone: no skip-connection."""
+
+    def forward(
+        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return f(x)."""
+        return transform(x, activation)
+
+
+class Residual(nn.Module):
+    """Add the input to the layer's output: x + scale f(x).
+
+    Args:
+        scale: factor of f(x), `residual_scale` in the models; Balduzzi et al. call it beta.
+
+    Source:
+        He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, eq. 1; the scale:
+        Balduzzi et al. 2017, The shattered gradients problem.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(
+        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return x + scale f(x)."""
+        return torch.add(x, transform(x, activation), alpha=self.scale)
+
+    def extra_repr(self) -> str:
+        """Name the scale in the printed module."""
+        return f"scale={self.scale}"
+
+
+class Highway(nn.Module):
+    """Mix input and output by a gate that is learned per unit and looks at the input.
+
+    y = T(x) f(x) + (1 - T(x)) x, T(x) = sigmoid(W x + b). A negative b lets the input pass at the start.
+
+    Args:
+        num_features: length n of the layer's input and output.
+        transform_bias: initial value of every entry of b.
+
+    Source:
+        Srivastava, Greff and Schmidhuber 2015, Highway networks, eq. 3.
+    """
+
+    def __init__(self, num_features: int, transform_bias: float) -> None:
+        super().__init__()
+        self.gate = nn.Linear(num_features, num_features)
+        nn.init.constant_(self.gate.bias, transform_bias)
+
+    def forward(
+        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return T(x) f(x) + (1 - T(x)) x."""
+        output = transform(x, activation)
+        return torch.lerp(x.to(output.dtype), output, torch.sigmoid(self.gate(x)).to(output.dtype))
+
+
+class ConvexSkip(nn.Module):
+    """Mix input and output by the skip weight: alpha x + (1 - alpha) f(x).
+
+    alpha = 1 is the identity, alpha = 0 the plain layer. One fused operation, `torch.lerp`, which is exact at
+    both ends.
+    """
+
+    def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
+        """Return alpha x + (1 - alpha) f(x) for the scalar tensor alpha = `skip_weight`."""
+        output = transform(x, activation)
+        return torch.lerp(output, x.to(output.dtype), skip_weight.to(output.dtype))
+
+
+class AdditiveSkip(nn.Module):
+    """Add the weighted input to the output: f(x) + alpha x.
+
+    alpha = 1 is a residual layer, alpha = 0 the plain one.
+    """
+
+    def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
+        """Return f(x) + alpha x for the scalar tensor alpha = `skip_weight`."""
+        return torch.addcmul(transform(x, activation), x, skip_weight)
+
+
+class ActivationSkip(nn.Module):
+    """Let the skip go round the activation alone: alpha z + (1 - alpha) act(z) in place of act(z).
+
+    alpha = 1 makes the layer affine, alpha = 0 plain. With ReLU it is a leaky ReLU of slope alpha.
+    """
+
+    def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
+        """Return f(x) with the variable activation, for the scalar tensor alpha = `skip_weight`."""
+
+        def variable(z: Tensor) -> Tensor:
+            return torch.lerp(activation(z), z, skip_weight.to(z.dtype))
+
+        return transform(x, variable)

@@ -1,0 +1,7 @@
+"""Networks as five independent choices: connection, parametrization, activation, initialization, normalization."""
+
+from van_tutorial.models.collapse import collapse, num_skips, skip_weights
+from van_tutorial.models.graph import has_skip
+from van_tutorial.models.mlp import MLP, MLPConfig, mlp
+
+__all__ = ["MLP", "MLPConfig", "collapse", "has_skip", "mlp", "num_skips", "skip_weights"]

@@ -1,0 +1,266 @@
+"""Fully connected stacks."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from van_tutorial import connections
+from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial.connections import Activation, Connection
+from van_tutorial.models import parts
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Everything that determines a fully connected network, its initial weights included.
+
+    Attributes:
+        depth: number L of layers of `width` to `width` units, at least 1; each has its connection.
+        width: units per layer n, at least 1, counted before a concatenating activation.
+        connection: "plain", "residual", "highway" or "van".
+        skip: form of the "van" connection: "convex", "additive" or "activation".
+        skip_weight: initial skip weight of every layer, in [0, 1].
+        residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
+        normalization: "none", "batch", "layer" or "center" (the mean over the batch taken off).
+        activation: "relu", "tanh" or "crelu".
+        order: "post": f(x) = act(norm(W x + b)); "pre": f(x) = W act(norm(x)).
+        init: "he", "orthogonal" or "looks-linear" (for "crelu").
+        parametrization: of the weights; "none".
+        in_features: features per example after flattening, at least 1.
+        num_classes: outputs of the head, at least 1.
+        seed: of the initial weights; None draws them from torch's global generator.
+
+    Raises:
+        ValueError: for a value outside these bounds or a pair of choices that do not fit.
+    """
+
+    depth: int = 40
+    width: int = 32
+    connection: str = "van"
+    skip: str = "convex"
+    skip_weight: float = 0.95
+    residual_scale: float = 1.0
+    normalization: str = "batch"
+    activation: str = "relu"
+    order: str = "post"
+    init: str = "he"
+    parametrization: str = "none"
+    in_features: int = 784
+    num_classes: int = 10
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for name in ("depth", "width", "in_features", "num_classes"):
+            check_count(name, getattr(self, name))
+        check_choice("connection", self.connection, connections.CONNECTIONS)
+        check_choice("skip", self.skip, connections.SKIPS)
+        check_choice("normalization", self.normalization, parts.NORMALIZATIONS)
+        check_choice("activation", self.activation, parts.ACTIVATIONS)
+        check_choice("order", self.order, parts.ORDERS)
+        check_choice("init", self.init, parts.INITS)
+        check_choice("parametrization", self.parametrization, parts.PARAMETRIZATIONS)
+        check_range("skip_weight", self.skip_weight, 0.0, 1.0)
+        check_range("residual_scale", self.residual_scale, 0.0, math.inf, open_low=True)
+        if self.seed is not None:
+            check_count("seed", self.seed, minimum=0)
+        concatenates = parts.EXPANSION[self.activation] > 1
+        if self.init == "looks-linear" and not concatenates:
+            raise ValueError(f"init 'looks-linear' needs activation 'crelu', got {self.activation!r}.")
+        if concatenates and self.connection == "van" and self.skip == "activation":
+            raise ValueError(
+                "skip 'activation' mixes z and act(z), which 'crelu' makes twice as long: take skip 'convex' or 'additive'."
+            )
+        if concatenates and self.connection != "plain" and self.order == "post":
+            raise ValueError(
+                f"activation 'crelu' doubles the length of f(x), so that x does not fit in connection {self.connection!r}: take order 'pre'."
+            )
+
+
+class Layer(nn.Module):
+    """One layer with its connection.
+
+    order "post"    f(x) = act(norm(W x + b))
+    order "pre"     f(x) = W act(norm(x))
+    """
+
+    def __init__(self, config: MLPConfig, in_features: int, connection: Connection) -> None:
+        super().__init__()
+        self.is_pre = config.order == "pre"
+        expansion = parts.EXPANSION[config.activation]
+        fan_in = config.width * expansion if self.is_pre else in_features
+        self.linear = nn.Linear(fan_in, config.width, bias=not self.is_pre)
+        is_mirrored = expansion > 1 and fan_in > config.width
+        parts.initialize(self.linear.weight, config.init, config.activation, is_mirrored)
+        if self.linear.bias is not None:
+            nn.init.zeros_(self.linear.bias)
+        self.norm = parts.make_normalization(config.normalization, config.width)
+        self.activation = parts.ACTIVATIONS[config.activation]()
+        self.connection = connection
+
+    def transform(self, x: Tensor, activation: Activation) -> Tensor:
+        """Return f(x) with `activation` in the place of the layer's own."""
+        if self.is_pre:
+            return self.linear(activation(self.norm(x)))
+        return activation(self.norm(self.linear(x)))
+
+    def forward(self, x: Tensor, skip_weight: Tensor | None) -> Tensor:
+        """Return the connection of x and f(x)."""
+        return self.connection(x, self.transform, self.activation, skip_weight)
+
+
+class MLP(nn.Module):
+    """A stack of `depth` fully connected layers of equal width between a linear input layer and a linear head.
+
+        h_0 = W_in x + b_in                       no activation, no skip-connection
+        h_l = connection(h_{l-1}, f_l(h_{l-1}))   l = 1, ..., L
+        y   = W_out h_L + b_out                   order "post"
+        y   = W_out act(h_L) + b_out              order "pre", which ends in a sum without an activation
+
+    Inputs (N, ...) are flattened from dimension 1 to (N, in_features); outputs are (N, num_classes).
+
+    Attributes:
+        config: the frozen `MLPConfig`.
+        layers: the L layers.
+        skip_weight: parameter of shape (L,); only where connection is "van".
+    """
+
+    def __init__(self, config: MLPConfig) -> None:
+        super().__init__()
+        self.config = config
+        expansion = parts.EXPANSION[config.activation]
+        self.input_layer = nn.Linear(config.in_features, config.width)
+        layers = []
+        for index in range(config.depth):
+            in_features = config.width if index == 0 or config.order == "pre" else config.width * expansion
+            layers.append(Layer(config, in_features, make_connection(config)))
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(config.width * expansion, config.num_classes)
+        self.head_activation = parts.ACTIVATIONS[config.activation]() if config.order == "pre" else nn.Identity()
+        parts.initialize(self.input_layer.weight, config.init, config.activation, is_mirrored=False)
+        parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=expansion > 1)
+        nn.init.zeros_(self.input_layer.bias)
+        nn.init.zeros_(self.head.bias)
+        if config.connection == "van":
+            self.skip_weight = nn.Parameter(torch.full((config.depth,), float(config.skip_weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, shape (N, num_classes), for inputs (N, ...) of `in_features` numbers each."""
+        x = x.flatten(1)
+        if x.shape[1] != self.config.in_features:
+            raise ValueError(
+                f"The network takes {self.config.in_features} features per example, got {x.shape[1]}: "
+                f"make it with in_features={x.shape[1]}."
+            )
+        x = self.input_layer(x)
+        is_van = self.config.connection == "van"
+        skip_weights = self.skip_weight.unbind() if is_van else (None,) * self.config.depth
+        for layer, skip_weight in zip(self.layers, skip_weights, strict=True):
+            x = layer(x, skip_weight)
+        return self.head(self.head_activation(x))
+
+
+def make_connection(config: MLPConfig) -> Connection:
+    """Return the connection module that the config names, for one layer."""
+    if config.connection == "plain":
+        return connections.Plain()
+    if config.connection == "residual":
+        return connections.Residual(config.residual_scale)
+    if config.connection == "highway":
+        return connections.Highway(config.width, highway_bias(config.depth))
+    skips = {
+        "convex": connections.ConvexSkip,
+        "additive": connections.AdditiveSkip,
+        "activation": connections.ActivationSkip,
+    }
+    return skips[config.skip]()
+
+
+def highway_bias(depth: int) -> float:
+    """Return the initial transform bias of a highway network: the deeper, the more its layers carry.
+
+    -1 up to 10 layers, -2 up to 20, -3 up to 50, -4 beyond. That deeper networks want a more negative bias,
+    in this range, is from Srivastava, Greff and Schmidhuber 2015, Training very deep networks; the three steps
+    are ours.
+
+    Args:
+        depth: number of layers.
+
+    Returns:
+        The bias.
+    """
+    return -1.0 if depth <= 10 else -2.0 if depth <= 20 else -3.0 if depth <= 50 else -4.0
+
+
+def mlp(
+    depth: int = 40,
+    width: int = 32,
+    connection: str = "van",
+    skip: str = "convex",
+    skip_weight: float = 0.95,
+    residual_scale: float = 1.0,
+    normalization: str = "batch",
+    activation: str = "relu",
+    order: str = "post",
+    init: str = "he",
+    parametrization: str = "none",
+    in_features: int = 784,
+    num_classes: int = 10,
+    seed: int | None = None,
+) -> MLP:
+    """Make a fully connected network from the five choices; `MLPConfig` says what each argument means.
+
+    torch's global random state is left as it was, unless `seed` is None.
+
+    Args:
+        depth: number of layers, each with its connection.
+        width: units per layer.
+        connection: "plain", "residual", "highway" or "van".
+        skip: "convex", "additive" or "activation".
+        skip_weight: initial skip weight, in [0, 1].
+        residual_scale: factor of f(x) in a residual layer.
+        normalization: "none", "batch", "layer" or "center".
+        activation: "relu", "tanh" or "crelu".
+        order: "post" or "pre".
+        init: "he", "orthogonal" or "looks-linear".
+        parametrization: "none".
+        in_features: features per example.
+        num_classes: number of outputs.
+        seed: of the initial weights, or None.
+
+    Returns:
+        The network, in training mode, on the CPU.
+
+    Raises:
+        ValueError: for a value that `MLPConfig` refuses.
+
+    Example:
+        >>> model = mlp(depth=3, width=4, connection="van", seed=0)
+        >>> model(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+        >>> model.skip_weight.shape
+        torch.Size([3])
+    """
+    config = MLPConfig(
+        depth=depth,
+        width=width,
+        connection=connection,
+        skip=skip,
+        skip_weight=skip_weight,
+        residual_scale=residual_scale,
+        normalization=normalization,
+        activation=activation,
+        order=order,
+        init=init,
+        parametrization=parametrization,
+        in_features=in_features,
+        num_classes=num_classes,
+        seed=seed,
+    )
+    if seed is None:
+        return MLP(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MLP(config)

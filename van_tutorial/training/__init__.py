@@ -1,0 +1,19 @@
+"""Training: an iterator of records."""
+
+from van_tutorial.training.config import TrainConfig
+from van_tutorial.training.phase_out import PhaseOut
+from van_tutorial.training.records import Record, TrainResult
+from van_tutorial.training.trainer import CheckpointError, DivergenceError, Trainer, accuracy, pick_device, train
+
+__all__ = [
+    "CheckpointError",
+    "DivergenceError",
+    "PhaseOut",
+    "Record",
+    "TrainConfig",
+    "TrainResult",
+    "Trainer",
+    "accuracy",
+    "pick_device",
+    "train",
+]

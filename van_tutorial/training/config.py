@@ -1,0 +1,85 @@
+"""What a training run is made of, apart from the network and the data."""
+
+import math
+from dataclasses import dataclass
+
+from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial.constraints import SCHEDULES
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+LR_SCHEDULES = ("cosine", "constant")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that determines a training run, apart from the network and the data.
+
+    Attributes:
+        num_epochs: passes over the training images, at least 1.
+        batch_size: examples per step, at least 2; what is left over at the end of an epoch is dropped.
+        lr: step size of the weights, above 0.
+        skip_lr: step size of the skip weights (plain gradient steps, constant), at least 0.
+        dual_lr: step size of the multipliers, at least 0; None sizes it from the number of steps, so that the
+            multipliers have removed the skips before the cap comes down.
+        dual_lr_spread: ratio of the first layer's multiplier step size to their geometric mean, above 0; the
+            last layer's is the mean divided by it. Above 1 the skips go from the input side first.
+        damping: weight of the quadratic term in the Lagrangian, at least 0.
+        remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at 0; None
+            leaves the removal to the multipliers, which may not finish.
+        skip_schedule: "multipliers", or, to compare with, "fixed", "linear" or "cosine", which set the skip
+            weights without looking at the loss.
+        optimizer: of the weights: "adam", "adamw" or "sgd" (with momentum).
+        momentum: of "sgd", in [0, 1].
+        weight_decay: of the weights, at least 0.
+        lr_schedule: "cosine" (to 0 at the end) or "constant".
+        validation_fraction: share of the training images held out, in [0, 1); the same images for every seed.
+        log_every: steps between two records; None means once an epoch.
+        seed: of the order in which examples are drawn.
+        device: "auto" (cuda, else mps, else cpu) or a name that torch knows.
+        mixed_precision: run forward passes in bfloat16 where torch holds that to be safe.
+        compile: compile the network by `torch.compile`; pays on long runs.
+
+    Raises:
+        ValueError: for a value outside these bounds.
+    """
+
+    num_epochs: int = 5
+    batch_size: int = 128
+    lr: float = 3e-3
+    skip_lr: float = 1e-3
+    dual_lr: float | None = None
+    dual_lr_spread: float = 5.0
+    damping: float = 0.0
+    remove_by: float | None = 2 / 3
+    skip_schedule: str = "multipliers"
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    lr_schedule: str = "cosine"
+    validation_fraction: float = 0.0
+    log_every: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    mixed_precision: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_count("num_epochs", self.num_epochs)
+        check_count("batch_size", self.batch_size, minimum=2)
+        check_range("lr", self.lr, 0.0, math.inf, open_low=True)
+        for name in ("skip_lr", "damping", "weight_decay"):
+            check_range(name, getattr(self, name), 0.0, math.inf)
+        if self.dual_lr is not None:
+            check_range("dual_lr", self.dual_lr, 0.0, math.inf)
+        check_range("dual_lr_spread", self.dual_lr_spread, 0.0, math.inf, open_low=True)
+        if self.remove_by is not None:
+            check_range("remove_by", self.remove_by, 0.0, 1.0, open_low=True)
+        check_choice("skip_schedule", self.skip_schedule, SCHEDULES)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_range("momentum", self.momentum, 0.0, 1.0)
+        check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
+        check_range("validation_fraction", self.validation_fraction, 0.0, 0.9)
+        if self.log_every is not None:
+            check_count("log_every", self.log_every)
+        check_count("seed", self.seed, minimum=0)

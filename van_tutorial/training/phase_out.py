@@ -1,0 +1,124 @@
+"""The phase-out of one network's skip weights, and the account of who removed them."""
+
+import torch
+from torch import Tensor, nn
+
+from van_tutorial.constraints import (
+    Multipliers,
+    falling_cap,
+    project,
+    scheduled_skip_weight,
+    size_dual_lr,
+    spread_dual_lr,
+)
+from van_tutorial.training.config import TrainConfig
+
+
+class PhaseOut(nn.Module):
+    """Take the skip weights from their initial values to 0 in the course of a training.
+
+    After the gradients of the Lagrangian are there, one `step` does, for every layer l:
+
+        alpha_l <- alpha_l - skip_lr (dC/dalpha_l + lambda_l)      primal step
+        alpha_l <- min(max(alpha_l, 0), cap)                       projection; the cap falls from 1 to 0
+        lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
+
+    Nothing here waits for the device: the account is kept in buffers, which go into checkpoints.
+
+    Args:
+        skip_weight: the network's parameter alpha, shape (L,); it is changed in place.
+        config: step sizes, cap and schedule.
+        num_steps: number of steps of the whole training.
+
+    Attributes:
+        multipliers: the `Multipliers`, one per layer.
+    """
+
+    capped: Tensor
+    reached: Tensor
+    last_nonzero_step: Tensor
+    initial: Tensor
+
+    def __init__(self, skip_weight: nn.Parameter, config: TrainConfig, num_steps: int) -> None:
+        super().__init__()
+        self.__dict__["skip_weight"] = skip_weight  # the network's, so not among this module's own parameters
+        self.config = config
+        self.num_steps = num_steps
+        dual_lr = config.dual_lr
+        if dual_lr is None:
+            dual_lr = default_dual_lr(num_steps, float(skip_weight.detach().mean()), config)
+        self.multipliers = Multipliers(
+            num_constraints=len(skip_weight),
+            dual_lr=spread_dual_lr(dual_lr, config.dual_lr_spread, len(skip_weight)),
+            damping=config.damping,
+        )
+        alpha = skip_weight.detach()
+        self.register_buffer("initial", alpha.clone())
+        self.register_buffer("reached", alpha == 0)  # has alpha_l been 0 yet?
+        self.register_buffer("capped", torch.zeros_like(alpha, dtype=torch.bool))  # had the cap lowered it before?
+        self.register_buffer("last_nonzero_step", torch.where(alpha.any(), 0, -1))
+        self.to(skip_weight.device)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a schedule sets the skip weights, and no multiplier has a say."""
+        return self.config.skip_schedule != "multipliers"
+
+    def penalty(self) -> Tensor:
+        """Return the Lagrangian less the loss, a scalar: what the multipliers add to the loss."""
+        return self.multipliers.penalty(self.skip_weight)
+
+    def cap(self, step: int) -> float:
+        """Return the bound on every skip weight after `step` steps."""
+        return falling_cap(step, self.num_steps, self.config.remove_by)
+
+    @torch.no_grad()
+    def step(self, step: int) -> None:
+        """Do the primal step, the projection and the dual step that end training step number `step` (from 1)."""
+        alpha = self.skip_weight
+        if self.is_scheduled:
+            config = self.config
+            share = scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
+            torch.mul(self.initial, share, out=alpha)
+        else:
+            alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
+            cap = self.cap(step)
+            if cap < 1.0:
+                self.capped |= (alpha > cap) & ~self.reached
+            project(alpha, cap)
+            self.multipliers.dual_step(alpha)
+        self.reached |= alpha == 0
+        self.last_nonzero_step.copy_(torch.where(alpha.any(), step, self.last_nonzero_step))
+
+    @property
+    def removed_at_step(self) -> int | None:
+        """The step since which all skip weights have been 0, or None while one is not."""
+        return None if bool(self.skip_weight.detach().any()) else int(self.last_nonzero_step) + 1
+
+    @property
+    def num_capped(self) -> int:
+        """Number of layers whose skip weight the cap had lowered before it first reached 0."""
+        return int(self.capped.sum())
+
+    @property
+    def removed_by(self) -> str | None:
+        """Who removed the skips: "multipliers", "cap" or "schedule"; None while one is left.
+
+        "multipliers" means that every skip weight came to 0 before the cap had ever lowered it. Afterwards the
+        cap may have held some there. "cap" means that it lowered at least one of them on its way.
+        """
+        if self.removed_at_step is None:
+            return None
+        if self.is_scheduled:
+            return "schedule"
+        return "cap" if self.num_capped else "multipliers"
+
+
+def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> float:
+    """Return the geometric mean of the multiplier step sizes for a training of `num_steps` steps."""
+    target = TARGET * num_steps
+    return size_dual_lr(target, max(skip_weight, 1e-6), config.skip_lr, SLOPE)
+
+
+TARGET = 0.3
+SLOPE = 0.3

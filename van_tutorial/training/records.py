@@ -1,0 +1,116 @@
+"""What training hands out: a record after each logging interval, and a result at the end."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from van_tutorial.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Record:
+    """The state of a run after `step` steps; means are over the steps since the record before.
+
+    Attributes:
+        step: optimizer updates done.
+        epoch: passes over the training images done, a fraction within an epoch.
+        lr: step size of the weights in the next step.
+        loss: mean training loss C, in nats per example.
+        lagrangian: mean of C plus the penalty on the skip weights.
+        train_accuracy: share of training examples classified right, on the batches as they were trained.
+        validation_accuracy: the same on the held-out images in eval mode; None without any.
+        test_loss: on the test images, in eval mode, in nats per example.
+        test_accuracy: on the test images, in eval mode.
+        skip_weights: shape (L,), on the CPU; empty where there are none.
+        multipliers: shape (L,), on the CPU; empty where there are none.
+        cap: bound on the skip weights; None where there are none.
+        seconds: time spent in training and evaluation so far.
+    """
+
+    step: int
+    epoch: float
+    lr: float
+    loss: float
+    lagrangian: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    test_loss: float
+    test_accuracy: float
+    skip_weights: Tensor
+    multipliers: Tensor
+    cap: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came out of a run.
+
+    Attributes:
+        model: the network, trained, on the device it was trained on.
+        config: the run's config.
+        history: one row per record: step, epoch, lr, loss, lagrangian, train_accuracy, validation_accuracy,
+            test_loss, test_accuracy, mean_skip_weight, num_skips, cap, seconds. NaN where there is no value.
+        layers: one row per record and layer: step, layer (from 1), skip_weight, multiplier.
+        num_steps: steps done.
+        is_complete: whether that is all of them; False after a stop.
+        test_accuracy: in eval mode, at the end; NaN where no record was made.
+        validation_accuracy: the same on the held-out images; None without any.
+        removed_at_step: the step since which all skip weights have been 0; None while one is not, and where
+            there were none.
+        removed_by: "multipliers", "cap", "schedule", or None like `removed_at_step`.
+        num_capped: layers whose skip weight the cap lowered on its way to 0.
+        seconds: time spent in training and evaluation.
+    """
+
+    model: nn.Module
+    config: TrainConfig
+    history: pd.DataFrame
+    layers: pd.DataFrame
+    num_steps: int
+    is_complete: bool
+    test_accuracy: float
+    validation_accuracy: float | None
+    removed_at_step: int | None
+    removed_by: str | None
+    num_capped: int
+    seconds: float
+
+
+HISTORY_COLUMNS = (
+    "step", "epoch", "lr", "loss", "lagrangian", "train_accuracy", "validation_accuracy", "test_loss",
+    "test_accuracy", "mean_skip_weight", "num_skips", "cap", "seconds",
+)  # fmt: skip
+
+
+def history_frame(records: list[Record]) -> pd.DataFrame:
+    """Return the records' scalars as a table, one row per record."""
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        row = {name: value for name, value in asdict(record).items() if not isinstance(value, Tensor)}
+        has_skips = len(record.skip_weights) > 0
+        row["mean_skip_weight"] = record.skip_weights.mean().item() if has_skips else None
+        row["num_skips"] = int(record.skip_weights.count_nonzero()) if has_skips else None
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    return frame.astype({name: float for name in HISTORY_COLUMNS if name != "step"})
+
+
+def layers_frame(records: list[Record]) -> pd.DataFrame:
+    """Return the records' skip weights and multipliers as a table, one row per record and layer."""
+    frames = [
+        pd.DataFrame(
+            {
+                "step": record.step,
+                "layer": range(1, len(record.skip_weights) + 1),
+                "skip_weight": record.skip_weights.numpy(),
+                "multiplier": record.multipliers.numpy(),
+            }
+        )
+        for record in records
+        if len(record.skip_weights)
+    ]
+    columns = ["step", "layer", "skip_weight", "multiplier"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns, dtype=float)

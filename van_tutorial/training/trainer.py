@@ -1,0 +1,416 @@
+"""The training loop, which hands out a record after each logging interval and draws and prints nothing."""
+
+import contextlib
+import io
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from van_tutorial._files import write_atomic
+from van_tutorial.data import Images
+from van_tutorial.models import skip_weights
+from van_tutorial.training.config import TrainConfig
+from van_tutorial.training.phase_out import PhaseOut
+from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
+
+
+class DivergenceError(RuntimeError):
+    """The loss was no longer finite.
+
+    Attributes:
+        step: number of the step (from 1) whose loss was not finite.
+        lr: step size of the weights in it.
+        layer: the parameter whose gradient had the largest norm in the step before; None in the first step.
+    """
+
+    def __init__(self, message: str, step: int, lr: float, layer: str | None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.lr = lr
+        self.layer = layer
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read, or belongs to another run."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; "auto" is cuda where there is one, else mps, else cpu.
+
+    Raises:
+        ValueError: for a name that torch does not know, or a device that this machine lacks.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {name!r} cannot be used on this machine: take 'auto', 'cpu', or the name of a device that is there, such as 'cuda' or 'mps'."
+        ) from error
+    return device
+
+
+class Trainer:
+    """Train a network, one record after each logging interval.
+
+        for record in Trainer(model, images, config):
+            print(record.step, record.test_accuracy)
+
+    Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes
+    on. When all steps are done the network is left in eval mode. A network with a parameter `skip_weight` of shape (L,) has its skips phased out (`PhaseOut`); any other
+    network is trained on its loss alone. The network is trained in place. torch's global random state and
+    number of threads are not touched.
+
+    Args:
+        model: maps images (N, C, H, W) to logits (N, num_classes).
+        images: the data; they are moved to the device once.
+        config: the run.
+        stop: an event that ends the iteration after the step in which it is set, with a last record.
+
+    Attributes:
+        num_steps: steps of the whole training.
+        step: steps done.
+        records: all records so far.
+        phase_out: the `PhaseOut`, or None where there are no skip weights.
+
+    Raises:
+        ValueError: for a device that is not there, fewer training images than one batch, or labels that the
+            network has no output for.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Images,
+        config: TrainConfig | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.config = config = config or TrainConfig()
+        self.device = pick_device(config.device)
+        self.model = model.to(self.device)
+        self.stop = stop or threading.Event()
+        train, held_out = split(len(images.train_labels), config.validation_fraction)
+        if len(train) < config.batch_size:
+            raise ValueError(
+                f"batch_size must be at most the number of training images, {len(train)}, got {config.batch_size}."
+            )
+        self.train_images, self.train_labels = self._to_device(images.train_images[train], images.train_labels[train])
+        self.validation = self._to_device(images.train_images[held_out], images.train_labels[held_out])
+        self.test = self._to_device(images.test_images, images.test_labels)
+        self.steps_per_epoch = len(train) // config.batch_size
+        self.num_steps = config.num_epochs * self.steps_per_epoch
+        self.step = 0
+        self.records: list[Record] = []
+        self._forward = torch.compile(model) if config.compile else model
+        skip_weight = getattr(model, "skip_weight", None)
+        self.phase_out = None if skip_weight is None else PhaseOut(skip_weight, config, self.num_steps)
+        weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
+        self.optimizer = make_optimizer(weights, config, self.device)
+        self.scheduler = make_scheduler(self.optimizer, config, self.num_steps)
+        self._seconds = 0.0
+        self._sums = {"loss": 0.0, "lagrangian": 0.0, "correct": 0.0, "count": 0.0}
+        num_classes = self._check_outputs()
+        if images.num_classes > num_classes:
+            raise ValueError(
+                f"The network has {num_classes} outputs for {images.num_classes} classes: make it with num_classes={images.num_classes}."
+            )
+
+    def __iter__(self) -> Iterator[Record]:
+        """Train on from where the run is, and yield a record after each logging interval and at the end.
+
+        Raises:
+            DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
+        """
+        log_every = self.config.log_every or self.steps_per_epoch
+        started = time.perf_counter()
+        while self.step < self.num_steps and not self.stop.is_set():
+            if not self.model.training:  # the caller may have looked at the network in eval mode
+                self.model.train()
+            self._train_step()
+            if self.step % log_every == 0 or self.step == self.num_steps or self.stop.is_set():
+                record = self._make_record(self._seconds + time.perf_counter() - started)
+                self._seconds = record.seconds
+                self.records.append(record)
+                self.model.train(self.step < self.num_steps)
+                yield record
+                started = time.perf_counter()
+
+    def _train_step(self) -> None:
+        """Do one primal and one dual step."""
+        images, labels = self._next_batch()
+        with self._autocast():
+            logits = self._forward(images)
+        loss = functional.cross_entropy(logits.float(), labels)
+        has_multipliers = self.phase_out is not None and not self.phase_out.is_scheduled
+        lagrangian = loss + self.phase_out.penalty() if has_multipliers else loss
+        loss_value, lagrangian_value = loss.item(), lagrangian.item()
+        if not math.isfinite(lagrangian_value):
+            raise self._divergence(lagrangian_value)
+        self.model.zero_grad()
+        lagrangian.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        if self.phase_out is not None:
+            self.phase_out.step(self.step)
+        self._sums["loss"] += loss_value
+        self._sums["lagrangian"] += lagrangian_value
+        self._sums["correct"] = self._sums["correct"] + (logits.detach().argmax(dim=1) == labels).sum()
+        self._sums["count"] += 1
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        """Return the batch of the next step; it depends on the seed and the step alone, so a run can be resumed."""
+        epoch, index = divmod(self.step, self.steps_per_epoch)
+        if index == 0 or not hasattr(self, "_order"):
+            seed = int(np.random.SeedSequence((self.config.seed, epoch)).generate_state(1)[0])
+            generator = torch.Generator().manual_seed(seed)
+            self._order = torch.randperm(len(self.train_labels), generator=generator).to(self.device)
+        chosen = self._order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
+        return self.train_images[chosen], self.train_labels[chosen]
+
+    def _make_record(self, seconds: float) -> Record:
+        """Return the record of the steps since the last one, and start to count anew."""
+        count = self._sums["count"]
+        test_loss, test_accuracy = evaluate(self.model, *self.test, autocast=self._autocast)
+        validation_accuracy = None
+        if len(self.validation[1]):
+            validation_accuracy = evaluate(self.model, *self.validation, autocast=self._autocast)[1]
+        alphas = skip_weights(self.model).cpu()
+        has_multipliers = self.phase_out is not None
+        record = Record(
+            step=self.step,
+            epoch=self.step / self.steps_per_epoch,
+            lr=self.optimizer.param_groups[0]["lr"],
+            loss=self._sums["loss"] / count,
+            lagrangian=self._sums["lagrangian"] / count,
+            train_accuracy=float(self._sums["correct"]) / (count * self.config.batch_size),
+            validation_accuracy=validation_accuracy,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            skip_weights=alphas,
+            multipliers=self.phase_out.multipliers.values.cpu().clone() if has_multipliers else torch.empty(0),
+            cap=self.phase_out.cap(self.step) if has_multipliers else None,
+            seconds=seconds,
+        )
+        self._sums = dict.fromkeys(self._sums, 0.0)
+        return record
+
+    def _check_outputs(self) -> int:
+        """Return the number of outputs, found by giving the network two images in eval mode."""
+        mode = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(self.train_images[:2])
+        self.model.train(mode)
+        return logits.shape[1]
+
+    def _divergence(self, lagrangian: float) -> DivergenceError:
+        """Return the error for a step whose loss is not finite; the gradients are still those of the step before."""
+        norms = {
+            name: parameter.grad.norm().item()
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None
+        }
+        layer = max(norms, key=lambda name: math.inf if math.isnan(norms[name]) else norms[name]) if norms else None
+        where = f"; the largest gradient norm in the step before was {norms[layer]:.3g}, of {layer}" if layer else ""
+        lr = self.optimizer.param_groups[0]["lr"]
+        message = (
+            f"The loss is {lagrangian} in step {self.step + 1} of {self.num_steps} at lr={lr:.3g}{where}. "
+            "Take a smaller lr, or a normalization; the records up to here are kept."
+        )
+        return DivergenceError(message, self.step + 1, lr, layer)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context of the forward passes."""
+        if self.config.mixed_precision:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return images.to(self.device), labels.to(self.device)
+
+    def result(self) -> TrainResult:
+        """Return what came out so far."""
+        phase_out, last = self.phase_out, self.records[-1] if self.records else None
+        return TrainResult(
+            model=self.model,
+            config=self.config,
+            history=history_frame(self.records),
+            layers=layers_frame(self.records),
+            num_steps=self.step,
+            is_complete=self.step == self.num_steps,
+            test_accuracy=last.test_accuracy if last else math.nan,
+            validation_accuracy=last.validation_accuracy if last else None,
+            removed_at_step=phase_out.removed_at_step if phase_out else None,
+            removed_by=phase_out.removed_by if phase_out else None,
+            num_capped=phase_out.num_capped if phase_out else 0,
+            seconds=self._seconds,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint from which `load` goes on, bit for bit on the CPU.
+
+        Args:
+            path: the file; under its name there is only ever a whole checkpoint.
+
+        Raises:
+            OSError: where it cannot be written; an older file of that name is unharmed.
+        """
+        state = {
+            "identity": self._identity(),
+            "step": self.step,
+            "seconds": self._seconds,
+            "sums": {name: float(value) for name, value in self._sums.items()},
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "phase_out": self.phase_out.state_dict() if self.phase_out is not None else None,
+            "records": [asdict(record) for record in self.records],
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(path, buffer.getvalue())
+
+    def load(self, path: str | Path) -> None:
+        """Take over the state of a checkpoint of the same network, data and config.
+
+        Args:
+            path: the file; only tensors and plain values are read from it, no code.
+
+        Raises:
+            FileNotFoundError: where there is no such file.
+            CheckpointError: where it cannot be read, or is of another run; nothing is changed then.
+        """
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            saved = state["identity"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever a damaged file makes the unpickler raise
+            raise CheckpointError(f"{path} is not a checkpoint that can be read ({type(error).__name__}).") from error
+        here = self._identity()
+        if differing := [name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)]:
+            details = ", ".join(f"{name} {saved.get(name)!r} there and {here.get(name)!r} here" for name in differing)
+            raise CheckpointError(f"{path} is a checkpoint of another run ({details}): make the trainer with the same values.")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.phase_out is not None:
+            self.phase_out.load_state_dict(state["phase_out"])
+        self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
+        self.records = [
+            Record(**{**row, "skip_weights": row["skip_weights"].cpu(), "multipliers": row["multipliers"].cpu()})
+            for row in state["records"]
+        ]
+        self.__dict__.pop("_order", None)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what two runs must share for one to go on where the other was: all that decides its numbers."""
+        identity = {key: value for key, value in asdict(self.config).items() if key != "device"}
+        model_config = getattr(self.model, "config", None)
+        identity |= {f"model.{key}": value for key, value in asdict(model_config).items()} if model_config else {}
+        identity["num_parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
+        identity["num_train_images"] = len(self.train_labels)
+        identity["sum_of_pixels"] = round(self.train_images.double().sum().item(), 3)
+        return identity
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    config: TrainConfig | None = None,
+    checkpoint: str | Path | None = None,
+) -> TrainResult:
+    """Train a network to the end.
+
+    Args:
+        model: maps images (N, C, H, W) to logits (N, num_classes); trained in place, left in eval mode.
+        images: the data.
+        config: the run; None means the defaults.
+        checkpoint: a file to write after each record; where it exists, training goes on from it.
+
+    Returns:
+        The result, with its history.
+
+    Raises:
+        ValueError: for what `Trainer` refuses.
+        CheckpointError: where the checkpoint is of another run.
+        DivergenceError: in the step whose loss is not finite.
+        OSError: where the checkpoint cannot be written.
+    """
+    trainer = Trainer(model, images, config)
+    if checkpoint is not None and Path(checkpoint).exists():
+        trainer.load(checkpoint)
+    for _ in trainer:
+        if checkpoint is not None:
+            trainer.save(checkpoint)
+    return trainer.result()
+
+
+def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training and of the held-out images, the same in every run."""
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
+    num_held_out = round(validation_fraction * num_images)
+    return order[num_held_out:].sort().values, order[:num_held_out].sort().values
+
+
+def make_optimizer(weights: list[nn.Parameter], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Return the optimizer of the weights, fused where torch has it for the device."""
+    is_fused = device.type in ("cpu", "cuda", "mps") and all(weight.is_floating_point() for weight in weights)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=is_fused
+        )
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(weights, lr=config.lr, weight_decay=config.weight_decay, fused=is_fused)
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule of the weights' step size."""
+    if config.lr_schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=num_steps)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, images: Tensor, labels: Tensor, autocast: Any = contextlib.nullcontext, batch_size: int = 1000
+) -> tuple[float, float]:
+    """Return the mean loss in nats and the accuracy in eval mode; the network's mode is put back."""
+    mode = model.training
+    model.eval()
+    loss, correct = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
+    for inputs, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        with autocast():
+            logits = model(inputs).float()
+        loss += functional.cross_entropy(logits, targets, reduction="sum")
+        correct += (logits.argmax(dim=1) == targets).sum()
+    model.train(mode)
+    return loss.item() / len(labels), correct.item() / len(labels)
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the share of images that a network classifies right in eval mode.
+
+    Args:
+        model: maps images (N, C, H, W) to logits (N, num_classes).
+        images: shape (N, C, H, W), on the network's device.
+        labels: shape (N,).
+
+    Returns:
+        The accuracy, in [0, 1].
+    """
+    return evaluate(model, images, labels)[1]
