@@ -14,6 +14,10 @@ from van_tutorial.constraints import (
 from van_tutorial.training.config import TrainConfig
 
 
+NEVER = -1  # no step yet
+FLICKER = 0.01  # up to here a skip weight that has been at 0 counts as still there
+
+
 class PhaseOut(nn.Module):
     """Take the skip weights from their initial values to 0 in the course of a training.
 
@@ -35,7 +39,7 @@ class PhaseOut(nn.Module):
     """
 
     capped: Tensor
-    reached: Tensor
+    first_zero_step: Tensor
     last_nonzero_step: Tensor
     initial: Tensor
 
@@ -54,8 +58,8 @@ class PhaseOut(nn.Module):
         )
         alpha = skip_weight.detach()
         self.register_buffer("initial", alpha.clone())
-        self.register_buffer("reached", alpha == 0)  # has alpha_l been 0 yet?
-        self.register_buffer("capped", torch.zeros_like(alpha, dtype=torch.bool))  # had the cap lowered it before?
+        self.register_buffer("first_zero_step", torch.where(alpha == 0, 0, NEVER))
+        self.register_buffer("capped", torch.zeros_like(alpha, dtype=torch.bool))  # has the cap lowered alpha_l?
         self.register_buffer("last_nonzero_step", torch.where(alpha.any(), 0, -1))
         self.to(skip_weight.device)
 
@@ -84,10 +88,13 @@ class PhaseOut(nn.Module):
             alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
             cap = self.cap(step)
             if cap < 1.0:
-                self.capped |= (alpha > cap) & ~self.reached
+                is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
+                self.capped |= (alpha > cap) & is_on_its_way
             project(alpha, cap)
             self.multipliers.dual_step(alpha)
-        self.reached |= alpha == 0
+        self.first_zero_step.copy_(
+            torch.where((self.first_zero_step == NEVER) & (alpha == 0), step, self.first_zero_step)
+        )
         self.last_nonzero_step.copy_(torch.where(alpha.any(), step, self.last_nonzero_step))
 
     @property
@@ -96,16 +103,22 @@ class PhaseOut(nn.Module):
         return None if bool(self.skip_weight.detach().any()) else int(self.last_nonzero_step) + 1
 
     @property
+    def first_zero_steps(self) -> list[int | None]:
+        """For each layer the step at which its skip weight was 0 for the first time, or None."""
+        return [None if step == NEVER else step for step in self.first_zero_step.tolist()]
+
+    @property
     def num_capped(self) -> int:
-        """Number of layers whose skip weight the cap had lowered before it first reached 0."""
+        """Number of layers whose skip weight the cap has lowered, flickers at 0 aside."""
         return int(self.capped.sum())
 
     @property
     def removed_by(self) -> str | None:
         """Who removed the skips: "multipliers", "cap" or "schedule"; None while one is left.
 
-        "multipliers" means that every skip weight came to 0 before the cap had ever lowered it. Afterwards the
-        cap may have held some there. "cap" means that it lowered at least one of them on its way.
+        "multipliers" means that every skip weight came to 0 without the cap. From then on the noise of the
+        gradient may lift a weight off 0 for some steps; that the cap ends such a flicker (below 0.01) does not
+        count. "cap" means that it lowered at least one weight that was on its way, or had come back.
         """
         if self.removed_at_step is None:
             return None

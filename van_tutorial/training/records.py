@@ -62,6 +62,8 @@ class TrainResult:
             there were none.
         removed_by: "multipliers", "cap", "schedule", or None like `removed_at_step`.
         num_capped: layers whose skip weight the cap lowered on its way to 0.
+        first_zero_steps: for each layer the step at which its skip weight was 0 for the first time, or None;
+            empty where there were none. What `constraints.predict_removal_step` predicts.
         seconds: time spent in training and evaluation.
     """
 
@@ -76,6 +78,7 @@ class TrainResult:
     removed_at_step: int | None
     removed_by: str | None
     num_capped: int
+    first_zero_steps: tuple[int | None, ...]
     seconds: float
 
 

@@ -255,6 +255,7 @@ class Trainer:
             removed_at_step=phase_out.removed_at_step if phase_out else None,
             removed_by=phase_out.removed_by if phase_out else None,
             num_capped=phase_out.num_capped if phase_out else 0,
+            first_zero_steps=tuple(phase_out.first_zero_steps) if phase_out else (),
             seconds=self._seconds,
         )
 

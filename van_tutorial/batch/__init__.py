@@ -1,0 +1,7 @@
+"""Notebooks run headless: strict about parameters, whole files or none, a page to look at."""
+
+from van_tutorial.batch.metrics import record_metrics
+from van_tutorial.batch.page import make_page
+from van_tutorial.batch.run import NotebookError, RunFailedError, check_parameters, run
+
+__all__ = ["NotebookError", "RunFailedError", "check_parameters", "make_page", "record_metrics", "run"]

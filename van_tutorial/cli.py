@@ -1,0 +1,132 @@
+"""The console script."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from van_tutorial import __version__
+from van_tutorial._course import course_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return int(options.function(options))
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"\nInterrupted{f': {interrupt}' if str(interrupt) else ''}.\n")
+        return 130
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.stderr.write(f"van-tutorial: {error}\n")
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="van-tutorial", description="Train very deep networks with skip-connections, and end up without them."
+    )
+    parser.add_argument("--version", action="version", version=f"van-tutorial {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train plain, residual and VAN on embedded data, and show what came out")
+    demo.add_argument("--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)")
+    demo.set_defaults(function=run_demo)
+
+    run = commands.add_parser("run", help="run a notebook headless with parameters")
+    run.add_argument("notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="repeat for several"
+    )
+    run.add_argument("--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)")
+    run.set_defaults(function=run_notebook)
+
+    data = commands.add_parser("data", help="list, verify or fetch the data sets")
+    data.add_argument("action", choices=("list", "verify", "fetch"))
+    data.add_argument("names", nargs="*", metavar="NAME", help="with fetch: which (default: all)")
+    data.add_argument("--root", type=Path, help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)")
+    data.set_defaults(function=run_data)
+
+    lab = commands.add_parser("lab", help="open JupyterLab on the course")
+    lab.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
+    lab.set_defaults(function=run_lab)
+    return parser
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Run the main notebook and print its table."""
+    started = time.perf_counter()
+    print("Training three networks of depth 40 on 5,000 images: plain, residual, and VAN.")
+    finished = execute(course_path("notebooks", "05_phasing_out.ipynb"), {"interactive": False}, options.runs)
+    print_table(finished.metrics)
+    print(f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}")
+    return 0
+
+
+def run_notebook(options: argparse.Namespace) -> int:
+    """Run one notebook with the parameters given."""
+    path = options.notebook
+    if not path.exists() and path.parent == Path():
+        path = course_path("notebooks", f"{path.name.removesuffix('.ipynb')}.ipynb")
+    finished = execute(path, dict(options.parameter), options.runs)
+    print_table(finished.metrics)
+    print(f"Notebook: {finished.notebook}  Page: {finished.page}")
+    return 0
+
+
+def execute(path: Path, parameters: dict, runs: Path):  # noqa: ANN201 - batch is imported late
+    """Run a notebook with its progress on the terminal."""
+    from van_tutorial import batch
+
+    return batch.run(path, parameters, runs=runs, progress=sys.stderr)
+
+
+def print_table(rows: list[dict]) -> None:
+    """Print the metrics that a notebook recorded."""
+    import pandas as pd
+
+    if rows:
+        print()
+        print(pd.DataFrame(rows).to_string(index=False, na_rep="-"))
+
+
+def run_data(options: argparse.Namespace) -> int:
+    """List, verify or fetch data sets."""
+    from van_tutorial import data
+
+    root = options.root or data.default_root()
+    if options.action == "list":
+        for name in data.NAMES:
+            folder = data.MINI_FILE.parent if name == data.MINI else data.find(name, root)
+            print(f"{name:20s} {folder or f'not here; get it with: van-tutorial data fetch {name}'}")
+        return 0
+    if options.action == "fetch":
+        for name in options.names or data.SETS:
+            print(f"{name}: {data.load(name, root).source}")
+        return 0
+    states = list(data.verify(root))
+    for name, state, detail in states:
+        print(f"{name:20s} {state:8s} {detail}")
+    return int(any(state == "broken" for _, state, _ in states))
+
+
+def run_lab(options: argparse.Namespace) -> int:
+    """Replace this process by JupyterLab on the course: loopback, with a token."""
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
+    command.append(f"--ServerApp.root_dir={course_path()}")
+    command.append("--LabApp.default_url=/lab/tree/notebooks")
+    command.append("--LabApp.news_url=None")
+    command.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    sys.stdout.flush()
+    os.execv(sys.executable, command + options.arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
