@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import threading
 from pathlib import Path
 
 
@@ -17,20 +17,18 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         OSError: where it could not be written (a full disk, no permission); what was there before is unharmed.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise OSError(
             error.errno, f"{path} could not be written and was left as it was ({error.strerror}): free some space or name another folder"
         ) from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

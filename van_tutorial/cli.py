@@ -90,7 +90,8 @@ def print_table(rows: list[dict]) -> None:
 
     if rows:
         print()
-        print(pd.DataFrame(rows).to_string(index=False, na_rep="-"))
+        table = pd.DataFrame(rows).convert_dtypes().astype(object)
+        print(table.where(table.notna(), "-").to_string(index=False))
 
 
 def run_data(options: argparse.Namespace) -> int:

@@ -158,16 +158,16 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], caption: str = "The train
 
 
 NORMS = {
-    "activation_norm": "norm of the activations",
-    "output_grad_norm": "gradient norm at the layer's output (nats per unit)",
-    "weight_grad_norm": "gradient norm of the weights (nats per unit)",
+    "activation_norm": "activation (units)",
+    "output_grad_norm": "gradient at the output (nats per unit)",
+    "weight_grad_norm": "gradient of the weights (nats per unit)",
 }
 
 
 def layer_norm_curves(
     norms: Mapping[str, pd.DataFrame],
     column: str = "output_grad_norm",
-    caption: str = "Level: every layer learns. Falling towards the input: the signal vanishes.",
+    caption: str = "Level: the loss speaks to every layer alike. A slope: its signal grows or fades on the way.",
 ) -> go.Figure:
     """Draw a norm by layer for several networks, on a logarithmic axis.
 
@@ -187,5 +187,5 @@ def layer_norm_curves(
     fig = go.Figure()
     for index, (name, table) in enumerate(norms.items()):
         fig.add_scatter(x=table["layer"], y=table[column], mode="lines+markers", name=name, **style(index))
-    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(type="log", dtick=1, exponentformat="power")
     return finish(fig, "Norms by layer", caption, "layer (1 is next to the input)", NORMS[column])

@@ -1,5 +1,8 @@
 """An executed notebook as one HTML file that needs nothing from outside: figures interactive, formulas readable."""
 
+import base64
+import copy
+import mimetypes
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ TEMPLATE = """\
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_css -%}<style>main { max-width: 60rem; margin: auto; } math { font-size: 1.1em; }</style>{%- endblock -%}
 """
+PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+)(\))")  # no colon: not an address
 FORMULA = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
@@ -37,22 +41,18 @@ def make_page(notebook: Any, title: str, folder: Path) -> str:
     Returns:
         HTML that opens without a network.
     """
-    notebook = notebook.copy() if hasattr(notebook, "copy") else notebook
-    cells = []
+    notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        cell = type(cell)(cell)
         if cell.cell_type == "markdown":
-            cell.source = with_mathml(cell.source)
+            cell.source = with_pictures(with_mathml(cell.source), folder)
         elif cell.cell_type == "code":
-            cell.outputs = [with_figure(output) for output in cell.outputs]
-        cells.append(cell)
-    notebook.cells = cells
-    notebook.metadata = {**notebook.metadata, "title": title}
+            for output in cell.outputs:
+                show_figure(output)
+    notebook.metadata["title"] = title
     notebook.metadata.pop("widgets", None)
     exporter = HTMLExporter(
         extra_loaders=[DictLoader({"van_tutorial.html.j2": TEMPLATE})],
         template_file="van_tutorial.html.j2",
-        embed_images=True,
         exclude_anchor_links=True,
     )
     resources = {"plotly_script": get_plotlyjs(), "metadata": {"name": title, "path": str(folder)}}
@@ -72,15 +72,23 @@ def with_mathml(source: str) -> str:
     return "".join(part if index % 2 else FORMULA.sub(replace, part) for index, part in enumerate(parts))
 
 
-def with_figure(output: Any) -> Any:
-    """Return a cell's output with plotly's figure as HTML, where it is one, and without what only the runner reads."""
-    data = output.get("data")
-    if data is None:
-        return output
-    data = {kind: value for kind, value in data.items() if kind != METRICS_TYPE}
+def with_pictures(source: str, folder: Path) -> str:
+    """Put the local pictures that a Markdown text names into it."""
+
+    def replace(match: re.Match[str]) -> str:
+        path = folder / match[2]
+        if not path.is_file():
+            return match[0]
+        kind = mimetypes.guess_type(path.name)[0]
+        return f"{match[1]}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}{match[3]}"
+
+    return PICTURE.sub(replace, source)
+
+
+def show_figure(output: Any) -> None:
+    """Turn plotly's figure in a cell's output into HTML, and drop what only the runner reads."""
+    data = output.get("data", {})
+    data.pop(METRICS_TYPE, None)
     if PLOTLY_TYPE in data:
-        fig = data.pop(PLOTLY_TYPE)
-        data = {"text/html": plotly.io.to_html(fig, include_plotlyjs=False, full_html=False, validate=False)}
-    output = type(output)(output)
-    output.data = data
-    return output
+        html = plotly.io.to_html(data[PLOTLY_TYPE], include_plotlyjs=False, full_html=False, validate=False)
+        output["data"] = type(data)({"text/html": html})

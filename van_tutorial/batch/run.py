@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.metrics import read_metrics
@@ -138,17 +140,18 @@ def run(
     output = temporary / path.name
     try:
         temporary.mkdir(parents=True)
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), private_kernel() as config:
             executed = papermill.execute_notebook(
                 str(path),
                 str(output),
                 parameters=typed,
                 cwd=str(path.parent),
                 progress_bar=False,
-                stderr_file=progress,
+                stdout_file=BarsOnly(progress) if progress else None,
                 shutdown_kernel="immediate",
                 store_widget_state=False,
                 autosave_cell_every=0,
+                config=config,
             )
         metrics = read_metrics(executed)
         page = output.with_suffix(".html")
@@ -186,6 +189,39 @@ def keep(temporary: Path, folder: Path) -> Path:
         if not target.exists():
             return temporary.rename(target)
     raise OSError(f"{folder} and 998 numbered folders beside it are taken: remove some")
+
+
+class BarsOnly:
+    """Pass on progress bars, which begin with a carriage return, and nothing else that a notebook prints."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.is_open = False
+
+    def write(self, text: str) -> None:
+        """Pass on the part of a text that belongs to a bar."""
+        _, bar, rest = text.partition("\r")
+        if bar:
+            end = rest.rfind("\n") + 1 or len(rest)
+            self.stream.write(bar + rest[:end])
+            self.is_open = not rest[:end].endswith("\n")
+        elif self.is_open:
+            self.stream.write("\n")
+            self.is_open = False
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self.stream.flush()
+
+
+@contextlib.contextmanager
+def private_kernel() -> Iterator[Config]:
+    """Give a kernel socket files that only this user can open, and remove them; on Windows it listens on loopback."""
+    if os.name == "nt":
+        yield Config()
+        return
+    with tempfile.TemporaryDirectory(prefix="van-") as folder:
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Training: an iterator of records."""
 
 from van_tutorial.training.config import TrainConfig
-from van_tutorial.training.phase_out import PhaseOut
+from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
 from van_tutorial.training.trainer import CheckpointError, DivergenceError, Trainer, accuracy, pick_device, train
 
@@ -14,6 +14,7 @@ __all__ = [
     "TrainResult",
     "Trainer",
     "accuracy",
+    "default_dual_lr",
     "pick_device",
     "train",
 ]

@@ -15,7 +15,7 @@ from van_tutorial.training.config import TrainConfig
 
 
 NEVER = -1  # no step yet
-FLICKER = 0.01  # up to here a skip weight that has been at 0 counts as still there
+FLICKER = 0.01  # up to here a skip weight that has been at 0 counts as being there still
 
 
 class PhaseOut(nn.Module):
@@ -85,10 +85,10 @@ class PhaseOut(nn.Module):
             share = scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
             torch.mul(self.initial, share, out=alpha)
         else:
+            is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
             alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
             cap = self.cap(step)
             if cap < 1.0:
-                is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
                 self.capped |= (alpha > cap) & is_on_its_way
             project(alpha, cap)
             self.multipliers.dual_step(alpha)
@@ -117,8 +117,8 @@ class PhaseOut(nn.Module):
         """Who removed the skips: "multipliers", "cap" or "schedule"; None while one is left.
 
         "multipliers" means that every skip weight came to 0 without the cap. From then on the noise of the
-        gradient may lift a weight off 0 for some steps; that the cap ends such a flicker (below 0.01) does not
-        count. "cap" means that it lowered at least one weight that was on its way, or had come back.
+        gradient may lift a weight off 0 now and then; that the cap ends such a flicker does not count. "cap"
+        means that it lowered at least one weight that was on its way, or had come back to stay above 0.01.
         """
         if self.removed_at_step is None:
             return None
@@ -128,10 +128,21 @@ class PhaseOut(nn.Module):
 
 
 def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> float:
-    """Return the geometric mean of the multiplier step sizes for a training of `num_steps` steps."""
-    target = TARGET * num_steps
-    return size_dual_lr(target, max(skip_weight, 1e-6), config.skip_lr, SLOPE)
+    """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
 
+    The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
+    of 0.3 nats per unit of skip weight: later was better in every trial, and any later is the cap's work.
 
-TARGET = 0.3
-SLOPE = 0.3
+    Args:
+        num_steps: number of steps of the whole training.
+        skip_weight: initial skip weight, in [0, 1].
+        config: skip_lr, dual_lr_spread and remove_by (None counts as 2/3).
+
+    Returns:
+        dual_lr; 0 where there is no skip weight to remove, or none can move.
+    """
+    if skip_weight == 0.0 or config.skip_lr == 0.0:
+        return 0.0
+    remove_by = 2 / 3 if config.remove_by is None else config.remove_by
+    slowest = size_dual_lr(remove_by * num_steps, skip_weight, config.skip_lr)
+    return slowest * max(config.dual_lr_spread, 1.0 / config.dual_lr_spread)

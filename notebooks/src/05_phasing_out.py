@@ -1,0 +1,274 @@
+# %% [markdown]
+# # 5 · Phasing out
+#
+# *Can a very deep network be trained with skip-connections and end up without them?*
+#
+# **Time**: 30 minutes of reading and thinking; the cells take about 40 seconds on two processor cores.
+# **You need**: to know what a skip-connection is, what a gradient step is, and that very deep plain networks
+# are hard to train.
+#
+# **Afterwards you can**
+#
+# - write down the constrained problem behind a *variable activation network* (VAN) and its three updates,
+# - train one, and read off when its skips went and who removed them,
+# - turn it into a plain network and prove that the two are the same,
+# - choose how fast the skips go, and say what it costs to hurry.
+
+# %% tags=["parameters"]
+depth: int = 40  # number of layers, each with its own skip-connection
+width: int = 32  # units per layer
+num_epochs: int = 30  # passes over the 5,000 training images
+lr: float = 0.003  # step size of the weights
+skip_lr: float = 0.001  # step size of the skip weights
+dual_lr: float = 0.0  # step size of the multipliers; 0 sizes it from the number of steps
+seed: int = 0  # of initial weights and order of examples
+device: str = "auto"  # auto, cpu, cuda or mps
+interactive: bool = True  # controls to press; false draws plain figures instead
+
+# %%
+import sys
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from van_tutorial import batch, constraints, data, diagnostics, exercises, models, plots, training, widgets
+
+torch.set_num_threads(1)  # small networks: more threads would mostly wait for each other
+images = data.load()
+
+# %% [markdown]
+# ## The idea
+#
+# Deep networks learn more easily when every layer has a skip-connection. But must the skips stay? Give layer
+# $l$ a **skip weight** $\alpha_l$ that mixes its input and its output:
+#
+# $$x_{l+1} = \alpha_l \, x_l + (1 - \alpha_l) \, f_l(x_l)$$
+#
+# At $\alpha_l = 1$ the layer is the identity, at $\alpha_l = 0$ it is a plain layer. Now state what we want as a
+# **constraint**: make the loss $C$ small, *subject to* $\alpha_l = 0$ in every layer. Each constraint gets a
+# **Lagrange multiplier** $\lambda_l$, the price to be paid for what is left of that skip:
+#
+# $$\mathcal{L}(W, \alpha, \lambda) = C(W, \alpha) + \sum_l \lambda_l \, \alpha_l$$
+#
+# Weights and skip weights go *down* the gradient of $\mathcal{L}$, and the multipliers go *up* it:
+#
+# $$W \leftarrow W - \eta \, \frac{\partial C}{\partial W} \qquad
+# \alpha_l \leftarrow \alpha_l - \eta_\alpha \left( \frac{\partial C}{\partial \alpha_l} + \lambda_l \right) \qquad
+# \lambda_l \leftarrow \lambda_l + \eta' \, \alpha_l$$
+#
+# As long as a skip is there its price rises, until the loss can no longer afford it. After each step $\alpha_l$
+# is clipped to $[0, 1]$.
+#
+# ![One layer at three moments: with a strong skip-connection, with a fading one, and without any](../assets/figures/phasing_out.svg)
+#
+# > **What we know of the source.** The idea is from Monti, Tootoonian and Cao. We could read the abstracts of
+# > their paper but not its full text, so this equation is *our reading of the abstract*, and no number below is
+# > theirs. What we compare with are plain and residual networks that we train side by side.
+
+# %% [markdown]
+# ## Predict
+#
+# Three networks of the same depth and width are about to be trained with the same settings: *plain* (no skips),
+# *residual* (skips that stay) and *VAN* (skips that are phased out). Ten classes: guessing gives 0.10.
+# Write down what test accuracy you expect of each, and where the VAN will end: near the plain network, near the
+# residual one, or between?
+
+# %%
+my_prediction = {"plain": None, "residual": None, "van": None}  # your numbers from 0 to 1, in place of None
+
+# %% [markdown]
+# ## Run
+#
+# Training is an iterator of records, so this loop could do anything with each of them. It only shows a bar.
+
+# %% tags=["nbval-ignore-output"]
+config = training.TrainConfig(
+    num_epochs=num_epochs, lr=lr, skip_lr=skip_lr, dual_lr=dual_lr or None, seed=seed, device=device
+)
+results = {}
+for connection in ("plain", "residual", "van"):
+    network = models.mlp(depth=depth, width=width, connection=connection, seed=seed)
+    trainer = training.Trainer(network, images, config)
+    bar = tqdm(trainer, total=num_epochs, desc=f"{connection:9s}", unit="epoch", file=sys.stdout)
+    for record in bar:
+        skips = models.num_skips(network)
+        bar.set_postfix_str(f"test accuracy {record.test_accuracy:.3f}, {skips} skips left")
+    results[connection] = trainer.result()
+
+# %% [markdown]
+# ## Evidence
+#
+# What any computer will find, whatever its rounding: how many skips are left, and who is better than whom.
+
+# %% tags=["keep_output"]
+accuracy = {name: result.test_accuracy for name, result in results.items()}
+for name, result in results.items():
+    print(f"{name:9s} skips left: {models.num_skips(result.model)} of {depth}")
+print("the VAN ends at least 0.12 above the plain network:", accuracy["van"] - accuracy["plain"] >= 0.12)
+
+# %% [markdown]
+# ### Your prediction beside what came
+#
+# *Removed at step* is the step since which every skip weight has been 0. *Removed by* says who did it. A falling
+# cap on the skip weights makes sure that none is left after two thirds of the training; it says `multipliers`
+# where they had done the work before the cap touched a skip that was still there, and `cap` where the cap had
+# to help.
+
+# %% tags=["nbval-ignore-output"]
+comparison = pd.DataFrame(
+    {
+        "network": list(results),
+        "test accuracy": [round(result.test_accuracy, 3) for result in results.values()],
+        "skips left": [models.num_skips(result.model) for result in results.values()],
+        "removed at step": [result.removed_at_step for result in results.values()],
+        "removed by": [result.removed_by for result in results.values()],
+        "seconds": [round(result.seconds, 1) for result in results.values()],
+    }
+).convert_dtypes()
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
+
+# %% [markdown]
+# ## Look
+#
+# First the skips. **See**: the layers next to the input (bottom) lose theirs first, because their multipliers
+# have the larger step size; the dark edge is the wave of the removal running through the network.
+
+# %% tags=["nbval-ignore-output"]
+van = results["van"]
+plots.skip_weight_map(van.layers, "Yellow: identity. Dark: plain. The input side goes first.")
+
+# %% [markdown]
+# Then the prices. **See**: a multiplier rises only while its skip is there, and keeps its value once it is gone.
+
+# %% tags=["nbval-ignore-output"]
+plots.multiplier_range(van.layers)
+
+# %% [markdown]
+# Then the accuracy. **See**: the VAN dips while its first skips go, recovers, and learns on as a plain network;
+# the plain network, with the very same layers, never gets there.
+
+# %% tags=["nbval-ignore-output"]
+plots.accuracy_curves({name: result.history for name, result in results.items()})
+
+# %% [markdown]
+# Last the gradients at the end of training, layer by layer, at the layers' outputs. **See**: the flatter the
+# line, the more evenly the loss speaks to all layers. In the plain network its signal grows on the way back to
+# the input; in the collapsed VAN, which has the same layers, it stays nearly level.
+
+# %% tags=["nbval-ignore-output"]
+norms = {}
+for name, result in results.items():
+    where = next(result.model.parameters()).device
+    norms[name] = diagnostics.layer_norms(
+        result.model, images.test_images[:256].to(where), images.test_labels[:256].to(where)
+    )
+plots.layer_norm_curves(norms)
+
+# %% [markdown]
+# ## Is it really a plain network?
+#
+# `collapse` takes the skips out for good. It refuses while any skip weight is not 0. Then two proofs: the
+# answers agree to the last bit, and in the exported graph no two paths between the same two places pass
+# different numbers of weight matrices.
+
+# %% tags=["keep_output"]
+van_network = van.model.cpu()
+plain_twin = models.collapse(van_network)
+with torch.no_grad():
+    difference = (van_network(images.test_images) - plain_twin(images.test_images)).abs().max().item()
+print("largest difference between the answers:", difference)
+for name, network in {"VAN": van_network, "collapsed VAN": plain_twin}.items():
+    program = torch.export.export(network.eval(), (images.test_images[:2],))
+    print(f"a skip-connection in the graph of the {name}:", models.has_skip(program))
+print("skip weights held by the collapsed network:", len(models.skip_weights(plain_twin)))
+
+# %% [markdown]
+# ## One run is no evidence
+#
+# The same comparison over several seeds, recorded, with the command that makes it again:
+
+# %% tags=["keep_output"]
+recorded = batch.recorded("phase_out_mini")
+print(recorded.summary().round(3).to_string(index=False))
+print("VAN: skips left in any run:", int(recorded.table.query("network == 'van'")["skips_left"].max()))
+print("made by:", recorded.command)
+
+# %% [markdown]
+# ## Explore
+#
+# **Misconception**: *the multipliers are a penalty whose strength must be tuned just right.* A fixed penalty
+# would need that. A multiplier that keeps growing will win in the end whatever its step size; the step size
+# decides only *when*. Try it: change **multiplier step size** by a factor of ten either way, and **depth**, and
+# press Train. When does the last skip go, and what does hurrying cost?
+
+# %% tags=["nbval-ignore-output"]
+panel = widgets.phase_out_panel(
+    images, depth=depth, width=width, num_epochs=max(1, num_epochs // 3), seed=seed, interactive=interactive
+)
+panel
+
+# %% [markdown]
+# ## Exercise 1 · Hurry
+#
+# Choose a multiplier step size with which the *last* skip goes between 20 % and 40 % of the training, by the
+# multipliers alone (there is no cap here). `constraints.size_dual_lr` sizes it for a given step, from the theory
+# of an oscillator; remember that the last layer's step size is `dual_lr / dual_lr_spread`.
+
+# %% tags=["nbval-ignore-output"]
+num_steps = results["van"].num_steps
+### solution
+my_dual_lr = 5.0 * constraints.size_dual_lr(0.3 * num_steps, skip_lr=skip_lr)
+### stub
+# my_dual_lr = None  # your number
+### end
+my_result = None
+if my_dual_lr is not None:
+    hurried = training.TrainConfig(
+        num_epochs=num_epochs,
+        lr=lr,
+        skip_lr=skip_lr,
+        dual_lr=my_dual_lr,
+        remove_by=None,  # no cap
+        seed=seed,
+        device=device,
+    )
+    my_result = training.train(models.mlp(depth=depth, width=width, seed=seed), images, hurried)
+exercises.check_removal_window(my_result, earliest=0.2, latest=0.4)
+
+# %% [markdown]
+# ## Exercise 2 · What did hurrying cost?
+#
+# Complete the sentence with a number, and say why it has that sign.
+
+# %% tags=["nbval-ignore-output"]
+### solution
+my_cost = None if my_result is None else van.test_accuracy - my_result.test_accuracy
+### stub
+# my_cost = None  # test accuracy of the unhurried VAN less that of yours
+### end
+exercises.check_cost(my_cost, van, my_result)
+
+# %% [markdown] tags=["solution"]
+# *For the instructor.* Hurrying costs accuracy: the layers lose their skips before their weights have learned to
+# carry the signal alone, and what follows is the training of a plain network from a poor start. The same holds
+# for a step size ten times the default in the panel.
+
+# %% [markdown]
+# ## Take away
+#
+# - "No skip left" can be stated as a constraint; its multipliers rise while a skip is there and so phase it out.
+# - The network that is left is plain, to the last bit, and better than the same network trained plain.
+# - Slower is better, and the order matters: from the input side first.
+#
+# **Limits of the evidence.** One small data set (5,000 training images), one depth and width in the recorded
+# runs, three seeds. The residual network stays ahead here. Step sizes were chosen on held-out training images;
+# the test images chose nothing. The layer equation is our reading of an abstract.
+#
+# **References.** R. P. Monti, S. Tootoonian and R. Cao (2018), *Avoiding degradation in deep feed-forward
+# networks by phasing out skip-connections*, ICANN, LNCS 11141, 447–456. · K. He, X. Zhang, S. Ren and J. Sun
+# (2016), *Deep residual learning for image recognition*, CVPR. · J. C. Platt and A. H. Barr (1987), *Constrained
+# differential optimization*, NIPS. · H. Xiao, K. Rasul and R. Vollgraf (2017), *Fashion-MNIST*.
+
+# %% tags=["nbval-ignore-output"]
+batch.record_metrics(comparison)

@@ -1,0 +1,46 @@
+"""What the tests share: the embedded images, and short runs on a few of them."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import settings
+
+from van_tutorial import data, models, training
+
+torch.set_num_threads(1)  # two test processes share two cores, and sums keep their order
+settings.register_profile("tests", database=None, deadline=None, derandomize=True)
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def images():
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def few_images(images):
+    return dataclasses.replace(
+        images,
+        train_images=images.train_images[:512],
+        train_labels=images.train_labels[:512],
+        test_images=images.test_images[:200],
+        test_labels=images.test_labels[:200],
+    )
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """A function that makes the config of a short run on the CPU: 8 steps an epoch on `few_images`."""
+
+    def make(**choices):
+        return training.TrainConfig(**{"num_epochs": 2, "batch_size": 64, "device": "cpu", **choices})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def phased_out(few_images, quick):
+    """A run with all step sizes at their defaults and a record of every step; leave its network as it is."""
+    model = models.mlp(depth=5, width=16, seed=0)
+    return training.train(model, few_images, quick(num_epochs=6, log_every=1))

@@ -1,0 +1,251 @@
+"""Checkpoints: going on bit for bit, and files that are damaged, foreign, malicious, or do not fit on the disk."""
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from van_tutorial import models, training
+
+
+def small(seed=0, **choices):
+    return models.mlp(**{"depth": 3, "width": 12, "seed": seed, **choices})
+
+
+def assert_same_run(one, other):
+    assert one.history.drop(columns="seconds").equals(other.history.drop(columns="seconds"))
+    assert one.layers.equals(other.layers)
+    state = other.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in one.model.state_dict().items())
+    for name in (
+        "removed_at_step",
+        "removed_by",
+        "num_capped",
+        "first_zero_steps",
+        "num_steps",
+        "is_complete",
+    ):
+        assert getattr(one, name) == getattr(other, name)
+
+
+def first_record(trainer):
+    return next(iter(trainer))
+
+
+@pytest.fixture
+def saved(few_images, quick, tmp_path):
+    """The checkpoint of a run after its first record, at step 3 of 16."""
+    trainer = training.Trainer(small(), few_images, quick(log_every=3))
+    first_record(trainer)
+    trainer.save(tmp_path / "run.pt")
+    return tmp_path / "run.pt"
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"log_every": 8},
+        {"log_every": 3},
+        {"log_every": 3, "optimizer": "sgd", "validation_fraction": 0.2},
+        {"log_every": 5, "optimizer": "adamw", "weight_decay": 0.1, "dual_lr": 0.3, "skip_lr": 0.1},
+        {"log_every": 3, "skip_schedule": "cosine", "lr_schedule": "constant"},
+    ],
+    ids=str,
+)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(few_images, quick, tmp_path, choices):
+    whole = training.train(small(), few_images, quick(**choices))
+    first = training.Trainer(small(), few_images, quick(**choices))
+    first_record(first)
+    first.save(tmp_path / "run.pt")
+    second = training.Trainer(small(), few_images, quick(**choices))
+    second.model.load_state_dict(small(seed=9).state_dict())  # everything that matters is in the file
+    second.load(tmp_path / "run.pt")
+    assert second.step == first.step < second.num_steps
+    for _ in second:
+        pass
+    assert_same_run(second.result(), whole)
+
+
+def test_a_resumed_network_without_skips_goes_on_as_well(few_images, quick, tmp_path):
+    whole = training.train(small(connection="plain"), few_images, quick())
+    first = training.Trainer(small(connection="plain"), few_images, quick())
+    first_record(first)
+    first.save(tmp_path / "run.pt")
+    second = training.Trainer(small(connection="plain"), few_images, quick())
+    second.load(tmp_path / "run.pt")
+    for _ in second:
+        pass
+    assert_same_run(second.result(), whole)
+
+
+def test_train_goes_on_from_its_checkpoint(few_images, quick, tmp_path, saved):
+    whole = training.train(small(), few_images, quick(log_every=3))
+    resumed = training.train(small(), few_images, quick(log_every=3), checkpoint=saved)
+    assert_same_run(resumed, whole)
+    again = training.train(small(), few_images, quick(log_every=3), checkpoint=saved)
+    assert_same_run(again, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_saving_does_not_disturb_the_run(few_images, quick, tmp_path):
+    saving = training.train(small(), few_images, quick(log_every=3), checkpoint=tmp_path / "new" / "run.pt")
+    assert_same_run(saving, training.train(small(), few_images, quick(log_every=3)))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run.pt"]
+
+
+def refused(path, few_images, config, **choices):
+    """The message with which a checkpoint is refused; the run that was to take it over is not touched."""
+    trainer = training.Trainer(small(**choices), few_images, config)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    with pytest.raises(training.CheckpointError) as raised:
+        trainer.load(path)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert (trainer.step, trainer.records) == (0, [])
+    assert str(path) in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "difference"),
+    [
+        ({"lr": 0.01}, {}, "lr 0.003 there and 0.01 here"),
+        ({"seed": 1}, {}, "seed 0 there and 1 here"),
+        ({"num_epochs": 3}, {}, "num_epochs 2 there and 3 here"),
+        ({}, {"width": 13}, "model.width 12 there and 13 here"),
+        ({}, {"skip": "additive"}, "model.skip 'convex' there and 'additive' here"),
+        ({}, {"connection": "plain"}, "model.connection 'van' there and 'plain' here"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_with_the_difference(
+    saved, few_images, quick, config, model, difference
+):
+    message = refused(saved, few_images, quick(log_every=3, **config), **model)
+    assert "is a checkpoint of another run" in message
+    assert difference in message
+
+
+@pytest.mark.parametrize("what", ["train_images", "train_labels"])
+def test_a_checkpoint_of_other_data_is_refused(saved, few_images, quick, what):
+    other = dataclasses.replace(few_images, **{what: getattr(few_images, what).roll(1, dims=0)})
+    other.train_images[0].mul_(0.5) if what == "train_images" else None
+    assert "is a checkpoint of another run" in refused(saved, other, quick(log_every=3))
+
+
+def test_train_refuses_a_checkpoint_of_another_run_and_leaves_it_alone(saved, few_images, quick):
+    content = saved.read_bytes()
+    with pytest.raises(training.CheckpointError, match="another run"):
+        training.train(small(), few_images, quick(log_every=3, lr=0.01), checkpoint=saved)
+    assert saved.read_bytes() == content
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(saved, few_images, quick, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    assert "is not a checkpoint that can be read" in refused(saved, few_images, quick(log_every=3))
+
+
+def test_a_checkpoint_with_an_altered_weight_is_refused(saved, few_images, quick):
+    content = bytearray(saved.read_bytes())
+    state = torch.load(saved, weights_only=True)
+    position = content.index(state["model"]["head.weight"].numpy().tobytes())
+    content[position + 2] ^= 1
+    saved.write_bytes(bytes(content))
+    refused(saved, few_images, quick(log_every=3))
+
+
+@pytest.mark.parametrize("content", [{"model": {}}, {"identity": None}, [1, 2, 3], torch.zeros(3)], ids=str)
+def test_a_file_of_torch_that_is_no_checkpoint_is_refused(tmp_path, few_images, quick, content):
+    torch.save(content, tmp_path / "other.pt")
+    refused(tmp_path / "other.pt", few_images, quick())
+
+
+def test_a_missing_checkpoint_is_a_missing_file(tmp_path, few_images, quick):
+    trainer = training.Trainer(small(), few_images, quick())
+    with pytest.raises(FileNotFoundError):
+        trainer.load(tmp_path / "none.pt")
+
+
+class Payload:
+    """What an attacker would put into a file that others load: code that runs when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("is_torch_file", [True, False], ids=["torch.save", "pickle"])
+def test_code_in_a_checkpoint_is_not_executed(saved, tmp_path, few_images, quick, is_torch_file):
+    target, path = tmp_path / "executed", tmp_path / "malicious.pt"
+    state = torch.load(saved, weights_only=True) | {"records": Payload(target)}
+    if is_torch_file:
+        torch.save(state, path)
+    else:
+        path.write_bytes(pickle.dumps(state))
+    refused(path, few_images, quick(log_every=3))
+    assert not target.exists()
+    pickle.loads(pickle.dumps(Payload(target)))
+    assert target.exists()  # so the payload works where it is let
+
+
+FULL_DISK = """
+import dataclasses, resource, signal, sys
+from pathlib import Path
+import torch
+from van_tutorial import data, models, training
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+images = data.load()
+images = dataclasses.replace(images, train_images=images.train_images[:64], train_labels=images.train_labels[:64])
+config = training.TrainConfig(num_epochs=4, batch_size=32, device="cpu")
+trainer = training.Trainer(models.mlp(depth=2, width=8, seed=0), images, config)
+records = iter(trainer)
+next(records)
+trainer.save(folder / "run.pt")
+(folder / "step").write_text(str(trainer.step))
+size = (folder / "run.pt").stat().st_size
+next(records)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
+for path in (folder / "run.pt", folder / "deeper" / "new.pt"):
+    try:
+        trainer.save(path)
+    except OSError as error:
+        print(type(error).__name__, error)
+    else:
+        print("saved")
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_the_older_checkpoint_and_no_half_written_file(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    for line, name in zip(lines, ("run.pt", "new.pt"), strict=True):
+        assert line.startswith("OSError")
+        assert f"{name} could not be written and was left as it was" in line
+        assert "free some space or name another folder" in line
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert files == ["run.pt", "step"]
+    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == int((tmp_path / "step").read_text())
+
+
+def test_a_folder_that_cannot_be_made_is_said(few_images, quick, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="could not be written"):
+        training.Trainer(small(), few_images, quick()).save(tmp_path / "file" / "run.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

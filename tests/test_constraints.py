@@ -1,0 +1,333 @@
+"""The constraint: multipliers against a peer and closed forms, projection, predictions against simulation, schedules."""
+
+import math
+
+import cooper
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from van_tutorial import constraints
+from van_tutorial.training import TrainConfig, default_dual_lr
+
+TARGETS = torch.tensor([0.8, 0.3, -0.5])
+
+
+def solve(skip_lr, dual_lr, num_steps, is_projected=False, damping=0.0, start=0.9):
+    """Minimise sum (a - c)^2 / 2 subject to a = 0 for c in TARGETS; returns a and lambda after each step."""
+    alpha = torch.nn.Parameter(torch.full((3,), start))
+    multipliers = constraints.Multipliers(num_constraints=3, dual_lr=dual_lr, damping=damping)
+    optimizer = torch.optim.SGD([alpha], lr=skip_lr)
+    path = []
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        loss = 0.5 * (alpha - TARGETS).square().sum()
+        (loss + multipliers.penalty(alpha)).backward()
+        optimizer.step()
+        if is_projected:
+            constraints.project(alpha)
+        multipliers.dual_step(alpha)
+        path.append((alpha.detach().clone(), multipliers.values.clone()))
+    return [torch.stack(values) for values in zip(*path, strict=True)]
+
+
+class TargetProblem(cooper.ConstrainedMinimizationProblem):
+    def __init__(self, alpha):
+        super().__init__()
+        self.alpha = alpha
+        multiplier = cooper.multipliers.DenseMultiplier(num_constraints=3)
+        self.no_skip = cooper.Constraint(
+            constraint_type=cooper.ConstraintType.EQUALITY, multiplier=multiplier
+        )
+
+    def compute_cmp_state(self):
+        state = cooper.ConstraintState(violation=self.alpha)
+        loss = 0.5 * (self.alpha - TARGETS).square().sum()
+        return cooper.CMPState(loss=loss, observed_constraints={self.no_skip: state})
+
+
+@pytest.mark.parametrize(("skip_lr", "dual_lr"), [(0.1, 0.1), (0.1, 0.02), (0.02, 0.2)])
+def test_the_phase_out_of_a_convex_problem_is_coopers_step_for_step(skip_lr, dual_lr):
+    alphas, lambdas = solve(skip_lr, dual_lr, num_steps=300)
+    alpha = torch.nn.Parameter(torch.full((3,), 0.9))
+    problem = TargetProblem(alpha)
+    optimizer = cooper.optim.AlternatingPrimalDualOptimizer(
+        cmp=problem,
+        primal_optimizers=torch.optim.SGD([alpha], lr=skip_lr),
+        dual_optimizers=torch.optim.SGD(problem.dual_parameters(), lr=dual_lr, maximize=True),
+    )
+    for step in range(300):
+        optimizer.roll()
+        torch.testing.assert_close(alphas[step], alpha.detach(), atol=1e-6, rtol=0.0)
+        torch.testing.assert_close(
+            lambdas[step], problem.no_skip.multiplier.weight.detach(), atol=1e-6, rtol=0.0
+        )
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.1])
+def test_overdamped_the_multiplier_finds_the_price_of_the_constraint(ratio):
+    alphas, lambdas = solve(skip_lr=0.1, dual_lr=0.1 * ratio, num_steps=2000)
+    torch.testing.assert_close(lambdas[-1], TARGETS, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(alphas[-1], torch.zeros(3), atol=1e-4, rtol=0.0)
+
+
+def test_underdamped_the_skip_weight_swings_through_0_without_projection():
+    alphas, _ = solve(skip_lr=0.1, dual_lr=0.1, num_steps=200)
+    assert alphas.min() < -0.05
+
+
+@pytest.mark.parametrize("dual_lr", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("skip_lr", [0.05, 0.2])
+def test_with_projection_the_skip_ends_at_0_and_the_multiplier_at_its_price_or_above(skip_lr, dual_lr):
+    alphas, lambdas = solve(skip_lr, dual_lr, num_steps=4000, is_projected=True)
+    assert alphas.min() >= 0.0
+    assert alphas.max() <= 1.0
+    torch.testing.assert_close(alphas[-1], torch.zeros(3), atol=1e-6, rtol=0.0)
+    assert bool((lambdas[-1] >= TARGETS - 1e-5).all())
+    assert bool((lambdas.diff(dim=0) >= 0).all())
+
+
+def test_with_projection_an_underdamped_skip_is_gone_exactly_and_for_good():
+    alphas, lambdas = solve(skip_lr=0.1, dual_lr=0.1, num_steps=500, is_projected=True)
+    assert alphas[-100:].abs().max() == 0.0
+    assert bool((lambdas[-1] >= TARGETS).all())
+
+
+def test_damping_of_the_quadratic_term_stops_the_swing():
+    skip_lr = dual_lr = 0.05
+    undamped, _ = solve(skip_lr, dual_lr, num_steps=1500)
+    damped, lambdas = solve(skip_lr, dual_lr, num_steps=1500, damping=2.0 * math.sqrt(dual_lr / skip_lr))
+    assert undamped[:, 0].min() < -0.05
+    assert damped[:, 0].min() > -1e-3
+    torch.testing.assert_close(lambdas[-1], TARGETS, atol=1e-4, rtol=0.0)
+
+
+def test_penalty_and_its_gradient_are_the_lagrangians():
+    multipliers = constraints.Multipliers(
+        num_constraints=2, dual_lr=torch.tensor([0.5, 2.0]), init=0.25, damping=3.0
+    )
+    alpha = torch.tensor([1.0, 0.5], requires_grad=True)
+    penalty = multipliers.penalty(alpha)
+    penalty.backward()
+    assert penalty.item() == 0.25 * 1.5 + 1.5 * (1.0 + 0.25)
+    assert alpha.grad.tolist() == [0.25 + 3.0 * 1.0, 0.25 + 3.0 * 0.5]
+    multipliers.dual_step(alpha)
+    assert multipliers.values.tolist() == [0.25 + 0.5, 0.25 + 1.0]
+
+
+def test_multipliers_and_their_step_sizes_go_into_checkpoints():
+    state = constraints.Multipliers(num_constraints=2, dual_lr=0.5).state_dict()
+    assert {name: value.tolist() for name, value in state.items()} == {
+        "values": [0.0, 0.0],
+        "dual_lr": [0.5, 0.5],
+    }
+    assert list(constraints.Multipliers(num_constraints=2).parameters()) == []
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"num_constraints": 0}, "num_constraints must be a whole number of at least 1, got 0"),
+        ({"dual_lr": -1e-3}, "dual_lr must be at least 0, got -0.001"),
+        ({"dual_lr": float("nan")}, "dual_lr must be at least 0, got nan"),
+        ({"dual_lr": torch.tensor([1.0, -1.0, 1.0])}, "dual_lr must be at least 0"),
+        ({"dual_lr": torch.ones(2)}, r"of shape \(3,\), got shape \(2,\)"),
+        ({"damping": -1.0}, "damping must be a number at least 0, got -1.0"),
+    ],
+)
+def test_multipliers_that_cannot_be_are_refused(choices, message):
+    with pytest.raises(ValueError, match=message):
+        constraints.Multipliers(**{"num_constraints": 3, **choices})
+
+
+alphas_anywhere = st.lists(st.floats(-10.0, 10.0, width=32), min_size=1, max_size=20)
+
+
+@given(values=alphas_anywhere, cap=st.floats(0.0, 1.0, width=32))
+def test_projection_is_the_nearest_point_between_0_and_the_cap(values, cap):
+    before = torch.tensor(values)
+    alpha = before.clone()
+    constraints.project(alpha, cap)
+    assert alpha.tolist() == [min(max(value, 0.0), cap) for value in before.tolist()]
+    once = alpha.clone()
+    constraints.project(alpha, cap)
+    assert torch.equal(alpha, once)
+
+
+def test_projection_of_a_parameter_is_no_part_of_its_gradient():
+    alpha = torch.nn.Parameter(torch.tensor([-0.5, 0.5, 1.5]))
+    constraints.project(alpha)
+    assert alpha.tolist() == [0.0, 0.5, 1.0]
+    assert alpha.is_leaf
+    assert alpha.requires_grad
+
+
+@given(alpha=alphas_anywhere, dual_lr=st.floats(0.0, 1.0, width=32))
+def test_multipliers_of_projected_skip_weights_never_fall(alpha, dual_lr):
+    alpha = torch.tensor(alpha)
+    constraints.project(alpha)
+    multipliers = constraints.Multipliers(num_constraints=len(alpha), dual_lr=dual_lr)
+    for _ in range(3):
+        before = multipliers.values.clone()
+        multipliers.dual_step(alpha)
+        assert bool((multipliers.values >= before).all())
+
+
+@given(dual_lr=st.floats(1e-6, 1.0), spread=st.floats(0.02, 50.0), depth=st.integers(2, 60))
+def test_step_sizes_fall_geometrically_from_the_first_layer_to_the_last(dual_lr, spread, depth):
+    step_sizes = constraints.spread_dual_lr(dual_lr, spread, depth).double()
+    assert step_sizes.shape == (depth,)
+    assert step_sizes[0].item() == pytest.approx(spread * dual_lr, rel=1e-4)
+    assert step_sizes[-1].item() == pytest.approx(dual_lr / spread, rel=1e-4)
+    assert step_sizes.log().mean().exp().item() == pytest.approx(dual_lr, rel=1e-4)
+    ratios = step_sizes[1:] / step_sizes[:-1]
+    torch.testing.assert_close(
+        ratios, torch.full_like(ratios, spread ** (-2.0 / (depth - 1))), rtol=1e-4, atol=0.0
+    )
+
+
+def test_a_single_layer_gets_the_mean_step_size_and_a_spread_of_1_the_same_for_all():
+    assert constraints.spread_dual_lr(0.5, spread=9.0, num_constraints=1).tolist() == [0.5]
+    assert constraints.spread_dual_lr(0.5, spread=1.0, num_constraints=3).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(("dual_lr", "spread"), [(-1.0, 5.0), (1.0, 0.0), (1.0, -2.0)])
+def test_a_spread_that_cannot_be_is_refused(dual_lr, spread):
+    with pytest.raises(ValueError, match="must be a number"):
+        constraints.spread_dual_lr(dual_lr, spread, 3)
+
+
+def simulate(skip_weight, skip_lr, dual_lr, slope):
+    """The step at which alpha is 0, by doing the steps: loss -slope alpha, clip to [0, 1], alternating updates."""
+    alpha, multiplier, step = skip_weight, 0.0, 0
+    while alpha > 0.0:
+        alpha = min(max(alpha - skip_lr * (multiplier - slope), 0.0), 1.0)
+        multiplier += dual_lr * alpha
+        step += 1
+    return step
+
+
+SMALL_AMPLITUDE = [
+    (0.5, 0.01, 0.01, 0.3),
+    (0.3, 1e-3, 1e-3, 0.2),
+    (0.8, 2e-3, 4e-3, 0.4),
+    (0.95, 1e-3, 1e-3, 0.0),
+    (0.9, 1e-3, 2e-3, -0.3),
+]
+LARGE_AMPLITUDE = [
+    (0.95, 3e-3, 3e-4, 0.5),
+    (0.95, 1e-3, 1e-4, 0.3),
+    (1.0, 1e-3, 1e-3, 0.3),
+    (0.1, 0.01, 1e-3, 1.0),
+    (0.5, 1e-3, 5e-4, 0.8),
+]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_large"),
+    [(p, False) for p in SMALL_AMPLITUDE] + [(p, True) for p in LARGE_AMPLITUDE],
+    ids=str,
+)
+def test_the_predicted_removal_step_is_the_simulated_one_within_a_hundredth(parameters, is_large):
+    skip_weight, skip_lr, dual_lr, slope = parameters
+    assert (math.hypot(skip_weight, slope * math.sqrt(skip_lr / dual_lr)) > 1.0) is is_large
+    assert constraints.predict_removal_step(*parameters) == pytest.approx(simulate(*parameters), rel=0.01)
+
+
+def test_the_prediction_holds_for_the_librarys_own_steps():
+    alpha = torch.nn.Parameter(torch.tensor([0.95]))
+    multipliers = constraints.Multipliers(num_constraints=1, dual_lr=3e-3)
+    step = 0
+    while alpha.item() > 0.0:
+        alpha.grad = None
+        (-0.5 * alpha.sum() + multipliers.penalty(alpha)).backward()
+        alpha.data.sub_(0.01 * alpha.grad)
+        constraints.project(alpha)
+        multipliers.dual_step(alpha)
+        step += 1
+    assert constraints.predict_removal_step(0.95, 0.01, 3e-3, 0.5) == pytest.approx(step, rel=0.01)
+
+
+def test_the_prediction_has_no_jump_where_the_skip_begins_to_wait_at_1():
+    skip_lr = dual_lr = 1e-3
+    slope = math.sqrt(1.0 - 0.8**2)  # amplitude 1
+    below, above = (constraints.predict_removal_step(0.8, skip_lr, dual_lr, slope + d) for d in (-1e-9, 1e-9))
+    assert below == pytest.approx(above, rel=1e-4)
+
+
+@given(
+    removal_step=st.floats(50.0, 1e6),
+    skip_weight=st.floats(0.01, 1.0),
+    skip_lr=st.floats(1e-5, 1e-1),
+    slope=st.floats(0.0, 2.0),
+)
+def test_the_sized_step_size_removes_the_skip_when_asked(removal_step, skip_weight, skip_lr, slope):
+    dual_lr = constraints.size_dual_lr(removal_step, skip_weight, skip_lr, slope)
+    assert constraints.predict_removal_step(skip_weight, skip_lr, dual_lr, slope) == pytest.approx(
+        removal_step, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "choices", [{"skip_weight": 0.0}, {"skip_weight": 1.1}, {"skip_lr": 0.0}, {"dual_lr": -1.0}]
+)
+def test_a_prediction_without_meaning_is_refused(choices):
+    with pytest.raises(ValueError, match=f"{next(iter(choices))} must be a number"):
+        constraints.predict_removal_step(**choices)
+
+
+@pytest.mark.parametrize("choices", [{"removal_step": 0.0}, {"removal_step": 10.0, "slope": -0.1}])
+def test_a_removal_that_cannot_be_sized_is_refused(choices):
+    with pytest.raises(ValueError, match="must be a number"):
+        constraints.size_dual_lr(**choices)
+
+
+def test_longer_runs_get_smaller_default_step_sizes_and_runs_without_skips_none():
+    step_sizes = [default_dual_lr(num_steps, 0.95, TrainConfig()) for num_steps in (100, 1000, 10000)]
+    assert step_sizes[0] > step_sizes[1] > step_sizes[2] > 0.0
+    assert default_dual_lr(1000, 0.0, TrainConfig()) == 0.0
+
+
+@pytest.mark.parametrize("remove_by", [0.3, 2 / 3, 1.0])
+def test_the_cap_is_a_line_from_half_of_remove_by_to_remove_by(remove_by):
+    caps = [constraints.falling_cap(step, 600, remove_by) for step in range(601)]
+    end = remove_by * 600
+    assert all(cap == 1.0 for step, cap in enumerate(caps) if step <= end / 2 - 1)
+    assert all(cap == 0.0 for step, cap in enumerate(caps) if step >= end)
+    assert caps[round(0.75 * end)] == pytest.approx(0.5)
+    falls = [before - after for before, after in zip(caps, caps[1:], strict=False)]
+    assert all(0.0 <= fall <= 2.0 / end + 1e-12 for fall in falls)
+
+
+def test_without_remove_by_there_is_no_cap():
+    assert {constraints.falling_cap(step, 10, None) for step in range(11)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("fixed", [0.8, 0.8, 0.8, 0.8, 0.8]),
+        ("linear", [0.8, 0.4, 0.0, 0.0, 0.0]),
+        ("cosine", [0.8, 0.4, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_schedule_goes_from_the_initial_weight_to_exactly_0(schedule, expected):
+    steps = (0, 25, 50, 75, 100)
+    values = [constraints.scheduled_skip_weight(schedule, step, 100, 0.8, remove_by=0.5) for step in steps]
+    assert values == pytest.approx(expected)
+    assert (values[2] == 0.0) is (expected[2] == 0.0)
+
+
+def test_a_cosine_schedule_is_slow_at_both_ends():
+    values = [
+        constraints.scheduled_skip_weight("cosine", step, 100, 1.0, remove_by=None)
+        for step in (25, 50, 75, 100)
+    ]
+    assert values == pytest.approx([0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0.0])
+
+
+@pytest.mark.parametrize("schedule", ["multipliers", "steps"])
+def test_a_schedule_that_there_is_not_is_refused(schedule):
+    with pytest.raises(ValueError, match="schedule must be 'fixed', 'linear' or 'cosine'"):
+        constraints.scheduled_skip_weight(schedule, 1, 10, 0.5, None)

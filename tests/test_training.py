@@ -1,0 +1,562 @@
+"""Training: the invariants of the phase-out, who removed the skips, repeatability, the iterator, and refusals."""
+
+import dataclasses
+import functools
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from van_tutorial import constraints, models, training
+
+TIMES = ["seconds"]
+
+
+def small(seed=0, **choices):
+    return models.mlp(**{"depth": 4, "width": 12, "seed": seed, **choices})
+
+
+def linear():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def alphas_of(records):
+    return torch.stack([record.skip_weights for record in records])
+
+
+def assert_same_run(one, other):
+    assert one.history.drop(columns=TIMES).equals(other.history.drop(columns=TIMES))
+    assert one.layers.equals(other.layers)
+    state = other.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in one.model.state_dict().items())
+
+
+# The invariants.
+
+
+@pytest.mark.parametrize("skip", ["convex", "additive", "activation"])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"skip_lr": 0.5, "dual_lr": 0.5},
+        {"remove_by": None, "skip_lr": 2.0, "dual_lr": 0.01},
+        {"damping": 2.0},
+    ],
+    ids=["defaults", "large steps", "no cap", "damped"],
+)
+def test_skip_weights_stay_in_0_to_1_and_multipliers_never_fall(few_images, quick, skip, choices):
+    trainer = training.Trainer(small(skip=skip), few_images, quick(log_every=1, **choices))
+    records = list(trainer)
+    alphas = alphas_of(records)
+    multipliers = torch.stack([record.multipliers for record in records])
+    assert len(records) == trainer.num_steps == 16
+    assert alphas.min() >= 0.0
+    assert alphas.max() <= 1.0
+    assert bool((multipliers.diff(dim=0) >= 0).all())
+    assert multipliers[-1].max() > 0.0
+
+
+def by_hand(model, images, config):
+    """Gradient steps on the weights, projected ones on the skip weights, ascent on the multipliers, one by one."""
+    alpha = model.skip_weight
+    weights = [parameter for parameter in model.parameters() if parameter is not alpha]
+    step_sizes = constraints.spread_dual_lr(config.dual_lr, config.dual_lr_spread, len(alpha))
+    multipliers = torch.zeros_like(alpha)
+    for _ in range(config.num_epochs):
+        loss = functional.cross_entropy(model(images.train_images), images.train_labels)
+        gradients = torch.autograd.grad(loss, [alpha, *weights])
+        with torch.no_grad():
+            for weight, gradient in zip(weights, gradients[1:], strict=True):
+                weight -= config.lr * gradient
+            alpha -= config.skip_lr * (gradients[0] + multipliers)
+            alpha.clamp_(0.0, 1.0)
+            multipliers += step_sizes * alpha
+        yield alpha.detach().clone(), multipliers.clone()
+
+
+@pytest.mark.parametrize("skip", ["convex", "additive", "activation"])
+@pytest.mark.parametrize("dual_lr", [0.0, 0.1], ids=["the loss alone", "the Lagrangian"])
+def test_skip_weights_follow_projected_gradient_steps_done_by_hand(few_images, quick, skip, dual_lr):
+    whole = dataclasses.replace(
+        few_images, train_images=few_images.train_images[:128], train_labels=few_images.train_labels[:128]
+    )
+    config = quick(
+        num_epochs=15, batch_size=128, lr=0.05, optimizer="sgd", momentum=0.0, lr_schedule="constant", skip_lr=0.5,
+        dual_lr=dual_lr, remove_by=None, log_every=1,
+    )  # fmt: skip
+    model = small(skip=skip, skip_weight=0.6)
+    records = list(training.Trainer(model, whole, config))
+    expected = list(by_hand(small(skip=skip, skip_weight=0.6), whole, config))
+    alphas = alphas_of(records)
+    assert (alphas[0] - alphas[-1]).abs().max() > 0.01
+    torch.testing.assert_close(alphas, torch.stack([alpha for alpha, _ in expected]), atol=1e-4, rtol=0.0)
+    multipliers = torch.stack([record.multipliers for record in records])
+    torch.testing.assert_close(
+        multipliers, torch.stack([values for _, values in expected]), atol=1e-4, rtol=0.0
+    )
+    assert bool(multipliers.any()) is (dual_lr > 0.0)
+
+
+def test_a_phased_out_network_collapses_to_a_plain_one_with_the_same_answers(phased_out, few_images):
+    plain = models.collapse(phased_out.model)
+    with torch.no_grad():
+        one, other = phased_out.model(few_images.test_images), plain(few_images.test_images)
+    assert torch.equal(one, other)
+    assert models.has_skip(torch.export.export(plain, (few_images.test_images,))) is False
+    assert (
+        training.accuracy(plain, few_images.test_images, few_images.test_labels) == phased_out.test_accuracy
+    )
+
+
+@pytest.mark.parametrize(
+    "choices", [{}, {"optimizer": "sgd", "damping": 0.5}, {"skip_schedule": "cosine"}], ids=str
+)
+def test_a_run_is_repeated_bit_for_bit_whatever_the_global_random_state(few_images, quick, choices):
+    results = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        results.append(training.train(small(), few_images, quick(log_every=5, **choices)))
+    assert_same_run(*results)
+
+
+def test_another_seed_of_the_run_draws_other_batches(few_images, quick):
+    losses = [
+        training.train(small(), few_images, quick(seed=seed)).history["loss"].iloc[-1] for seed in (0, 1)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_training_leaves_the_global_random_state_and_the_threads_alone(few_images, quick):
+    state, numpy_state, threads = (
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),
+        torch.get_num_threads(),
+    )  # noqa: NPY002
+    training.train(small(), few_images, quick())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert torch.get_num_threads() == threads
+
+
+# How a phase-out ends.
+
+
+def test_a_run_with_the_default_step_sizes_ends_without_any_skip(phased_out):
+    assert models.skip_weights(phased_out.model).tolist() == [0.0] * 5
+    assert models.num_skips(phased_out.model) == 0
+    assert phased_out.removed_by in ("multipliers", "cap")
+    assert phased_out.removed_at_step <= phased_out.num_steps * 2 / 3
+    assert phased_out.is_complete
+
+
+def test_skips_nearest_to_the_input_go_first(phased_out):
+    steps = phased_out.first_zero_steps
+    assert steps[0] < steps[-1]
+    assert list(steps) == sorted(steps)
+
+
+ENDS = {
+    "multipliers": {"skip_lr": 0.05, "dual_lr": 0.5, "remove_by": 1.0, "num_epochs": 4},
+    "multipliers, no cap": {"skip_lr": 0.2, "dual_lr": 1.0, "remove_by": None},
+    "cap": {"dual_lr": 0.0, "remove_by": 0.5},
+    "linear": {"skip_schedule": "linear"},
+    "cosine": {"skip_schedule": "cosine", "remove_by": None},
+    "left": {"dual_lr": 0.0, "remove_by": None},
+    "fixed": {"skip_schedule": "fixed"},
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "removed_by", "num_capped"),
+    [
+        ("multipliers", "multipliers", 0),
+        ("multipliers, no cap", "multipliers", 0),
+        ("cap", "cap", 4),
+        ("linear", "schedule", 0),
+        ("cosine", "schedule", 0),
+        ("left", None, 0),
+        ("fixed", None, 0),
+    ],
+)
+def test_a_result_says_who_removed_the_skips(few_images, quick, end, removed_by, num_capped):
+    result = training.train(small(), few_images, quick(**ENDS[end]))
+    assert (result.removed_by, result.num_capped) == (removed_by, num_capped)
+    assert (result.removed_at_step is None) is (removed_by is None)
+    assert models.num_skips(result.model) == (4 if removed_by is None else 0)
+    assert result.history["num_skips"].iloc[-1] == models.num_skips(result.model)
+
+
+@pytest.mark.parametrize(
+    "choices", [*ENDS.values(), {"skip_lr": 1.0, "dual_lr": 0.05, "lr": 0.03, "num_epochs": 4}], ids=str
+)
+def test_the_steps_of_removal_are_those_that_the_records_show(few_images, quick, choices):
+    result = training.train(small(skip="additive"), few_images, quick(log_every=1, **choices))
+    table = result.layers.pivot_table(index="step", columns="layer", values="skip_weight")
+    is_there = (table > 0).any(axis=1)
+    last = 0 if not is_there.any() else int(is_there[is_there].index[-1])
+    assert result.removed_at_step == (None if last == result.num_steps else last + 1)
+    first_zeros = [
+        next((step for step, value in column.items() if value == 0.0), None) for _, column in table.items()
+    ]
+    assert list(result.first_zero_steps) == first_zeros
+
+
+def test_skips_that_were_never_there_are_removed_from_the_start(few_images, quick):
+    result = training.train(small(skip_weight=0.0), few_images, quick(skip_schedule="fixed"))
+    assert (result.removed_at_step, result.removed_by) == (0, "schedule")
+    assert result.first_zero_steps == (0,) * 4
+
+
+def phase_out_of(gradients, **choices):
+    """Drive the phase-out of one skip weight, from .9 with a step size of 1, by gradients made for the case."""
+    alpha = nn.Parameter(torch.tensor([0.9]))
+    config = training.TrainConfig(**{"skip_lr": 1.0, "dual_lr": 0.0, "remove_by": 1.0, **choices})
+    phase_out = training.PhaseOut(alpha, config, num_steps=len(gradients))
+    for step, gradient in enumerate(gradients, 1):
+        alpha.grad = torch.tensor([gradient])
+        phase_out.step(step)
+    return phase_out
+
+
+def test_a_flicker_at_0_that_the_cap_ends_is_not_the_caps_removal():
+    phase_out = phase_out_of([1.0] + [-0.005, 0.005] * 9 + [-0.005])
+    assert (phase_out.removed_by, phase_out.num_capped) == ("multipliers", 0)
+    assert (phase_out.first_zero_steps, phase_out.removed_at_step) == ([1], 19)
+
+
+def test_a_skip_that_comes_back_and_is_ended_by_the_cap_is_the_caps_removal():
+    phase_out = phase_out_of([1.0, -0.5] + [0.0] * 18)
+    assert (phase_out.removed_by, phase_out.num_capped) == ("cap", 1)
+    assert (phase_out.first_zero_steps, phase_out.removed_at_step) == ([1], 20)
+
+
+def test_a_skip_that_only_the_cap_lowers_is_the_caps_removal():
+    phase_out = phase_out_of([0.0] * 20)
+    assert (phase_out.removed_by, phase_out.num_capped, phase_out.removed_at_step) == ("cap", 1, 20)
+
+
+@pytest.mark.parametrize("schedule", ["fixed", "linear", "cosine"])
+def test_a_schedule_sets_the_skip_weights_without_looking_at_the_loss(few_images, quick, schedule):
+    config = quick(skip_schedule=schedule, log_every=1, dual_lr=0.5)
+    result = training.train(small(skip_weight=0.8), few_images, config)
+    expected = [
+        constraints.scheduled_skip_weight(schedule, step, result.num_steps, 0.8, config.remove_by)
+        for step in result.history["step"]
+    ]
+    assert result.history["mean_skip_weight"].tolist() == pytest.approx(expected, abs=1e-6)
+    assert result.history["loss"].tolist() == result.history["lagrangian"].tolist()
+
+
+def test_records_carry_the_cap_and_no_skip_weight_is_above_it(few_images, quick):
+    trainer = training.Trainer(small(), few_images, quick(log_every=1, dual_lr=0.0))
+    records = list(trainer)
+    assert [record.cap for record in records] == [
+        constraints.falling_cap(step, 16, 2 / 3) for step in range(1, 17)
+    ]
+    assert all(record.skip_weights.max() <= record.cap + 1e-7 for record in records)
+
+
+# What a run hands out.
+
+
+def test_a_run_learns_and_its_accuracy_is_that_of_its_network(phased_out, few_images):
+    with torch.no_grad():
+        answers = phased_out.model(few_images.test_images).argmax(dim=1)
+    assert phased_out.test_accuracy == pytest.approx(
+        (answers == few_images.test_labels).double().mean().item(), abs=1e-12
+    )
+    history = phased_out.history
+    assert history["loss"].iloc[-8:].mean() < history["loss"].iloc[:8].mean() - 0.3
+    assert history["test_accuracy"].iloc[-1] == phased_out.test_accuracy > 0.3
+
+
+def test_history_and_layers_are_tidy(phased_out):
+    history, layers = phased_out.history, phased_out.layers
+    assert history["step"].tolist() == list(range(1, 49))
+    assert history["epoch"].tolist() == pytest.approx([step / 8 for step in range(1, 49)])
+    expected_lr = [3e-3 * 0.5 * (1 + np.cos(np.pi * step / 48)) for step in range(1, 49)]
+    assert history["lr"].tolist() == pytest.approx(expected_lr, abs=1e-9)
+    assert history["seconds"].is_monotonic_increasing
+    assert history["validation_accuracy"].isna().all()
+    assert len(layers) == 48 * 5
+    assert sorted(layers["layer"].unique()) == [1, 2, 3, 4, 5]
+    assert layers.groupby("step")["skip_weight"].mean().tolist() == pytest.approx(
+        history["mean_skip_weight"].tolist()
+    )
+
+
+@pytest.mark.parametrize(("log_every", "steps"), [(None, [8, 16]), (5, [5, 10, 15, 16]), (100, [16])])
+def test_records_come_after_each_interval_and_at_the_end(few_images, quick, log_every, steps):
+    assert [
+        record.step for record in training.Trainer(small(), few_images, quick(log_every=log_every))
+    ] == steps
+
+
+def test_the_loss_of_a_record_is_the_mean_over_its_steps(few_images, quick):
+    fine = training.train(small(), few_images, quick(log_every=1)).history
+    coarse = training.train(small(), few_images, quick(log_every=8)).history
+    for column in ("loss", "lagrangian", "train_accuracy"):
+        means = fine[column].to_numpy().reshape(2, 8).mean(axis=1)
+        assert coarse[column].tolist() == pytest.approx(means.tolist(), rel=1e-5)
+
+
+def test_how_often_a_run_is_looked_at_does_not_change_it(few_images, quick):
+    fine, coarse = (training.train(small(), few_images, quick(log_every=log_every)) for log_every in (1, 16))
+    states = fine.model.state_dict(), coarse.model.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_the_lagrangian_is_the_loss_plus_multipliers_times_skips(few_images, quick):
+    records = list(training.Trainer(small(), few_images, quick(log_every=1, dual_lr=0.1)))
+    for before, record in zip(records, records[1:], strict=False):
+        penalty = torch.dot(before.multipliers, before.skip_weights).item()
+        assert record.lagrangian - record.loss == pytest.approx(penalty, abs=1e-5)
+
+
+def test_the_network_is_left_in_eval_mode(phased_out, few_images, quick):
+    assert not phased_out.model.training
+    assert not training.train(linear(), few_images, quick(num_epochs=1)).model.training
+
+
+@pytest.mark.parametrize("choices", [{}, {"log_every": 3}, {"log_every": 3, "optimizer": "sgd"}], ids=str)
+def test_leaving_the_loop_and_iterating_again_goes_on(few_images, quick, choices):
+    whole = training.train(small(), few_images, quick(**choices))
+    trainer = training.Trainer(small(), few_images, quick(**choices))
+    for _ in trainer:
+        break
+    assert not trainer.result().is_complete
+    trainer.model.eval()  # somebody looks at the network and does not put its mode back
+    for _ in trainer:
+        pass
+    assert_same_run(trainer.result(), whole)
+    assert list(trainer) == []
+
+
+def test_a_stop_ends_the_run_in_the_step_in_which_it_is_set_with_a_last_record(few_images, quick):
+    model, stop = small(), threading.Event()
+    seen = []
+
+    def set_stop_in_step_5(module, args):
+        seen.append(None)
+        if len(seen) == 5 + 1:  # the trainer looks at the number of outputs first
+            stop.set()
+
+    trainer = training.Trainer(model, few_images, quick(num_epochs=50), stop=stop)
+    seen.clear()
+    seen.append(None)
+    model.register_forward_pre_hook(set_stop_in_step_5)
+    records = list(trainer)
+    assert [record.step for record in records] == [5]
+    result = trainer.result()
+    assert (result.num_steps, result.is_complete) == (5, False)
+    assert result.test_accuracy == records[-1].test_accuracy
+    assert result.removed_at_step is None
+
+
+def test_a_run_stopped_from_another_thread_ends_and_keeps_what_was_done(few_images, quick):
+    stop = threading.Event()
+    trainer = training.Trainer(small(), few_images, quick(num_epochs=10_000), stop=stop)
+    thread = threading.Thread(target=lambda: list(trainer))
+    thread.start()
+    while trainer.step < 3 and thread.is_alive():
+        stop.wait(0.01)
+    stop.set()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert trainer.records[-1].step == trainer.step < trainer.num_steps
+
+
+def test_a_result_before_the_first_step_says_so(few_images, quick):
+    result = training.Trainer(small(), few_images, quick()).result()
+    assert (result.num_steps, result.is_complete, len(result.history), len(result.layers)) == (0, False, 0, 0)
+    assert np.isnan(result.test_accuracy)
+
+
+def rows(images):
+    return [image.numpy().tobytes() for image in images]
+
+
+def test_held_out_images_are_the_same_for_every_seed_and_never_trained_on(few_images, quick):
+    trainers = [
+        training.Trainer(small(), few_images, quick(validation_fraction=0.25, seed=seed)) for seed in (0, 1)
+    ]
+    held_out, trained_on = rows(trainers[0].validation[0]), rows(trainers[0].train_images)
+    assert rows(trainers[1].validation[0]) == held_out
+    assert len(held_out) == 128
+    assert not set(held_out) & set(trained_on)
+    assert sorted(held_out + trained_on) == sorted(rows(few_images.train_images))
+    labels = dict(zip(rows(few_images.train_images), few_images.train_labels.tolist(), strict=True))
+    assert trainers[0].validation[1].tolist() == [labels[row] for row in held_out]
+
+
+def test_validation_accuracy_is_that_of_the_held_out_images(few_images, quick):
+    trainer = training.Trainer(small(), few_images, quick(validation_fraction=0.25))
+    records = list(trainer)
+    assert trainer.num_steps == 2 * (384 // 64)
+    assert records[-1].validation_accuracy == training.accuracy(trainer.model, *trainer.validation)
+    assert trainer.result().validation_accuracy == records[-1].validation_accuracy
+
+
+# Other networks, optimizers and number formats.
+
+
+def test_any_network_trains_and_has_no_skips_to_report(few_images, quick):
+    result = training.train(linear(), few_images, quick(num_epochs=4, log_every=1))
+    assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0] - 0.5
+    assert result.history[["mean_skip_weight", "num_skips", "cap"]].isna().all(axis=None)
+    assert len(result.layers) == 0
+    assert (result.removed_at_step, result.removed_by, result.first_zero_steps) == (None, None, ())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("lr_schedule", ["cosine", "constant"])
+def test_weights_move_as_torchs_own_optimizer_moves_them(few_images, quick, optimizer, lr_schedule):
+    whole = dataclasses.replace(
+        few_images, train_images=few_images.train_images[:64], train_labels=few_images.train_labels[:64]
+    )
+    result = training.train(
+        linear(),
+        whole,
+        quick(num_epochs=6, lr=0.01, optimizer=optimizer, lr_schedule=lr_schedule, weight_decay=0.1),
+    )
+    model = linear()
+    peer = {
+        "adam": functools.partial(torch.optim.Adam, weight_decay=0.1),
+        "adamw": functools.partial(torch.optim.AdamW, weight_decay=0.1),
+        "sgd": functools.partial(torch.optim.SGD, weight_decay=0.1, momentum=0.9),
+    }[optimizer](model.parameters(), lr=0.01)
+    for step in range(6):
+        if lr_schedule == "cosine":
+            peer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * step / 6))
+        peer.zero_grad()
+        functional.cross_entropy(model(whole.train_images), whole.train_labels).backward()
+        peer.step()
+    torch.testing.assert_close(result.model[1].weight, model[1].weight, atol=1e-5, rtol=1e-4)
+    assert result.history["lr"].iloc[-1] == pytest.approx(
+        0.01 if lr_schedule == "constant" else 0.0, abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"connection": c} for c in ("plain", "residual", "highway")]
+    + [{"skip": s} for s in ("convex", "additive", "activation")],
+    ids=str,
+)
+def test_every_connection_trains_in_mixed_precision(few_images, quick, choices):
+    single, mixed = (
+        training.train(small(**choices), few_images, quick(num_epochs=1, mixed_precision=is_mixed))
+        for is_mixed in (False, True)
+    )
+    assert mixed.history["loss"].iloc[-1] == pytest.approx(single.history["loss"].iloc[-1], abs=0.1)
+    assert mixed.history["loss"].iloc[-1] != single.history["loss"].iloc[-1]
+    assert {parameter.dtype for parameter in mixed.model.parameters()} == {torch.float32}
+
+
+def test_a_compiled_network_trains_to_the_same_numbers(few_images, quick, monkeypatch):
+    compiled = []
+
+    def compile_without_a_c_compiler(model):
+        compiled.append(model)
+        return original(model, backend="eager")
+
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_without_a_c_compiler)
+    one, other = (
+        training.train(small(depth=2), few_images, quick(num_epochs=1, log_every=4, compile=is_compiled))
+        for is_compiled in (False, True)
+    )
+    torch.compiler.reset()
+    assert compiled == [other.model]
+    assert other.history["loss"].tolist() == pytest.approx(one.history["loss"].tolist(), rel=1e-4)
+    assert other.removed_at_step == one.removed_at_step
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"num_epochs": 0}, "num_epochs must be a whole number of at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
+        ({"lr": 0.0}, "lr must be a number above 0, got 0.0"),
+        ({"lr": -1e-3}, "lr must be a number above 0, got -0.001"),
+        ({"skip_lr": -1e-3}, "skip_lr must be a number at least 0, got -0.001"),
+        ({"dual_lr": -1e-3}, "dual_lr must be a number at least 0, got -0.001"),
+        ({"dual_lr": float("nan")}, "dual_lr must be a number at least 0, got nan"),
+        ({"dual_lr_spread": 0.0}, "dual_lr_spread must be a number above 0, got 0.0"),
+        ({"damping": -0.1}, "damping must be a number at least 0"),
+        ({"weight_decay": "much"}, "weight_decay must be a number at least 0, got 'much'"),
+        ({"remove_by": 0.0}, r"remove_by must be a number in \(0, 1\], got 0.0"),
+        ({"remove_by": 1.5}, r"remove_by must be a number in \(0, 1\], got 1.5"),
+        ({"skip_schedule": "lineal"}, r"skip_schedule must be one of .* Did you mean 'linear'\?"),
+        ({"optimizer": "adan"}, r"optimizer must be one of .* Did you mean 'adam'\?"),
+        ({"momentum": 2.0}, r"momentum must be a number in \[0, 1\]"),
+        ({"lr_schedule": "cosin"}, r"Did you mean 'cosine'\?"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be a number in"),
+        ({"log_every": 0}, "log_every must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused_in_one_sentence(choices, message):
+    with pytest.raises(ValueError, match=message):
+        training.TrainConfig(**choices)
+
+
+def test_a_misspelt_setting_is_refused():
+    with pytest.raises(TypeError, match="dual_rl"):
+        training.TrainConfig(dual_rl=1e-3)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "nothing"])
+def test_a_device_that_is_not_there_is_refused_with_the_choices(few_images, quick, device):
+    with pytest.raises(
+        ValueError, match=f"device '{device}' cannot be used on this machine: take 'auto', 'cpu'"
+    ):
+        training.Trainer(small(), few_images, quick(device=device))
+
+
+def test_auto_finds_a_device_that_works():
+    device = training.pick_device("auto")
+    assert torch.ones(2, device=device).sum().item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("choices", "number"),
+    [({"batch_size": 513}, 512), ({"batch_size": 300, "validation_fraction": 0.5}, 256)],
+)
+def test_a_batch_larger_than_the_data_is_refused(few_images, quick, choices, number):
+    with pytest.raises(
+        ValueError, match=f"batch_size must be at most the number of training images, {number}, got"
+    ):
+        training.Trainer(small(), few_images, quick(**choices))
+
+
+def test_a_network_with_too_few_outputs_is_refused_before_it_trains(few_images, quick):
+    with pytest.raises(ValueError, match="7 outputs for 10 classes: make it with num_classes=10"):
+        training.Trainer(small(num_classes=7), few_images, quick())
+
+
+def test_divergence_names_step_step_size_and_layer_and_keeps_the_records(few_images, quick):
+    model = small(normalization="none", connection="residual")
+    trainer = training.Trainer(
+        model, few_images, quick(lr=1e4, optimizer="sgd", lr_schedule="constant", log_every=1)
+    )
+    with pytest.raises(training.DivergenceError) as raised:
+        list(trainer)
+    error = raised.value
+    assert error.step > 1
+    assert error.lr == 1e4
+    assert error.layer in dict(model.named_parameters())
+    assert f"in step {error.step} of 16 at lr=1e+04" in str(error)
+    assert error.layer in str(error)
+    assert [record.step for record in trainer.records] == list(range(1, error.step))
+    assert trainer.result().history["step"].tolist() == list(range(1, error.step))
+    assert not trainer.result().is_complete

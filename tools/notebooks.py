@@ -1,0 +1,118 @@
+"""Make the course's notebooks from their sources.
+
+    python -m tools.notebooks            make, run and write all of them
+    python -m tools.notebooks NAME …     only these, such as 05_phasing_out
+    python -m tools.notebooks --check    write nothing; fail where a notebook is not what its source gives
+
+From notebooks/src/NAME.py (py:percent, solutions inside) come the learner's notebooks/NAME.ipynb and the
+instructor's notebooks/instructor/NAME.ipynb. In a source,
+
+    ### solution            what only the instructor's notebook has
+    ### stub                what only the learner's has, behind "# "
+    ### end
+
+and a cell tagged `solution` is left out of the learner's notebook. Outputs are kept where a cell is tagged
+`keep_output`: nbval compares those.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import nbstripout
+from nbclient import NotebookClient
+
+from van_tutorial.batch.run import private_kernel
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
+    """Return the notebook that a source gives, not run."""
+    notebook = jupytext.read(source, fmt="py:percent")
+    cells = []
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "solution" in tags and not is_instructor:
+            continue
+        cell.source = fill(cell.source, is_instructor)
+        if is_instructor:
+            cell.source = cell.source.replace("](../", "](../../")  # one folder further down
+        cell.id = f"cell-{len(cells):02d}"
+        cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+        cells.append(cell)
+    return nbformat.v4.new_notebook(
+        cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}}, nbformat_minor=5
+    )
+
+
+def fill(text: str, is_instructor: bool) -> str:
+    """Return a cell's text with its solution, or with its stub."""
+
+    def replace(match: re.Match[str]) -> str:
+        return match[1] if is_instructor else re.sub(r"^# ?", "", match[2], flags=re.MULTILINE)
+
+    return BLOCK.sub(replace, text).rstrip("\n")
+
+
+def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """Return the notebook run, with the outputs that are evidence and no others."""
+    with private_kernel() as config:
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+            shutdown_kernel="immediate",
+            store_widget_state=False,
+            record_timing=False,
+            coalesce_streams=True,
+            config=config,
+        )
+        client.execute()
+    nbstripout.strip_output(notebook, keep_output=False, keep_count=True, keep_id=True)
+    notebook.metadata = nbformat.NotebookNode({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    return notebook
+
+
+def differs(made: nbformat.NotebookNode, path: Path) -> bool:
+    """Tell whether a notebook on disk has other cells than the one made from its source."""
+    if not path.exists():
+        return True
+    there = nbformat.read(path, as_version=4)
+    keys = ("id", "cell_type", "source", "metadata")
+    return [[cell[key] for key in keys] for cell in made.cells] != [[cell[key] for key in keys] for cell in there.cells]
+
+
+def main() -> int:
+    """Make or check the notebooks; return the exit status."""
+    parser = argparse.ArgumentParser(description="Make the course's notebooks from their sources.")
+    parser.add_argument("names", nargs="*", help="lessons, such as 05_phasing_out (default: all)")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
+    options = parser.parse_args()
+    stale = []
+    for source in sorted((NOTEBOOKS / "src").glob("*.py")):
+        if options.names and source.stem not in options.names:
+            continue
+        for folder in (NOTEBOOKS, NOTEBOOKS / "instructor"):
+            path = folder / f"{source.stem}.ipynb"
+            notebook = make(source, is_instructor=folder.name == "instructor")
+            if options.check:
+                if differs(notebook, path):
+                    stale.append(path)
+                continue
+            path.parent.mkdir(exist_ok=True)
+            nbformat.write(run(notebook, folder), path)
+            print(path)
+    for path in stale:
+        print(f"{path} is not what its source gives: run make notebooks", file=sys.stderr)
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

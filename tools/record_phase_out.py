@@ -1,0 +1,99 @@
+"""Record the main result: plain, residual and VAN on the embedded data, three seeds.
+
+    python -m tools.record_phase_out
+
+Depth 40, width 32, batch normalization, 30 epochs, seeds 0, 1, 2; accuracy in eval mode, of the VAN after its
+collapse. All step sizes were chosen by `python -m tools.choose_step_sizes`, on held-out training images.
+"""
+
+import argparse
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from van_tutorial import data, models, training
+from van_tutorial._course import course_path
+from van_tutorial._files import write_atomic
+
+SEEDS = (0, 1, 2)
+NUM_EPOCHS = 30
+# Name, connection, and the step sizes that differ from the defaults.
+NETWORKS: tuple[tuple[str, str, dict[str, float]], ...] = (
+    ("plain", "plain", {}),
+    ("plain, lr 0.01", "plain", {"lr": 0.01}),
+    ("residual", "residual", {}),
+    ("van", "van", {}),
+)
+
+
+def describe_machine() -> str:
+    """Return what kind of processor this is, and how many threads were used."""
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
+
+
+def write_result(name: str, question: str, command: str, runs: list[dict[str, Any]]) -> Path:
+    """Write assets/results/NAME.json and return its path."""
+    path = course_path("assets", "results", f"{name}.json")
+    content = {
+        "question": question,
+        "command": command,
+        "hardware": describe_machine(),
+        "versions": versions(),
+        "hours": round(sum(run["seconds"] for run in runs) / 3600, 2),
+        "runs": runs,
+    }
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path
+
+
+def train_once(name: str, connection: str, step_sizes: dict[str, float], seed: int) -> dict[str, Any]:
+    """Train one network and return its row."""
+    images = data.load()
+    model = models.mlp(connection=connection, seed=seed)
+    result = training.train(model, images, training.TrainConfig(num_epochs=NUM_EPOCHS, seed=seed, **step_sizes))
+    skips_left = models.num_skips(model)
+    if connection == "van":
+        model = models.collapse(model)
+    return {
+        "network": name,
+        "seed": seed,
+        "lr": result.config.lr,
+        "test_accuracy": round(training.accuracy(model.cpu(), images.test_images, images.test_labels), 4),
+        "train_accuracy": round(float(result.history["train_accuracy"].iloc[-1]), 4),
+        "skips_left": skips_left,
+        "removed_at_step": result.removed_at_step,
+        "removed_by": result.removed_by,
+        "num_capped": result.num_capped,
+        "num_steps": result.num_steps,
+        "seconds": round(result.seconds, 1),
+    }
+
+
+def main() -> None:
+    """Train everything and write the file."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(1)
+    runs = []
+    for name, connection, step_sizes in NETWORKS:
+        for seed in SEEDS:
+            runs.append(train_once(name, connection, step_sizes, seed))
+            print(runs[-1], flush=True)
+    question = (
+        "How accurate is the plain network that is left when all skips of a VAN have been phased out, beside a network "
+        "trained plain and a residual one? Embedded Fashion-MNIST subset, fully connected, depth 40, width 32, batch "
+        "normalization, 30 epochs; test accuracy in eval mode."
+    )
+    print(write_result("phase_out_mini", question, "python -m tools.record_phase_out", runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub."""
+
+from dataclasses import dataclass
+
+from van_tutorial.training import TrainResult
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a check says.
+
+    Attributes:
+        is_right: whether the answer is right.
+        message: what is right or wrong about it, and a hint.
+    """
+
+    is_right: bool
+    message: str
+
+    def __repr__(self) -> str:
+        """Show the verdict in words."""
+        return f"{'Right' if self.is_right else 'Not yet'}: {self.message}"
+
+
+def check_removal_window(result: TrainResult | None, earliest: float, latest: float) -> Feedback:
+    """Check a run whose last skip was to reach 0, by the multipliers alone, within a window of the training.
+
+    Args:
+        result: of the learner's run; None where there is none yet.
+        earliest: start of the window, as a fraction of the training.
+        latest: its end.
+
+    Returns:
+        The verdict with a hint.
+    """
+    if result is None:
+        return Feedback(False, "there is no run yet. Give my_dual_lr a number: constraints.size_dual_lr(0.3 * num_steps) is a start.")
+    steps = result.first_zero_steps
+    if not steps:
+        return Feedback(False, "this network has no skip weights: make it with connection='van'.")
+    if any(step is None for step in steps):
+        left = sum(step is None for step in steps)
+        return Feedback(False, f"{left} of {len(steps)} skips never reached 0. The multipliers grew too slowly: take a larger dual_lr.")
+    last = max(step for step in steps if step is not None) / result.num_steps
+    if result.removed_by == "cap":
+        return Feedback(False, "the cap took some skips, not the multipliers. Train with remove_by=None, or take a larger dual_lr.")
+    if last < earliest:
+        return Feedback(
+            False,
+            f"the last skip went after {last:.0%} of the training, before {earliest:.0%}. "
+            "The time goes roughly as 1 / sqrt(dual_lr): twice as late needs about a quarter.",
+        )
+    if last > latest:
+        return Feedback(
+            False,
+            f"the last skip went after {last:.0%} of the training, later than {latest:.0%}. "
+            "The time goes roughly as 1 / sqrt(dual_lr): half of it needs about four times as much.",
+        )
+    return Feedback(True, f"the last skip went after {last:.0%} of the training, by the multipliers alone.")
+
+
+def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult | None) -> Feedback:
+    """Check the difference in test accuracy between an unhurried and a hurried run.
+
+    Args:
+        cost: the learner's number; None where there is none yet.
+        unhurried: the run that it starts from.
+        hurried: the learner's run; None where there is none yet.
+
+    Returns:
+        The verdict with a hint.
+    """
+    if hurried is None:
+        return Feedback(False, "there is no hurried run to compare with. Do the exercise before this one first.")
+    if cost is None:
+        return Feedback(False, "there is no number yet. Both results have a test_accuracy.")
+    right = unhurried.test_accuracy - hurried.test_accuracy
+    if abs(cost - right) < 0.005:
+        verb = "cost" if right > 0 else "gained"
+        return Feedback(True, f"hurrying {verb} {abs(right):.3f}. One run: another seed would give another number.")
+    if abs(cost + right) < 0.005:
+        return Feedback(False, "the sign is the wrong way round: take the hurried accuracy off the unhurried one.")
+    return Feedback(False, "that is not the difference of the two test accuracies.")
