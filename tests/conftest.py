@@ -41,6 +41,6 @@ def quick():
 
 @pytest.fixture(scope="session")
 def phased_out(few_images, quick):
-    """A run with all step sizes at their defaults and a record of every step; leave its network as it is."""
-    model = models.mlp(depth=5, width=16, seed=0)
-    return training.train(model, few_images, quick(num_epochs=6, log_every=1))
+    """A run of 160 steps, step sizes at their defaults, with a record of each; leave its network as it is."""
+    model = models.mlp(depth=4, width=24, seed=0)
+    return training.train(model, few_images, quick(num_epochs=10, batch_size=32, log_every=1))

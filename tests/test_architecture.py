@@ -1,15 +1,19 @@
-"""The rooms of the package: who may import whom, read off the source."""
+"""The rooms of the package: who may import whom, read off the source; docstrings; the list of dependencies."""
 
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 import van_tutorial
 
 PACKAGE = Path(van_tutorial.__file__).parent
+ROOT = Path(__file__).parent.parent
 ROOMS = (
     "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots", "widgets",
     "exercises", "batch", "cli",
@@ -92,3 +96,40 @@ def test_figures_and_batch_runs_start_without_torch(room):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def public_parts(node, prefix):
+    """A module, class or function with its name, and the public classes and functions inside it."""
+    yield prefix, node
+    for child in getattr(node, "body", []):
+        is_definition = isinstance(child, ast.ClassDef | ast.FunctionDef)
+        if is_definition and not child.name.startswith("_") and not isinstance(node, ast.FunctionDef):
+            yield from public_parts(child, f"{prefix}.{child.name}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_everything_public_says_what_it_is_for(path):
+    parts = public_parts(ast.parse(path.read_text()), path.stem)
+    assert [name for name, node in parts if not ast.get_docstring(node)] == []
+
+
+def by_name(requirements):
+    """Versions allowed of each package, under the name that PyPI gives it."""
+    parsed = [Requirement(requirement) for requirement in requirements]
+    return {{"pytorch": "torch"}.get(entry.name, entry.name): entry.specifier for entry in parsed}
+
+
+def test_conda_users_get_the_same_dependencies_as_pip_users():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = by_name([entry for entry in entries if isinstance(entry, str)])
+    assert "pip" in conda
+    del conda["pip"]
+    assert conda == by_name([f"python{project['requires-python']}", *project["dependencies"]])
+
+
+def test_every_dependency_has_a_floor():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for name, specifier in by_name([entry for group in groups for entry in group]).items():
+        assert any(bound.operator == ">=" for bound in specifier), name

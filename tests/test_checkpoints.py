@@ -1,4 +1,4 @@
-"""Checkpoints: going on bit for bit, and files that are damaged, foreign, malicious, or do not fit on the disk."""
+"""Checkpoints: resuming bit for bit; files damaged, foreign, malicious, or too large for the disk."""
 
 import dataclasses
 import pickle
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from van_tutorial import models, training
 
@@ -164,6 +165,46 @@ def test_a_file_of_torch_that_is_no_checkpoint_is_refused(tmp_path, few_images, 
     refused(tmp_path / "other.pt", few_images, quick())
 
 
+class Odd(nn.Module):
+    """A network of the user's own: it has no config to tell it by."""
+
+    def __init__(self, seed, extra_shape, extra_name="extra"):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(784, 10)
+            self.register_parameter(extra_name, nn.Parameter(torch.randn(extra_shape)))
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
+def assert_load_refused_and_nothing_changed(trainer, path):
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    with pytest.raises(training.CheckpointError):
+        trainer.load(path)
+    changed = [n for n, value in trainer.model.state_dict().items() if not torch.equal(value, before[n])]
+    assert (changed, trainer.step, trainer.records) == ([], 0, [])
+
+
+@pytest.mark.parametrize("choices", [{"extra_shape": (4, 3)}, {"extra_shape": (3, 4), "extra_name": "other"}])
+def test_a_checkpoint_of_another_network_of_ones_own_is_refused(few_images, quick, tmp_path, choices):
+    first = training.Trainer(Odd(seed=0, extra_shape=(3, 4)), few_images, quick())
+    first_record(first)
+    first.save(tmp_path / "run.pt")
+    second = training.Trainer(Odd(seed=1, **choices), few_images, quick())
+    assert_load_refused_and_nothing_changed(second, tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "scheduler", "phase_out", "records", "step", "sums"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(saved, few_images, quick, part):
+    state = torch.load(saved, weights_only=True)
+    del state[part]
+    torch.save(state, saved)
+    second = training.Trainer(small(seed=0), few_images, quick(log_every=3))
+    assert_load_refused_and_nothing_changed(second, saved)
+
+
 def test_a_missing_checkpoint_is_a_missing_file(tmp_path, few_images, quick):
     trainer = training.Trainer(small(), few_images, quick())
     with pytest.raises(FileNotFoundError):
@@ -203,7 +244,8 @@ from van_tutorial import data, models, training
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 images = data.load()
-images = dataclasses.replace(images, train_images=images.train_images[:64], train_labels=images.train_labels[:64])
+few = {name: getattr(images, name)[:64] for name in ("train_images", "train_labels")}
+images = dataclasses.replace(images, **few)
 config = training.TrainConfig(num_epochs=4, batch_size=32, device="cpu")
 trainer = training.Trainer(models.mlp(depth=2, width=8, seed=0), images, config)
 records = iter(trainer)

@@ -1,10 +1,14 @@
 """Image sets: what is in them, and what is said when a file is missing or is not what it should be."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
+import http.server
+import shutil
 import socket
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -38,8 +42,8 @@ def offline(monkeypatch):
 
 
 @pytest.fixture
-def small_set(monkeypatch, tmp_path, offline):
-    """Two small full sets of real images: their four files by name, which `data` then takes for the right ones."""
+def small_set(monkeypatch, tmp_path):
+    """A small full set of real images: its four files by name, which `data` takes for the right ones."""
     raw = raw_mini()
     arrays = (
         raw["train_images"][:60],
@@ -133,6 +137,7 @@ def test_a_damaged_embedded_file_is_named_and_never_used(monkeypatch, tmp_path, 
     with pytest.raises(data.DataError, match=message) as raised:
         data.load()
     assert str(copy) in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_an_unknown_name_gets_the_choices_and_the_nearest_one():
@@ -172,11 +177,21 @@ def test_an_altered_file_of_a_full_set_is_named_and_never_used(small_set, tmp_pa
         data.load("mnist", root=tmp_path / "mine")
 
 
-def test_a_broken_archive_of_a_full_set_is_named(small_set, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed[:-20],
+        lambda packed: b"no archive",
+        lambda packed: packed[:10] + b"\xff" + packed[11:],
+        lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:],
+    ],
+    ids=["cut off", "another format", "altered inside", "altered checksum"],
+)
+def test_a_broken_archive_of_a_full_set_is_named(small_set, tmp_path, damage):
     folder = tmp_path / "mine" / "MNIST" / "raw"
     put(small_set, folder, packed=True)
     path = folder / f"{data.FILES[0]}.gz"
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(data.DataError, match=f"{path.name} cannot be read"):
         data.load("mnist", root=tmp_path / "mine")
 
@@ -199,7 +214,9 @@ def test_a_full_set_with_a_file_missing_is_not_quietly_completed(small_set, tmp_
         ("mnist", ["in one of 2 ways", "torchvision's layout", "go online"]),
     ],
 )
-def test_offline_and_without_a_full_set_the_error_names_the_ways_to_get_it(small_set, tmp_path, name, ways):
+def test_offline_and_without_a_full_set_the_error_names_the_ways_to_get_it(
+    small_set, offline, tmp_path, name, ways
+):
     with pytest.raises(data.DataError) as raised:
         data.load(name, root=tmp_path / "mine")
     message = str(raised.value)
@@ -211,7 +228,7 @@ def test_offline_and_without_a_full_set_the_error_names_the_ways_to_get_it(small
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path, small_set):
-    """A folder from which torchvision downloads MNIST, through its own code."""
+    """A folder from which torchvision downloads MNIST by its own code, over the loopback interface."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     resources = []
@@ -219,9 +236,15 @@ def mirror(monkeypatch, tmp_path, small_set):
         packed = gzip.compress(content, mtime=0)
         (folder / f"{name}.gz").write_bytes(packed)
         resources.append((f"{name}.gz", hashlib.md5(packed, usedforsecurity=False).hexdigest()))
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [folder.as_uri() + "/"])
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    return folder
+    yield folder
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_downloaded_set_is_read_and_is_there_the_next_time(mirror, monkeypatch, tmp_path, capfd):
@@ -240,6 +263,22 @@ def test_a_download_that_breaks_off_leaves_no_half_written_set(mirror, tmp_path)
     with pytest.raises(data.DataError, match="could not be downloaded"):
         data.load("mnist", root=tmp_path / "mine")
     assert left_in(tmp_path / "mine") == []
+
+
+def test_what_the_error_of_an_altered_file_advises_brings_the_set_back(mirror, small_set, tmp_path):
+    folder = tmp_path / "mine" / "MNIST" / "raw"
+    put({**small_set, data.FILES[0]: b"altered"}, folder)
+    with pytest.raises(data.DataError) as raised:
+        data.load("mnist", root=tmp_path / "mine")
+    assert f"remove {folder} and run: van-tutorial data fetch" in str(raised.value)
+    shutil.rmtree(folder)
+    assert data.load("mnist", root=tmp_path / "mine").train_images.shape == (60, 1, 28, 28)
+
+
+def test_verify_finds_full_sets_sound_whether_packed_or_not(small_set, tmp_path):
+    put(small_set, tmp_path / "mine" / "MNIST" / "raw", packed=True)
+    put(small_set, tmp_path / "mine" / "FashionMNIST" / "raw")
+    assert [state for _, state, _ in data.verify(root=tmp_path / "mine")] == ["ok"] * 3
 
 
 def test_verify_tells_sound_missing_and_broken_sets_apart(small_set, tmp_path):

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torchvision.models import resnet18
 
 from van_tutorial import diagnostics, models
 
@@ -92,12 +94,19 @@ def test_input_gradients_are_there_without_grad_mode_too(two_layers, batch):
     assert inside.any()
 
 
-def test_an_output_that_ignores_the_input_has_gradient_0(batch):
+@pytest.mark.parametrize("is_learned", [False, True])
+def test_an_output_that_ignores_the_input_has_gradient_0(batch, is_learned):
     class Constant(nn.Module):
-        def forward(self, x):
-            return torch.ones(len(x))
+        def __init__(self):
+            super().__init__()
+            self.value = nn.Parameter(torch.ones(()), requires_grad=is_learned)
 
-    assert not diagnostics.input_gradients(Constant(), batch[0]).any()
+        def forward(self, x):
+            return self.value.expand(len(x))
+
+    gradients = diagnostics.input_gradients(Constant(), batch[0])
+    assert gradients.shape == batch[0].shape
+    assert not gradients.any()
 
 
 def test_input_gradients_leave_the_network_as_it_was(few_images):
@@ -281,3 +290,71 @@ def test_layer_norms_leave_the_network_as_it_was_when_they_fail(few_images, wher
 def test_a_network_without_weight_matrices_has_nothing_to_measure(few_images):
     with pytest.raises(ValueError, match="no layer with a weight matrix"):
         diagnostics.layer_norms(nn.Flatten(), few_images.train_images[:2], few_images.train_labels[:2])
+
+
+def test_layer_norms_are_those_of_the_layer_itself_where_an_activation_works_in_place(few_images):
+    inputs, labels = few_images.train_images[:8], few_images.train_labels[:8]
+
+    def measure(is_in_place):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            first, last = nn.Linear(784, 7), nn.Linear(7, 10)
+        model = nn.Sequential(nn.Flatten(), first, nn.ReLU(inplace=is_in_place), last)
+        return diagnostics.layer_norms(model, inputs, labels).drop(columns=["layer", "name"]).to_numpy()
+
+    np.testing.assert_allclose(measure(True), measure(False), rtol=1e-6)
+
+
+@pytest.fixture
+def resnet():
+    """A network that this package did not make, with gradients and running statistics of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return resnet18(weights=None, num_classes=10)
+
+
+@pytest.fixture
+def colour_images(few_images):
+    return few_images.train_images[:4].expand(-1, 3, -1, -1), few_images.train_labels[:4]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_torchvision_network_is_measured_and_left_as_it_was(resnet, colour_images, fails):
+    inputs, labels = colour_images
+    functional.cross_entropy(resnet(inputs), labels).backward()
+    resnet.layer2.eval()  # as in fine-tuning: modes differ from module to module
+
+    def fail(module, args):
+        raise RuntimeError("out of luck")
+
+    if fails:
+        resnet.fc.register_forward_pre_hook(fail)
+    before, random_state = snapshot(resnet), torch.get_rng_state()
+    if fails:
+        with pytest.raises(RuntimeError, match="out of luck"):
+            diagnostics.layer_norms(resnet, inputs, labels)
+    else:
+        norms = diagnostics.layer_norms(resnet, inputs, labels)
+        assert norms["name"].tolist()[0::20] == ["conv1", "fc"]
+        assert norms["layer"].tolist() == list(range(1, 22))
+        assert (norms.drop(columns=["layer", "name"]) > 0).all(axis=None)
+        fc = torch.autograd.grad(functional.cross_entropy(resnet(inputs), labels), resnet.fc.weight)[0]
+        assert norms["weight_grad_norm"].iloc[-1] == pytest.approx(fc.norm().item(), rel=1e-4)
+        resnet.load_state_dict(before["state"])  # the line before moved the running statistics
+    assert_untouched(resnet, before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_input_gradients_of_a_torchvision_network_agree_with_autograd_one_example_at_a_time(
+    resnet, colour_images
+):
+    resnet.eval()
+    inputs, _ = colour_images
+    expected = []
+    for example in inputs:
+        x = example.unsqueeze(0).requires_grad_(True)
+        expected.append(torch.autograd.grad(resnet(x)[0, 7], x)[0][0])
+    before = snapshot(resnet)
+    gradients = diagnostics.input_gradients(resnet, inputs, output=7)
+    torch.testing.assert_close(gradients, torch.stack(expected), atol=1e-5, rtol=1e-4)
+    assert_untouched(resnet, before)

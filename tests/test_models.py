@@ -1,4 +1,4 @@
-"""Networks of the five choices: what alpha = 0 and alpha = 1 mean, collapsing, initial weights, and refusals."""
+"""Networks of the five choices: what alpha = 0 and 1 mean, collapsing, initial weights, refusals."""
 
 import dataclasses
 import itertools
@@ -84,6 +84,45 @@ def test_with_every_additive_skip_at_1_a_network_is_the_residual_one(few_images,
     torch.testing.assert_close(logits(model, x), logits(residual, x), atol=0.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("skip", connections.SKIPS)
+def test_every_layer_mixes_by_its_own_skip_weight_and_the_loss_pulls_at_it_so(few_images, skip):
+    model = small(skip=skip).double()
+    model.skip_weight.data = torch.tensor([0.1, 0.4, 0.7, 0.9], dtype=torch.float64)
+    images = few_images.train_images[:32].double()
+    alpha = model.skip_weight.detach().clone().requires_grad_()
+    x = model.input_layer(images.flatten(1))
+    for layer, a in zip(model.layers, alpha, strict=True):
+        z = layer.norm(layer.linear(x))
+        f = torch.relu(z)
+        x = {"convex": a * x + (1 - a) * f, "additive": f + a * x, "activation": a * z + (1 - a) * f}[skip]
+    expected = model.head(x)
+    outputs = model(images)
+    torch.testing.assert_close(outputs, expected)
+    outputs.square().sum().backward()
+    (gradient,) = torch.autograd.grad(expected.square().sum(), alpha)
+    assert gradient.abs().min() > 1e-6
+    torch.testing.assert_close(model.skip_weight.grad, gradient)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 2.0])
+def test_residual_scale_reaches_every_layer(few_images, scale):
+    model = small(connection="residual", residual_scale=scale).eval()
+    x = few_images.test_images[:32]
+    hidden = model.input_layer(x.flatten(1))
+    for layer in model.layers:
+        hidden = hidden + scale * torch.relu(layer.norm(layer.linear(hidden)))
+    torch.testing.assert_close(logits(model, x), model.head(hidden).detach())
+
+
+def test_highway_gates_that_are_shut_pass_the_input_on(few_images):
+    model = small(connection="highway")
+    for layer in model.layers:
+        torch.nn.init.constant_(layer.connection.gate.bias, -20.0)
+    x = few_images.test_images[:32]
+    expected = model.head(model.input_layer(x.flatten(1))).detach()
+    torch.testing.assert_close(logits(model, x), expected, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("normalization", ["none", "batch", "center"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_with_every_activation_skip_at_1_a_network_is_affine_in_eval_mode(
@@ -134,6 +173,25 @@ def test_collapse_leaves_the_network_alone_and_shares_no_memory_with_it():
     assert model.head.weight.any()
 
 
+@pytest.mark.parametrize("is_training", [True, False], ids=["training", "eval"])
+def test_collapse_keeps_mode_and_statistics_of_every_layer(few_images, is_training):
+    model = small(skip_weight=0.0)
+    logits(model, few_images.train_images)
+    plain = models.collapse(model.train(is_training))
+    assert plain.layers[0].norm.running_mean.any()
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
+    assert [name for name, module in plain.named_modules() if module.training is not is_training] == []
+
+
+def test_collapsing_a_plain_network_copies_it(few_images):
+    model = small(connection="plain")
+    plain = models.collapse(model)
+    assert plain is not model
+    x = few_images.test_images[:32]
+    assert same_bits(logits(plain, x), logits(model, x))
+
+
 @pytest.mark.parametrize(
     ("choices", "expected"),
     [
@@ -146,6 +204,12 @@ def test_collapse_leaves_the_network_alone_and_shares_no_memory_with_it():
 )
 def test_every_network_says_how_many_skips_it_has(choices, expected):
     assert models.num_skips(small(**choices)) == expected
+
+
+def test_skips_that_are_gone_are_not_counted():
+    model = small(skip_weight=0.5)
+    model.skip_weight.data[1:3] = 0.0
+    assert models.num_skips(model) == 2
 
 
 def test_skip_weights_are_a_copy_that_cannot_change_the_network():
@@ -176,10 +240,25 @@ def test_every_combination_of_choices_learns_in_every_layer(few_images, connecti
     assert all(layer.linear.weight.grad.any() for layer in model.layers)
 
 
-def test_a_network_has_as_many_weights_as_the_design_says():
-    count = sum(parameter.numel() for parameter in small().parameters())
-    norm, layer = 2 * 8, 8 * 8 + 8
-    assert count == (784 * 8 + 8) + 4 * (layer + norm) + (8 * 10 + 10) + 4
+@pytest.mark.parametrize(
+    ("choices", "layer", "head"),
+    [
+        ({}, 8 * 8 + 8 + 2 * 8, 8 * 10 + 10),
+        ({"normalization": "layer"}, 8 * 8 + 8 + 2 * 8, 8 * 10 + 10),
+        ({"normalization": "none"}, 8 * 8 + 8, 8 * 10 + 10),
+        ({"normalization": "center"}, 8 * 8 + 8, 8 * 10 + 10),
+        ({"order": "pre"}, 8 * 8 + 2 * 8, 8 * 10 + 10),
+        ({"order": "pre", "activation": "crelu"}, 16 * 8 + 2 * 8, 16 * 10 + 10),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("connection", "extra"), [("plain", 0), ("residual", 0), ("van", 1), ("highway", 8 * 8 + 8)]
+)
+def test_a_network_has_as_many_weights_as_the_design_says(connection, extra, choices, layer, head):
+    model = small(connection=connection, **choices)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count == (784 * 8 + 8) + 4 * (layer + extra) + head
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another():
@@ -212,22 +291,34 @@ def test_without_a_seed_the_global_random_state_decides():
     assert not torch.equal(first.head.weight, second.head.weight)
 
 
-def test_a_looks_linear_network_is_linear_at_the_start_and_keeps_lengths(few_images):
-    model = models.mlp(
-        depth=20,
-        width=32,
-        connection="plain",
-        activation="crelu",
-        init="looks-linear",
-        normalization="none",
-        seed=0,
-    )
-    hidden = []
-    model.double().head.register_forward_hook(lambda module, args, output: hidden.append(args[0].norm(dim=1)))
+LOOKS_LINEAR = {"depth": 20, "activation": "crelu", "init": "looks-linear", "normalization": "none"}
+
+
+@pytest.mark.parametrize(
+    ("connection", "order"),
+    [("plain", "post"), ("plain", "pre"), ("residual", "pre"), ("van", "pre"), ("highway", "pre")],
+)
+def test_a_looks_linear_network_is_linear_at_the_start(few_images, connection, order):
+    model = small(connection=connection, order=order, residual_scale=0.1, **LOOKS_LINEAR).double()
+    for layer in model.layers:
+        if connection == "highway":  # a gate that looks at the input is no linear map
+            torch.nn.init.zeros_(layer.connection.gate.weight)
     images = few_images.train_images.double()
     one, other = images[:20], images[20:40]
-    torch.testing.assert_close(logits(model, one + other), logits(model, one) + logits(model, other))
-    torch.testing.assert_close(hidden[1], model.input_layer(one.flatten(1)).norm(dim=1))
+    mixed = logits(model, 2.0 * one - other)
+    assert mixed.std() > 0.1
+    torch.testing.assert_close(mixed, 2.0 * logits(model, one) - logits(model, other), atol=1e-5, rtol=1e-5)
+
+
+def test_a_looks_linear_network_keeps_the_lengths_of_its_signals(few_images):
+    model = small(connection="plain", **LOOKS_LINEAR).double()
+    lengths = []
+    model.head.register_forward_hook(lambda module, args, output: lengths.append(args[0].norm(dim=1)))
+    x = few_images.train_images[:20].double()
+    logits(model, x)
+    expected = model.input_layer(x.flatten(1)).norm(dim=1)
+    # The weights are orthogonal to the last bit of a float32 only, and how many last bits that is varies.
+    torch.testing.assert_close(lengths[0], expected, atol=0.0, rtol=1e-4)
 
 
 def test_he_weights_have_variance_2_by_fan_in():
@@ -240,6 +331,24 @@ def test_he_weights_have_variance_2_by_fan_in():
 def test_orthogonal_weights_are_orthogonal_with_the_activations_gain(activation, square):
     weight = small(init="orthogonal", activation=activation).layers[0].linear.weight.detach()
     torch.testing.assert_close(weight @ weight.T, square * torch.eye(8), atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("skip", connections.SKIPS)
+@pytest.mark.parametrize("connection", connections.CONNECTIONS)
+def test_a_network_learns_under_bfloat16_autocast(few_images, connection, skip):
+    model = small(connection=connection, skip=skip, skip_weight=0.5)
+    x, labels = few_images.train_images[:64], few_images.train_labels[:64]
+    exact = logits(model, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = model(x)
+        loss = torch.nn.functional.cross_entropy(outputs, labels)
+    assert (outputs - exact).abs().max() < 0.1 * exact.std()
+    loss.backward()
+    gradients = {name: weight.grad for name, weight in model.named_parameters()}
+    assert [name for name, grad in gradients.items() if grad is None or not grad.isfinite().all()] == []
+    if connection == "van":
+        assert gradients["skip_weight"].dtype == torch.float32
+        assert gradients["skip_weight"].all()
 
 
 def test_centering_takes_the_batchs_mean_off_and_later_the_running_one():
@@ -276,22 +385,33 @@ def test_a_config_cannot_be_changed_under_a_network():
         ({"init": "she"}, r"init must be one of .* Did you mean 'he'\?"),
         ({"parametrization": "nothing"}, "parametrization must be one of"),
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+        ({"depth": True}, "depth must be a whole number of at least 1, got True"),
         ({"depth": 2.5}, "depth must be a whole number of at least 1, got 2.5"),
         ({"width": -3}, "width must be a whole number of at least 1, got -3"),
         ({"in_features": 0}, "in_features must be a whole number"),
         ({"num_classes": True}, "num_classes must be a whole number"),
         ({"skip_weight": 1.5}, r"skip_weight must be a number in \[0, 1\], got 1.5"),
+        ({"skip_weight": -0.1}, r"skip_weight must be a number in \[0, 1\], got -0.1"),
+        ({"skip_weight": "0.5"}, r"skip_weight must be a number in \[0, 1\], got '0.5'"),
         ({"skip_weight": float("nan")}, r"skip_weight must be a number in \[0, 1\], got nan"),
         ({"residual_scale": 0.0}, "residual_scale must be a number above 0, got 0.0"),
+        ({"residual_scale": -1.0}, "residual_scale must be a number above 0, got -1.0"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"init": "looks-linear"}, "init 'looks-linear' needs activation 'crelu', got 'relu'"),
-        ({"activation": "crelu"}, "take order 'pre'"),
+        ({"activation": "crelu"}, "does not fit in connection 'van': take order 'pre'"),
+        ({"activation": "crelu", "connection": "residual"}, "does not fit in connection 'residual'"),
+        ({"activation": "crelu", "connection": "highway"}, "does not fit in connection 'highway'"),
         ({"activation": "crelu", "order": "pre", "skip": "activation"}, "take skip 'convex' or 'additive'"),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_in_one_sentence(choices, message):
     with pytest.raises(ValueError, match=message):
         small(**choices)
+
+
+def test_images_may_come_flat_or_in_their_own_shape(few_images):
+    model, x = small().eval(), few_images.test_images[:32]
+    assert same_bits(logits(model, x), logits(model, x.flatten(1)))
 
 
 def test_images_of_another_size_are_refused_with_the_mend():

@@ -21,9 +21,9 @@ SKIP_LRS = (3e-4, 1e-3, 3e-3)
 SPREADS = (2.0, 5.0, 10.0)
 
 
-def grid() -> list[tuple[str, dict[str, float]]]:
+def grid() -> list[tuple[str, dict[str, Any]]]:
     """Return connection and step sizes of every setting that is tried."""
-    settings: list[tuple[str, dict[str, float]]] = [
+    settings: list[tuple[str, dict[str, Any]]] = [
         (connection, {"lr": lr}) for connection in ("plain", "residual") for lr in LRS
     ]
     settings += [("van", {"lr": lr, "skip_lr": skip_lr}) for lr, skip_lr in product(LRS, SKIP_LRS)]
@@ -33,13 +33,16 @@ def grid() -> list[tuple[str, dict[str, float]]]:
 
 def main() -> None:
     """Train everything and write the file."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     images = data.load()
     runs: list[dict[str, Any]] = []
     for seed, (connection, step_sizes) in product(SEEDS, grid()):
         config = training.TrainConfig(num_epochs=NUM_EPOCHS, seed=seed, validation_fraction=0.2, **step_sizes)
-        result = training.train(models.mlp(connection=connection, seed=seed), images, config)
+        model = models.mlp(connection=connection, seed=seed)
+        result = training.train(model, images, config)
         runs.append(
             {
                 "network": connection,
@@ -48,7 +51,7 @@ def main() -> None:
                 "skip_lr": config.skip_lr,
                 "dual_lr_spread": config.dual_lr_spread,
                 "validation_accuracy": result.validation_accuracy,
-                "skips_left": models.num_skips(result.model),
+                "skips_left": models.num_skips(model),
                 "removed_by": result.removed_by,
                 "seconds": round(result.seconds, 1),
             }

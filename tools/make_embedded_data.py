@@ -26,7 +26,8 @@ def main() -> None:
     folder = data.find("fashion-mnist", parser.parse_args().root) or data.download("fashion-mnist")
     sums = data.SETS["fashion-mnist"].sha256
     train_images, train_labels, test_images, test_labels = (
-        data.parse_idx(data.read_checked(path, sums[path.name.removesuffix(".gz")])) for path in data.paths_in(folder)
+        data.parse_idx(data.read_checked(path, sums[path.name.removesuffix(".gz")]))
+        for path in data.paths_in(folder)
     )
     train = first_of_each_class(train_labels, 500)
     test = first_of_each_class(test_labels, 100)

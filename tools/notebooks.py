@@ -35,7 +35,7 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
     """Return the notebook that a source gives, not run."""
     notebook = jupytext.read(source, fmt="py:percent")
-    cells = []
+    cells: list[nbformat.NotebookNode] = []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "solution" in tags and not is_instructor:
@@ -86,7 +86,9 @@ def differs(made: nbformat.NotebookNode, path: Path) -> bool:
         return True
     there = nbformat.read(path, as_version=4)
     keys = ("id", "cell_type", "source", "metadata")
-    return [[cell[key] for key in keys] for cell in made.cells] != [[cell[key] for key in keys] for cell in there.cells]
+    return [[cell[key] for key in keys] for cell in made.cells] != [
+        [cell[key] for key in keys] for cell in there.cells
+    ]
 
 
 def main() -> int:

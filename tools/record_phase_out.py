@@ -22,7 +22,7 @@ from van_tutorial._files import write_atomic
 SEEDS = (0, 1, 2)
 NUM_EPOCHS = 30
 # Name, connection, and the step sizes that differ from the defaults.
-NETWORKS: tuple[tuple[str, str, dict[str, float]], ...] = (
+NETWORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("plain", "plain", {}),
     ("plain, lr 0.01", "plain", {"lr": 0.01}),
     ("residual", "residual", {}),
@@ -55,11 +55,13 @@ def write_result(name: str, question: str, command: str, runs: list[dict[str, An
     return path
 
 
-def train_once(name: str, connection: str, step_sizes: dict[str, float], seed: int) -> dict[str, Any]:
+def train_once(name: str, connection: str, step_sizes: dict[str, Any], seed: int) -> dict[str, Any]:
     """Train one network and return its row."""
     images = data.load()
     model = models.mlp(connection=connection, seed=seed)
-    result = training.train(model, images, training.TrainConfig(num_epochs=NUM_EPOCHS, seed=seed, **step_sizes))
+    result = training.train(
+        model, images, training.TrainConfig(num_epochs=NUM_EPOCHS, seed=seed, **step_sizes)
+    )
     skips_left = models.num_skips(model)
     if connection == "van":
         model = models.collapse(model)
@@ -80,7 +82,9 @@ def train_once(name: str, connection: str, step_sizes: dict[str, float], seed: i
 
 def main() -> None:
     """Train everything and write the file."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     runs = []
     for name, connection, step_sizes in NETWORKS:

@@ -27,7 +27,9 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         raise OSError(
-            error.errno, f"{path} could not be written and was left as it was ({error.strerror}): free some space or name another folder"
+            error.errno,
+            f"{path} could not be written and was left as it was ({error.strerror}): "
+            "free some space or name another folder",
         ) from error
     finally:
         with contextlib.suppress(OSError):

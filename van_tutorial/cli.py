@@ -6,14 +6,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from van_tutorial import __version__
 from van_tutorial._course import course_path
 
+if TYPE_CHECKING:
+    from van_tutorial.batch import Run
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.function is not run_lab:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         return int(options.function(options))
     except KeyboardInterrupt as interrupt:
@@ -27,31 +35,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="van-tutorial", description="Train very deep networks with skip-connections, and end up without them."
+        prog="van-tutorial",
+        description="Train very deep networks with skip-connections, and end up without them.",
     )
     parser.add_argument("--version", action="version", version=f"van-tutorial {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="train plain, residual and VAN on embedded data, and show what came out")
-    demo.add_argument("--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)")
+    demo = commands.add_parser(
+        "demo", help="train plain, residual and VAN on embedded data, and show what came out"
+    )
+    demo.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
+    )
     demo.set_defaults(function=run_demo)
 
     run = commands.add_parser("run", help="run a notebook headless with parameters")
-    run.add_argument("notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out")
     run.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="repeat for several"
+        "notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out"
     )
-    run.add_argument("--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="repeat for several",
+    )
+    run.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
+    )
     run.set_defaults(function=run_notebook)
 
     data = commands.add_parser("data", help="list, verify or fetch the data sets")
     data.add_argument("action", choices=("list", "verify", "fetch"))
     data.add_argument("names", nargs="*", metavar="NAME", help="with fetch: which (default: all)")
-    data.add_argument("--root", type=Path, help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)")
+    data.add_argument(
+        "--root",
+        type=Path,
+        help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)",
+    )
     data.set_defaults(function=run_data)
 
-    lab = commands.add_parser("lab", help="open JupyterLab on the course")
-    lab.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
+    lab = commands.add_parser("lab", help="open JupyterLab on the course; other options are passed on to it")
     lab.set_defaults(function=run_lab)
     return parser
 
@@ -59,10 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
 def run_demo(options: argparse.Namespace) -> int:
     """Run the main notebook and print its table."""
     started = time.perf_counter()
-    print("Training three networks of depth 40 on 5,000 images: plain, residual, and VAN.")
+    print(
+        "Training three networks of depth 40 on 5,000 images, plain, residual and VAN: starting …", flush=True
+    )
     finished = execute(course_path("notebooks", "05_phasing_out.ipynb"), {"interactive": False}, options.runs)
     print_table(finished.metrics)
-    print(f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}")
+    print(
+        f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
+    )
     return 0
 
 
@@ -77,14 +107,14 @@ def run_notebook(options: argparse.Namespace) -> int:
     return 0
 
 
-def execute(path: Path, parameters: dict, runs: Path):  # noqa: ANN201 - batch is imported late
+def execute(path: Path, parameters: dict[str, Any], runs: Path) -> "Run":
     """Run a notebook with its progress on the terminal."""
     from van_tutorial import batch
 
     return batch.run(path, parameters, runs=runs, progress=sys.stderr)
 
 
-def print_table(rows: list[dict]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     """Print the metrics that a notebook recorded."""
     import pandas as pd
 
@@ -121,12 +151,14 @@ def run_lab(options: argparse.Namespace) -> int:
     command.append("--LabApp.default_url=/lab/tree/notebooks")
     command.append("--LabApp.news_url=None")
     command.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     sys.stdout.flush()
-    os.execv(sys.executable, command + options.arguments)
+    os.execv(sys.executable, command + options.rest)
 
 
 if __name__ == "__main__":

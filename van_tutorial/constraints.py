@@ -63,7 +63,8 @@ class Multipliers(nn.Module):
         step_sizes = torch.as_tensor(dual_lr, dtype=torch.get_default_dtype())
         if step_sizes.shape not in ((), (num_constraints,)):
             raise ValueError(
-                f"dual_lr must be one number or a tensor of shape ({num_constraints},), got shape {tuple(step_sizes.shape)}."
+                f"dual_lr must be one number or a tensor of shape ({num_constraints},), "
+                f"got shape {tuple(step_sizes.shape)}."
             )
         if not bool((step_sizes >= 0).all()):  # false for NaN as well
             raise ValueError(f"dual_lr must be at least 0, got {dual_lr!r}.")

@@ -78,7 +78,12 @@ FASHION_CLASSES = (
 MINI = "fashion-mnist-mini"
 MINI_FILE = course_path("assets", "data", "fashion-mnist-mini.npz")
 MINI_SHA256 = "1064eff4cef408fe773c6040772d7cb7c114c2d2b60accb705d268cbecb8d44e"
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 SETS = {
     "fashion-mnist": FileSet(
         folder="FashionMNIST",
@@ -156,14 +161,20 @@ def load(name: str = MINI, root: str | Path | None = None) -> Images:
         return normalize(name, raw, FASHION_CLASSES, source=str(MINI_FILE))
     file_set = SETS[name]
     folder = find(name, root) or download(name, root)
-    raw = [parse_idx(read_checked(path, file_set.sha256[path.stem if path.suffix else path.name])) for path in paths_in(folder)]
+    raw = [
+        parse_idx(read_checked(path, file_set.sha256[path.stem if path.suffix else path.name]))
+        for path in paths_in(folder)
+    ]
     return normalize(name, raw, file_set.class_names, source=str(folder))
 
 
 def paths_in(folder: Path) -> list[Path]:
     """Return the paths of the four files in `folder`, compressed where only that is there."""
     packed = [folder / f"{file}.gz" for file in FILES]
-    return [zipped if zipped.exists() and not (folder / file).exists() else folder / file for file, zipped in zip(FILES, packed, strict=True)]
+    return [
+        zipped if zipped.exists() and not (folder / file).exists() else folder / file
+        for file, zipped in zip(FILES, packed, strict=True)
+    ]
 
 
 def find(name: str, root: str | Path | None = None) -> Path | None:

@@ -1,5 +1,7 @@
 """Gradients in, numbers out: how large they are by layer, and how fast they change from input to input."""
 
+from functools import partial
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -42,12 +44,16 @@ def input_gradients(model: nn.Module, inputs: Tensor, output: int | None = None)
     if not inputs.is_floating_point():
         raise ValueError(f"inputs must be floating point to be differentiated, got {inputs.dtype}.")
     if any(module.training and isinstance(module, _BatchNorm | Center) for module in model.modules()):
-        raise ValueError("The network uses statistics of the batch, so its examples depend on each other: call model.eval() first.")
+        raise ValueError(
+            "The network uses statistics of the batch, so its examples depend on each other: call model.eval() first."
+        )
     inputs = inputs.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         outputs = model(inputs).reshape(len(inputs), -1)
         if output is None and outputs.shape[1] != 1:
-            raise ValueError(f"The network has {outputs.shape[1]} outputs: name one by output=0 … {outputs.shape[1] - 1}.")
+            raise ValueError(
+                f"The network has {outputs.shape[1]} outputs: name one by output=0 … {outputs.shape[1] - 1}."
+            )
         index = 0 if output is None else output
         if not 0 <= index < outputs.shape[1]:
             raise ValueError(f"output must be from 0 to {outputs.shape[1] - 1}, got {output!r}.")
@@ -129,20 +135,19 @@ def layer_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> pd.DataFram
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str):  # noqa: ANN202 - the hook's type is torch's
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            outputs[name] = output
+    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs[name] = output
 
-        return hook
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in layers.items()]
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:
         with torch.enable_grad():
             loss = functional.cross_entropy(model(inputs), labels)
         weights = {name: [p for p in module.parameters() if p.dim() > 1] for name, module in layers.items()}
-        flat = [weight for group in weights.values() for weight in group]
+        flat: list[Tensor] = [weight for group in weights.values() for weight in group]
         reached = [name for name in layers if name in outputs]
-        gradients = torch.autograd.grad(loss, [outputs[name] for name in reached] + flat, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            loss, [outputs[name] for name in reached] + flat, allow_unused=True, materialize_grads=True
+        )
     finally:
         for handle in handles:
             handle.remove()

@@ -34,16 +34,25 @@ def check_removal_window(result: TrainResult | None, earliest: float, latest: fl
         The verdict with a hint.
     """
     if result is None:
-        return Feedback(False, "there is no run yet. Give my_dual_lr a number: constraints.size_dual_lr(0.3 * num_steps) is a start.")
+        return Feedback(
+            False,
+            "there is no run yet. Give my_dual_lr a number: constraints.size_dual_lr(0.3 * num_steps) is a start.",
+        )
     steps = result.first_zero_steps
     if not steps:
         return Feedback(False, "this network has no skip weights: make it with connection='van'.")
     if any(step is None for step in steps):
         left = sum(step is None for step in steps)
-        return Feedback(False, f"{left} of {len(steps)} skips never reached 0. The multipliers grew too slowly: take a larger dual_lr.")
+        return Feedback(
+            False,
+            f"{left} of {len(steps)} skips never reached 0. The multipliers grew too slowly: take a larger dual_lr.",
+        )
     last = max(step for step in steps if step is not None) / result.num_steps
     if result.removed_by == "cap":
-        return Feedback(False, "the cap took some skips, not the multipliers. Train with remove_by=None, or take a larger dual_lr.")
+        return Feedback(
+            False,
+            "the cap took some skips, not the multipliers. Train with remove_by=None, or take a larger dual_lr.",
+        )
     if last < earliest:
         return Feedback(
             False,
@@ -71,13 +80,19 @@ def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult 
         The verdict with a hint.
     """
     if hurried is None:
-        return Feedback(False, "there is no hurried run to compare with. Do the exercise before this one first.")
+        return Feedback(
+            False, "there is no hurried run to compare with. Do the exercise before this one first."
+        )
     if cost is None:
         return Feedback(False, "there is no number yet. Both results have a test_accuracy.")
     right = unhurried.test_accuracy - hurried.test_accuracy
     if abs(cost - right) < 0.005:
         verb = "cost" if right > 0 else "gained"
-        return Feedback(True, f"hurrying {verb} {abs(right):.3f}. One run: another seed would give another number.")
+        return Feedback(
+            True, f"hurrying {verb} {abs(right):.3f}. One run: another seed would give another number."
+        )
     if abs(cost + right) < 0.005:
-        return Feedback(False, "the sign is the wrong way round: take the hurried accuracy off the unhurried one.")
+        return Feedback(
+            False, "the sign is the wrong way round: take the hurried accuracy off the unhurried one."
+        )
     return Feedback(False, "that is not the difference of the two test accuracies.")

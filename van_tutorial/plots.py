@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,2px,8px,2px")
 MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
 SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind readers
 
@@ -38,7 +38,9 @@ def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figur
     return fig
 
 
-def skip_weight_map(layers: pd.DataFrame, caption: str = "Each column is a moment, each row a layer.") -> go.Figure:
+def skip_weight_map(
+    layers: pd.DataFrame, caption: str = "Each column is a moment, each row a layer."
+) -> go.Figure:
     """Draw the skip weights of every layer over the training, as a map.
 
     Args:
@@ -113,11 +115,14 @@ def multiplier_range(
     Returns:
         A figure of multiplier, in nats per unit of skip weight, over step.
     """
-    return per_layer_range(layers, "multiplier", "Multipliers", "multiplier (nats per unit of skip weight)", caption, 1)
+    return per_layer_range(
+        layers, "multiplier", "Multipliers", "multiplier (nats per unit of skip weight)", caption, 1
+    )
 
 
 def accuracy_curves(
-    histories: Mapping[str, pd.DataFrame], caption: str = "Lines: test images, in eval mode. Dots: training batches."
+    histories: Mapping[str, pd.DataFrame],
+    caption: str = "Lines: test images, in eval mode. Dots: training batches.",
 ) -> go.Figure:
     """Draw training and test accuracy of several runs over the epochs.
 
@@ -132,16 +137,28 @@ def accuracy_curves(
     for index, (name, history) in enumerate(histories.items()):
         look = style(index)
         fig.add_scatter(
-            x=history["epoch"], y=history["test_accuracy"], mode="lines", name=f"{name}, test", line=look["line"], legendgroup=name
+            x=history["epoch"],
+            y=history["test_accuracy"],
+            mode="lines",
+            name=f"{name}, test",
+            line=look["line"],
+            legendgroup=name,
         )
         fig.add_scatter(
-            x=history["epoch"], y=history["train_accuracy"], mode="markers", name=f"{name}, training", marker=look["marker"], legendgroup=name
+            x=history["epoch"],
+            y=history["train_accuracy"],
+            mode="markers",
+            name=f"{name}, training",
+            marker=look["marker"],
+            legendgroup=name,
         )
     fig.update_yaxes(range=[0, 1])
     return finish(fig, "Accuracy", caption, "epoch", "accuracy (share of images)")
 
 
-def loss_curves(histories: Mapping[str, pd.DataFrame], caption: str = "The training loss, without the penalty.") -> go.Figure:
+def loss_curves(
+    histories: Mapping[str, pd.DataFrame], caption: str = "The training loss, without the penalty."
+) -> go.Figure:
     """Draw the training loss of several runs over the epochs.
 
     Args:
@@ -153,7 +170,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], caption: str = "The train
     """
     fig = go.Figure()
     for index, (name, history) in enumerate(histories.items()):
-        fig.add_scatter(x=history["epoch"], y=history["loss"], mode="lines+markers", name=name, **style(index))
+        fig.add_scatter(
+            x=history["epoch"], y=history["loss"], mode="lines+markers", name=name, **style(index)
+        )
     return finish(fig, "Training loss", caption, "epoch", "cross-entropy (nats per example)")
 
 

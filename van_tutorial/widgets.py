@@ -30,7 +30,13 @@ class PanelState:
 
 
 def make_trainer(
-    images: Images, depth: int, dual_lr: float, width: int, num_epochs: int, seed: int, stop: threading.Event | None = None
+    images: Images,
+    depth: int,
+    dual_lr: float,
+    width: int,
+    num_epochs: int,
+    seed: int,
+    stop: threading.Event | None = None,
 ) -> training.Trainer:
     """Return the trainer of a VAN with the settings of a panel."""
     model = models.mlp(
@@ -55,7 +61,12 @@ def empty_figure() -> go.Figure:
     )
     fig.add_trace(
         go.Heatmap(
-            z=[], zmin=0, zmax=1, colorscale=plots.SKIP_COLORS, colorbar={"title": "skip<br>weight", "x": 0.43}, name="skip weight"
+            z=[],
+            zmin=0,
+            zmax=1,
+            colorscale=plots.SKIP_COLORS,
+            colorbar={"title": "skip<br>weight", "x": 0.43},
+            name="skip weight",
         ),
         row=1,
         col=1,
@@ -97,7 +108,11 @@ def describe(trainer: training.Trainer) -> str:
         f"test accuracy {record.test_accuracy:.3f}."
     )
     if result.removed_by is not None:
-        who = "the multipliers" if result.removed_by == "multipliers" else f"the falling cap ({result.num_capped} layers)"
+        who = (
+            "the multipliers"
+            if result.removed_by == "multipliers"
+            else f"the falling cap ({result.num_capped} layers)"
+        )
         text += f" All gone since step {result.removed_at_step}, removed by {who}."
     return text
 
@@ -116,7 +131,9 @@ class PhaseOutPanel:
         view: all of these laid out.
     """
 
-    def __init__(self, images: Images, depth: int, dual_lr: float, width: int, num_epochs: int, seed: int) -> None:
+    def __init__(
+        self, images: Images, depth: int, dual_lr: float, width: int, num_epochs: int, seed: int
+    ) -> None:
         self.images, self.width, self.num_epochs, self.seed = images, width, num_epochs, seed
         self.state = PanelState()
         self._thread: threading.Thread | None = None
@@ -126,8 +143,9 @@ class PhaseOutPanel:
             tooltip="Number of layers, each with its own skip-connection", **wide,
         )  # fmt: skip
         self.dual_lr = ipywidgets.FloatLogSlider(
-            value=dual_lr, base=10, min=-5, max=1, step=0.05, description="multiplier step size", continuous_update=False,
-            readout=False, tooltip="How fast the multipliers grow: nats per unit of skip weight, per step", **wide,
+            value=dual_lr, base=10, min=-5, max=1, step=0.05, description="multiplier step size",
+            continuous_update=False, readout=False,
+            tooltip="How fast the multipliers grow: nats per unit of skip weight, per step", **wide,
         )  # fmt: skip
         narrow = {"layout": {"width": "8em"}}
         depth_box = ipywidgets.BoundedIntText(value=depth, min=2, max=100, tooltip="depth (layers)", **narrow)
@@ -136,9 +154,14 @@ class PhaseOutPanel:
         )
         ipywidgets.link((self.depth, "value"), (depth_box, "value"))
         ipywidgets.link((self.dual_lr, "value"), (dual_lr_box, "value"))
-        self.train = ipywidgets.Button(description="Train", icon="play", tooltip="Train a new network with these settings")
+        self.train = ipywidgets.Button(
+            description="Train", icon="play", tooltip="Train a new network with these settings"
+        )
         self.stop = ipywidgets.Button(
-            description="Stop", icon="stop", tooltip="Stop after the present step and keep what is there", disabled=True
+            description="Stop",
+            icon="stop",
+            tooltip="Stop after the present step and keep what is there",
+            disabled=True,
         )
         self.status = ipywidgets.HTML(value="Choose, then press Train.")
         self.figure = go.FigureWidget(empty_figure())
@@ -161,14 +184,22 @@ class PhaseOutPanel:
         self.state = PanelState()
         self.train.disabled, self.stop.disabled = True, False
         self.status.value = "Training starts …"
-        self._thread = threading.Thread(target=self._run, args=(self.state,), name="van_tutorial panel", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self.state,), name="van_tutorial panel", daemon=True
+        )
         self._thread.start()
 
     def _run(self, state: PanelState) -> None:
         """Train, and redraw at most five times a second; an error is shown as text and kept."""
         try:
             state.trainer = trainer = make_trainer(
-                self.images, self.depth.value, self.dual_lr.value, self.width, self.num_epochs, self.seed, state.stop
+                self.images,
+                self.depth.value,
+                self.dual_lr.value,
+                self.width,
+                self.num_epochs,
+                self.seed,
+                state.stop,
             )
             drawn = -math.inf
             for _ in trainer:

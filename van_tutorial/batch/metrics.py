@@ -17,7 +17,11 @@ def record_metrics(metrics: pd.DataFrame) -> None:
     """
     rows = json.loads(metrics.to_json(orient="records"))
     display(
-        {METRICS_TYPE: rows, "text/html": metrics.to_html(index=False), "text/plain": metrics.to_string(index=False)},
+        {
+            METRICS_TYPE: rows,
+            "text/html": metrics.to_html(index=False),
+            "text/plain": metrics.to_string(index=False),
+        },
         raw=True,
     )
 

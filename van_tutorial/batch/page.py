@@ -23,7 +23,9 @@ TEMPLATE = """\
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_css -%}<style>main { max-width: 60rem; margin: auto; } math { font-size: 1.1em; }</style>{%- endblock -%}
+{%- block html_head_css -%}
+<style>main { max-width: 60rem; margin: auto; } math { font-size: 1.1em; }</style>
+{%- endblock -%}
 """
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+)(\))")  # no colon: not an address
 FORMULA = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL)

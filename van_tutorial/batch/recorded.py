@@ -38,8 +38,9 @@ class Recorded:
             One row per group in the order of the table: the group, runs, mean, sd (with n - 1), smallest, largest.
         """
         grouped = self.table.groupby(by, sort=False)[values]
-        columns = {"runs": "count", "mean": "mean", "sd": "std", "smallest": "min", "largest": "max"}
-        return grouped.agg(**columns).reset_index()
+        summary = grouped.agg(["count", "mean", "std", "min", "max"]).reset_index()
+        summary.columns = pd.Index([by, "runs", "mean", "sd", "smallest", "largest"])
+        return summary
 
 
 def recorded(name: str) -> Recorded:

@@ -102,7 +102,9 @@ def cast(name: str, value: Any, default: Any) -> Any:
             return int(value)
         if kind is float and not isinstance(value, bool):
             return float(value)
-    raise NotebookError(f"Parameter {name!r} must be of type {kind.__name__} (its default is {default!r}), got {value!r}.")
+    raise NotebookError(
+        f"Parameter {name!r} must be of type {kind.__name__} (its default is {default!r}), got {value!r}."
+    )
 
 
 def run(
@@ -170,7 +172,8 @@ def run(
     except PapermillExecutionError as error:
         folder = keep(temporary, parent / f"{name}-failed")
         raise RunFailedError(
-            f"A cell of {path.name} failed with {error.ename}: {error.evalue} The notebook up to there is {folder / path.name}."
+            f"A cell of {path.name} failed with {error.ename}: {error.evalue} "
+            f"The notebook up to there is {folder / path.name}."
         ) from error
     except KeyboardInterrupt:
         if output.exists():

@@ -1,7 +1,8 @@
-"""Networks as five independent choices: connection, parametrization, activation, initialization, normalization."""
+"""Networks as five independent choices: connection, parametrization, activation, init, normalization."""
 
 from van_tutorial.models.collapse import collapse, num_skips, skip_weights
 from van_tutorial.models.graph import has_skip
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
+from van_tutorial.models.stack import Stack
 
-__all__ = ["MLP", "MLPConfig", "collapse", "has_skip", "mlp", "num_skips", "skip_weights"]
+__all__ = ["MLP", "MLPConfig", "Stack", "collapse", "has_skip", "mlp", "num_skips", "skip_weights"]

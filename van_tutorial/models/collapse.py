@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from van_tutorial import connections
+from van_tutorial.models.stack import Stack
 
-Model = TypeVar("Model", bound=nn.Module)
+Model = TypeVar("Model", bound=Stack)
 
 
 def skip_weights(model: nn.Module) -> Tensor:
@@ -18,7 +19,7 @@ def skip_weights(model: nn.Module) -> Tensor:
     return torch.empty(0) if parameter is None else parameter.detach().clone()
 
 
-def num_skips(model: nn.Module) -> int:
+def num_skips(model: Stack) -> int:
     """Count the skip-connections that a network of this package still has.
 
     Args:
@@ -68,6 +69,6 @@ def collapse(model: Model) -> Model:
     if hasattr(plain, "skip_weight"):
         del plain.skip_weight
     for layer in plain.layers:
-        layer.connection = connections.Plain()
+        layer.add_module("connection", connections.Plain())
     plain.config = dataclasses.replace(plain.config, connection="plain")
     return plain

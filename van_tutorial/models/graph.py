@@ -9,10 +9,24 @@ if TYPE_CHECKING:
 
 # Operations that apply a weight to the signal, by their names in torch's operator library.
 WEIGHT_OPERATIONS = frozenset(
-    {"linear", "addmm", "mm", "bmm", "matmul", "baddbmm", "conv1d", "conv2d", "conv3d", "convolution", "conv_transpose2d"}
+    {
+        "linear",
+        "addmm",
+        "mm",
+        "bmm",
+        "matmul",
+        "baddbmm",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "convolution",
+        "conv_transpose2d",
+    }
 )
 # Operations that join signals: sums, products, mixes and concatenations.
-JOINS = frozenset({"add", "add_", "sub", "sub_", "mul", "mul_", "addcmul", "addcmul_", "lerp", "lerp_", "cat", "concat"})
+JOINS = frozenset(
+    {"add", "add_", "sub", "sub_", "mul", "mul_", "addcmul", "addcmul_", "lerp", "lerp_", "cat", "concat"}
+)
 
 
 def has_skip(program: "ExportedProgram") -> bool:

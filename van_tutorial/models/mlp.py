@@ -10,6 +10,7 @@ from van_tutorial import connections
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial.connections import Activation, Connection
 from van_tutorial.models import parts
+from van_tutorial.models.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ class MLPConfig:
             raise ValueError(f"init 'looks-linear' needs activation 'crelu', got {self.activation!r}.")
         if concatenates and self.connection == "van" and self.skip == "activation":
             raise ValueError(
-                "skip 'activation' mixes z and act(z), which 'crelu' makes twice as long: take skip 'convex' or 'additive'."
+                "skip 'activation' mixes z and act(z), which 'crelu' makes twice as long: "
+                "take skip 'convex' or 'additive'."
             )
         if concatenates and self.connection != "plain" and self.order == "post":
             raise ValueError(
-                f"activation 'crelu' doubles the length of f(x), so that x does not fit in connection {self.connection!r}: take order 'pre'."
+                "activation 'crelu' doubles the length of f(x), so that x does not fit in connection "
+                f"{self.connection!r}: take order 'pre'."
             )
 
 
@@ -111,7 +114,7 @@ class Layer(nn.Module):
         return self.connection(x, self.transform, self.activation, skip_weight)
 
 
-class MLP(nn.Module):
+class MLP(Stack):
     """A stack of `depth` fully connected layers of equal width between a linear input layer and a linear head.
 
         h_0 = W_in x + b_in                       no activation, no skip-connection
@@ -138,7 +141,9 @@ class MLP(nn.Module):
             layers.append(Layer(config, in_features, make_connection(config)))
         self.layers = nn.ModuleList(layers)
         self.head = nn.Linear(config.width * expansion, config.num_classes)
-        self.head_activation = parts.ACTIVATIONS[config.activation]() if config.order == "pre" else nn.Identity()
+        self.head_activation = (
+            parts.ACTIVATIONS[config.activation]() if config.order == "pre" else nn.Identity()
+        )
         parts.initialize(self.input_layer.weight, config.init, config.activation, is_mirrored=False)
         parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=expansion > 1)
         nn.init.zeros_(self.input_layer.bias)

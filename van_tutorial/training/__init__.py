@@ -3,7 +3,14 @@
 from van_tutorial.training.config import TrainConfig
 from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
-from van_tutorial.training.trainer import CheckpointError, DivergenceError, Trainer, accuracy, pick_device, train
+from van_tutorial.training.trainer import (
+    CheckpointError,
+    DivergenceError,
+    Trainer,
+    accuracy,
+    pick_device,
+    train,
+)
 
 __all__ = [
     "CheckpointError",

@@ -13,7 +13,6 @@ from van_tutorial.constraints import (
 )
 from van_tutorial.training.config import TrainConfig
 
-
 NEVER = -1  # no step yet
 FLICKER = 0.01  # up to here a skip weight that has been at 0 counts as being there still
 
@@ -45,7 +44,7 @@ class PhaseOut(nn.Module):
 
     def __init__(self, skip_weight: nn.Parameter, config: TrainConfig, num_steps: int) -> None:
         super().__init__()
-        self.__dict__["skip_weight"] = skip_weight  # the network's, so not among this module's own parameters
+        self._skip_weights = (skip_weight,)  # in a tuple: it is the network's, not a parameter of this module
         self.config = config
         self.num_steps = num_steps
         dual_lr = config.dual_lr
@@ -59,9 +58,16 @@ class PhaseOut(nn.Module):
         alpha = skip_weight.detach()
         self.register_buffer("initial", alpha.clone())
         self.register_buffer("first_zero_step", torch.where(alpha == 0, 0, NEVER))
-        self.register_buffer("capped", torch.zeros_like(alpha, dtype=torch.bool))  # has the cap lowered alpha_l?
+        self.register_buffer(
+            "capped", torch.zeros_like(alpha, dtype=torch.bool)
+        )  # has the cap lowered alpha_l?
         self.register_buffer("last_nonzero_step", torch.where(alpha.any(), 0, -1))
         self.to(skip_weight.device)
+
+    @property
+    def skip_weight(self) -> nn.Parameter:
+        """The network's skip weights alpha, shape (L,)."""
+        return self._skip_weights[0]
 
     @property
     def is_scheduled(self) -> bool:
@@ -86,7 +92,8 @@ class PhaseOut(nn.Module):
             torch.mul(self.initial, share, out=alpha)
         else:
             is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
-            alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
+            if alpha.grad is not None:  # a network may leave its skip weights out
+                alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
             cap = self.cap(step)
             if cap < 1.0:
                 self.capped |= (alpha > cap) & is_on_its_way

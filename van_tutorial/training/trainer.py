@@ -1,10 +1,12 @@
 """The training loop, which hands out a record after each logging interval and draws and prints nothing."""
 
 import contextlib
+import hashlib
 import io
 import math
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +58,8 @@ def pick_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"device {name!r} cannot be used on this machine: take 'auto', 'cpu', or the name of a device that is there, such as 'cuda' or 'mps'."
+            f"device {name!r} cannot be used on this machine: take 'auto', 'cpu', or the name of a device that is "
+            "there, such as 'cuda' or 'mps'."
         ) from error
     return device
 
@@ -68,9 +71,9 @@ class Trainer:
             print(record.step, record.test_accuracy)
 
     Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes
-    on. When all steps are done the network is left in eval mode. A network with a parameter `skip_weight` of shape (L,) has its skips phased out (`PhaseOut`); any other
-    network is trained on its loss alone. The network is trained in place. torch's global random state and
-    number of threads are not touched.
+    on. A network with a parameter `skip_weight` of shape (L,) has its skips phased out (`PhaseOut`); any other
+    network is trained on its loss alone. The network is trained in place, and left in eval mode when all steps
+    are done. torch's global random state and number of threads are not touched.
 
     Args:
         model: maps images (N, C, H, W) to logits (N, num_classes).
@@ -105,7 +108,9 @@ class Trainer:
             raise ValueError(
                 f"batch_size must be at most the number of training images, {len(train)}, got {config.batch_size}."
             )
-        self.train_images, self.train_labels = self._to_device(images.train_images[train], images.train_labels[train])
+        self.train_images, self.train_labels = self._to_device(
+            images.train_images[train], images.train_labels[train]
+        )
         self.validation = self._to_device(images.train_images[held_out], images.train_labels[held_out])
         self.test = self._to_device(images.test_images, images.test_labels)
         self.steps_per_epoch = len(train) // config.batch_size
@@ -123,11 +128,15 @@ class Trainer:
         num_classes = self._check_outputs()
         if images.num_classes > num_classes:
             raise ValueError(
-                f"The network has {num_classes} outputs for {images.num_classes} classes: make it with num_classes={images.num_classes}."
+                f"The network has {num_classes} outputs for {images.num_classes} classes: "
+                f"make it with num_classes={images.num_classes}."
             )
 
     def __iter__(self) -> Iterator[Record]:
-        """Train on from where the run is, and yield a record after each logging interval and at the end.
+        """Train on from where the run is.
+
+        Yields:
+            A record after each logging interval, and one at the end.
 
         Raises:
             DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
@@ -152,8 +161,8 @@ class Trainer:
         with self._autocast():
             logits = self._forward(images)
         loss = functional.cross_entropy(logits.float(), labels)
-        has_multipliers = self.phase_out is not None and not self.phase_out.is_scheduled
-        lagrangian = loss + self.phase_out.penalty() if has_multipliers else loss
+        phase_out = self.phase_out
+        lagrangian = loss if phase_out is None or phase_out.is_scheduled else loss + phase_out.penalty()
         loss_value, lagrangian_value = loss.item(), lagrangian.item()
         if not math.isfinite(lagrangian_value):
             raise self._divergence(lagrangian_value)
@@ -162,8 +171,8 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
-        if self.phase_out is not None:
-            self.phase_out.step(self.step)
+        if phase_out is not None:
+            phase_out.step(self.step)
         self._sums["loss"] += loss_value
         self._sums["lagrangian"] += lagrangian_value
         self._sums["correct"] = self._sums["correct"] + (logits.detach().argmax(dim=1) == labels).sum()
@@ -187,7 +196,7 @@ class Trainer:
         if len(self.validation[1]):
             validation_accuracy = evaluate(self.model, *self.validation, autocast=self._autocast)[1]
         alphas = skip_weights(self.model).cpu()
-        has_multipliers = self.phase_out is not None
+        phase_out = self.phase_out
         record = Record(
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
@@ -199,8 +208,8 @@ class Trainer:
             test_loss=test_loss,
             test_accuracy=test_accuracy,
             skip_weights=alphas,
-            multipliers=self.phase_out.multipliers.values.cpu().clone() if has_multipliers else torch.empty(0),
-            cap=self.phase_out.cap(self.step) if has_multipliers else None,
+            multipliers=phase_out.multipliers.values.cpu().clone() if phase_out else torch.empty(0),
+            cap=phase_out.cap(self.step) if phase_out else None,
             seconds=seconds,
         )
         self._sums = dict.fromkeys(self._sums, 0.0)
@@ -213,7 +222,7 @@ class Trainer:
         with torch.no_grad():
             logits = self.model(self.train_images[:2])
         self.model.train(mode)
-        return logits.shape[1]
+        return int(logits.shape[1])
 
     def _divergence(self, lagrangian: float) -> DivergenceError:
         """Return the error for a step whose loss is not finite; the gradients are still those of the step before."""
@@ -222,8 +231,16 @@ class Trainer:
             for name, parameter in self.model.named_parameters()
             if parameter.grad is not None
         }
-        layer = max(norms, key=lambda name: math.inf if math.isnan(norms[name]) else norms[name]) if norms else None
-        where = f"; the largest gradient norm in the step before was {norms[layer]:.3g}, of {layer}" if layer else ""
+        layer = (
+            max(norms, key=lambda name: math.inf if math.isnan(norms[name]) else norms[name])
+            if norms
+            else None
+        )
+        where = (
+            f"; the largest gradient norm in the step before was {norms[layer]:.3g}, of {layer}"
+            if layer
+            else ""
+        )
         lr = self.optimizer.param_groups[0]["lr"]
         message = (
             f"The loss is {lagrangian} in step {self.step + 1} of {self.num_steps} at lr={lr:.3g}{where}. "
@@ -294,16 +311,27 @@ class Trainer:
             CheckpointError: where it cannot be read, or is of another run; nothing is changed then.
         """
         try:
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
             state = torch.load(path, map_location=self.device, weights_only=True)
-            saved = state["identity"]
-        except FileNotFoundError:
+            saved = dict(state["identity"])
+        except (FileNotFoundError, CheckpointError):
             raise
         except Exception as error:  # whatever a damaged file makes the unpickler raise
-            raise CheckpointError(f"{path} is not a checkpoint that can be read ({type(error).__name__}).") from error
+            raise CheckpointError(
+                f"{path} is not a checkpoint that can be read ({type(error).__name__})."
+            ) from error
         here = self._identity()
-        if differing := [name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)]:
-            details = ", ".join(f"{name} {saved.get(name)!r} there and {here.get(name)!r} here" for name in differing)
-            raise CheckpointError(f"{path} is a checkpoint of another run ({details}): make the trainer with the same values.")
+        if differing := [
+            name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)
+        ]:
+            details = ", ".join(
+                f"{name} {saved.get(name)!r} there and {here.get(name)!r} here" for name in differing
+            )
+            raise CheckpointError(
+                f"{path} is a checkpoint of another run ({details}): make the trainer with the same values."
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -311,7 +339,9 @@ class Trainer:
             self.phase_out.load_state_dict(state["phase_out"])
         self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
         self.records = [
-            Record(**{**row, "skip_weights": row["skip_weights"].cpu(), "multipliers": row["multipliers"].cpu()})
+            Record(
+                **{**row, "skip_weights": row["skip_weights"].cpu(), "multipliers": row["multipliers"].cpu()}
+            )
             for row in state["records"]
         ]
         self.__dict__.pop("_order", None)
@@ -320,10 +350,14 @@ class Trainer:
         """Return what two runs must share for one to go on where the other was: all that decides its numbers."""
         identity = {key: value for key, value in asdict(self.config).items() if key != "device"}
         model_config = getattr(self.model, "config", None)
-        identity |= {f"model.{key}": value for key, value in asdict(model_config).items()} if model_config else {}
+        identity |= (
+            {f"model.{key}": value for key, value in asdict(model_config).items()} if model_config else {}
+        )
         identity["num_parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
-        identity["num_train_images"] = len(self.train_labels)
-        identity["sum_of_pixels"] = round(self.train_images.double().sum().item(), 3)
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in (self.train_images, self.train_labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        identity["training images"] = digest.hexdigest()
         return identity
 
 
@@ -366,7 +400,9 @@ def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
     return order[num_held_out:].sort().values, order[:num_held_out].sort().values
 
 
-def make_optimizer(weights: list[nn.Parameter], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+def make_optimizer(
+    weights: list[nn.Parameter], config: TrainConfig, device: torch.device
+) -> torch.optim.Optimizer:
     """Return the optimizer of the weights, fused where torch has it for the device."""
     is_fused = device.type in ("cpu", "cuda", "mps") and all(weight.is_floating_point() for weight in weights)
     if config.optimizer == "sgd":
@@ -388,7 +424,11 @@ def make_scheduler(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, autocast: Any = contextlib.nullcontext, batch_size: int = 1000
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    autocast: Any = contextlib.nullcontext,
+    batch_size: int = 1000,
 ) -> tuple[float, float]:
     """Return the mean loss in nats and the accuracy in eval mode; the network's mode is put back."""
     mode = model.training

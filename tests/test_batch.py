@@ -1,0 +1,207 @@
+"""Headless runs: what is refused, what is kept, and what nobody finds half-written."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+
+import nbformat
+import pytest
+
+from van_tutorial import batch
+
+LESSON = """
+    from van_tutorial import batch
+    import pandas as pd
+    import plotly.graph_objects as go
+    batch.record_metrics(pd.DataFrame({"network": ["a"], "accuracy": [lr], "step": [None]}))
+    go.Figure(go.Scatter(x=[1, 2], y=[depth, 3]))
+"""
+
+
+@pytest.fixture
+def write_notebook(tmp_path):
+    def write(code=LESSON, tags=("parameters",), markdown="Formula $x_1 = \\alpha$, code `$HOME`."):
+        parameters = (
+            'depth: int = 3  # layers\nlr: float = 0.5  # step size\nname: str = "x"\nfast: bool = True'
+        )
+        cells = [
+            nbformat.v4.new_markdown_cell(markdown),
+            nbformat.v4.new_code_cell(parameters, metadata={"tags": list(tags)}),
+            nbformat.v4.new_code_cell(textwrap.dedent(code).strip()),
+        ]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        path = tmp_path / "course" / "lesson.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+        return path
+
+    return write
+
+
+def left_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_keeps_notebook_page_metrics_and_what_it_was_made_with(write_notebook, tmp_path):
+    finished = batch.run(write_notebook(), {"depth": "7", "lr": 2}, runs=tmp_path / "runs")
+    assert finished.metrics == [{"network": "a", "accuracy": 2.0, "step": None}]
+    assert json.loads((finished.folder / "metrics.json").read_text()) == finished.metrics
+    config = json.loads((finished.folder / "config.json").read_text())
+    assert config["parameters"] == {"depth": 7, "lr": 2.0}
+    assert config["versions"]["torch"]
+    executed = nbformat.read(finished.notebook, as_version=4)
+    assert executed.metadata.papermill.parameters == {"depth": 7, "lr": 2.0}
+    assert left_in(finished.folder) == ["config.json", "lesson.html", "lesson.ipynb", "metrics.json"]
+
+
+def test_the_page_needs_nothing_from_outside(write_notebook, tmp_path):
+    picture = tmp_path / "course" / "dot.svg"
+    notebook = write_notebook(markdown="$x_1$ and $$\\frac{1}{2}$$ and `$HOME$` ![a dot](dot.svg)")
+    picture.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    page = batch.run(notebook, runs=tmp_path / "runs").page.read_text(encoding="utf-8")
+    assert "<msub><mi>x</mi><mn>1</mn></msub>" in page
+    assert "<mfrac>" in page
+    assert "<code>$HOME$</code>" in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "Plotly.newPlot" in page
+    for address in ("cdnjs.cloudflare.com", "cdn.plot.ly/plotly", "unpkg.com", "dot.svg"):
+        assert f'src="{address}' not in page
+        assert f'src="https://{address}' not in page
+
+
+def test_two_runs_in_one_second_do_not_overwrite_each_other(write_notebook, tmp_path):
+    notebook = write_notebook(code="depth")
+    folders = {batch.run(notebook, runs=tmp_path / "runs").folder for _ in range(2)}
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dept": 1}, "no parameter 'dept'.*Did you mean 'depth'"),
+        ({"depth": "deep"}, "'depth' must be of type int"),
+        ({"depth": 1.5}, "'depth' must be of type int"),
+        ({"depth": True}, "'depth' must be of type int"),
+        ({"lr": "fast"}, "'lr' must be of type float"),
+        ({"fast": "yes"}, "'fast' must be of type bool"),
+        ({"name": 3}, "'name' must be of type str"),
+    ],
+)
+def test_a_parameter_that_the_notebook_does_not_declare_so_is_refused(write_notebook, parameters, message):
+    with pytest.raises(batch.NotebookError, match=message):
+        batch.check_parameters(write_notebook(), parameters)
+
+
+def test_texts_from_a_command_line_get_the_declared_types(write_notebook):
+    texts = {"depth": "60", "lr": "1e-3", "name": "a=b", "fast": "false"}
+    assert batch.check_parameters(write_notebook(), texts) == {
+        "depth": 60,
+        "lr": 1e-3,
+        "name": "a=b",
+        "fast": False,
+    }
+
+
+def test_a_notebook_without_a_parameters_cell_is_refused(write_notebook, tmp_path):
+    with pytest.raises(batch.NotebookError, match="no cell tagged 'parameters'"):
+        batch.run(write_notebook(tags=()), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_notebook_that_is_not_there_is_named_with_those_that_are(write_notebook):
+    path = write_notebook()
+    with pytest.raises(batch.NotebookError, match=r"there are lesson\.ipynb"):
+        batch.run(path.with_name("lessen.ipynb"))
+
+
+def test_a_file_that_is_no_notebook_is_refused(tmp_path):
+    path = tmp_path / "broken.ipynb"
+    path.write_text("{")
+    with pytest.raises(batch.NotebookError, match="not a notebook"):
+        batch.run(path)
+
+
+def test_a_failing_cell_is_named_and_what_was_done_is_kept(write_notebook, tmp_path):
+    notebook = write_notebook(code='print("before")\nraise ValueError("too deep")')
+    with pytest.raises(batch.RunFailedError, match="ValueError: too deep"):
+        batch.run(notebook, runs=tmp_path / "runs")
+    (kept,) = (tmp_path / "runs").rglob("*.ipynb")
+    assert kept.parent.name.endswith("-failed")
+    assert "before" in kept.read_text()
+
+
+def test_bars_are_passed_on_live_and_prints_are_not(write_notebook, tmp_path):
+    class Terminal:
+        text = ""
+
+        def write(self, text):
+            self.text += text
+
+        def flush(self):
+            pass
+
+    code = """
+        import sys
+        from tqdm import tqdm
+        for _ in tqdm(range(2), desc="training", file=sys.stdout):
+            pass
+        print("a table")
+    """
+    terminal = Terminal()
+    batch.run(write_notebook(code=code), runs=tmp_path / "runs", progress=terminal)
+    assert "training: 100%" in terminal.text
+    assert "a table" not in terminal.text
+    assert terminal.text.endswith("\n")
+
+
+def test_a_full_disk_is_one_clear_sentence_and_leaves_nothing_half_written(write_notebook, tmp_path):
+    code = f"""
+        import resource, signal
+        from van_tutorial import batch
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, {resource.RLIM_INFINITY}))
+        try:
+            batch.run({str(write_notebook())!r}, runs={str(tmp_path / "runs")!r})
+        except OSError as error:
+            print("refused:", error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert "could not be written" in done.stdout, done.stderr
+    assert left_in(tmp_path / "runs") == []
+
+
+def test_recorded_results_are_named_when_one_is_not_there():
+    with pytest.raises(ValueError, match="phase_out_mini"):
+        batch.recorded("phase_out_min")
+
+
+def test_a_summary_gives_mean_and_sample_deviation():
+    recorded = batch.recorded("phase_out_mini")
+    van = recorded.table.query("network == 'van'")["test_accuracy"]
+    row = recorded.summary().query("network == 'van'").iloc[0]
+    assert row["runs"] == 3
+    assert row["mean"] == pytest.approx(sum(van) / 3)
+    assert row["sd"] == pytest.approx((sum((van - sum(van) / 3) ** 2) / 2) ** 0.5)
+
+
+def test_the_recorded_van_ends_without_skips_and_twelve_points_above_every_plain_network():
+    recorded = batch.recorded("phase_out_mini")
+    mean = recorded.summary().set_index("network")["mean"]
+    plain = mean[[name for name in mean.index if name.startswith("plain")]]
+    assert mean["van"] - plain.max() >= 0.12
+    assert recorded.table.query("network == 'van'")["skips_left"].tolist() == [0, 0, 0]
+    assert recorded.table["seed"].unique().tolist() == [0, 1, 2]
+
+
+def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+    (tmp_path / "t").mkdir()
+    code = f"from van_tutorial import batch; batch.run({str(write_notebook(code='depth'))!r}, runs='runs')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=os.environ)
+    assert list((tmp_path / "t").iterdir()) == []
+    assert not list((tmp_path / "course").glob("kernel*"))

@@ -1,0 +1,123 @@
+"""The console script, as a user calls it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from van_tutorial import cli, data
+
+COMMAND = [sys.executable, "-m", "van_tutorial.cli"]
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--help"])
+    assert done.value.code == 0
+    listed = capsys.readouterr().out
+    for command in ("demo", "run", "data", "lab"):
+        assert f"  {command} " in listed
+
+
+def test_an_undeclared_parameter_is_refused_in_one_line(capsys):
+    assert cli.main(["run", "05_phasing_out", "-p", "dept", "3"]) == 1
+    error = capsys.readouterr().err
+    assert "Did you mean 'depth'" in error
+    assert error.count("\n") == 1
+
+
+def test_data_list_and_verify_name_every_set(capsys, tmp_path):
+    assert cli.main(["data", "list", "--root", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 0
+    verified = capsys.readouterr().out
+    for name in data.NAMES:
+        assert name in listed
+        assert name in verified
+    assert "ok" in verified
+
+
+def test_data_verify_fails_on_a_broken_file(capsys, tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in data.FILES:
+        (folder / name).write_bytes(b"not an idx file")
+    assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 1
+    assert "truncated or altered" in capsys.readouterr().out
+
+
+def test_data_fetch_refuses_a_set_that_it_does_not_know(capsys):
+    assert cli.main(["data", "fetch", "fashion-mnst"]) == 1
+    assert "Did you mean 'fashion-mnist'" in capsys.readouterr().err
+
+
+def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
+    options = ["-p", "depth", "4", "-p", "num_epochs", "1", "-p", "interactive", "false"]
+    done = subprocess.run(
+        [*COMMAND, "run", "05_phasing_out", *options, "--runs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in ("residual", "test accuracy", "skips left", "removed at step", "05_phasing_out.html"):
+        assert word in done.stdout
+    assert "100%" in done.stderr
+    assert len(list(tmp_path.rglob("*.html"))) == 1
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_soon_keeps_what_was_done_and_leaves_no_kernel(tmp_path, ending):
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--runs", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "VAN_TEST_MARK": str(tmp_path)},
+    )
+    seen = ""
+    while "plain" not in seen:  # the first bar
+        seen += process.stderr.read(1)
+        assert process.poll() is None
+    time.sleep(1)
+    process.send_signal(ending)
+    _, error = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "what was done is kept" in error
+    (kept,) = tmp_path.rglob("*.ipynb")
+    assert kept.parent.name.endswith("-interrupted")
+    assert [pid for pid in processes_with(str(tmp_path)) if pid != os.getpid()] == []
+
+
+def processes_with(mark):
+    """Return the processes whose environment holds a mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"VAN_TEST_MARK={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_lab_listens_on_loopback_with_a_token_and_opens_no_browser_without_a_display(monkeypatch):
+    class Replaced(BaseException):
+        """The process would be JupyterLab's from here on."""
+
+    def execv(path, command):
+        raise Replaced(*command)
+
+    monkeypatch.setattr(cli.os, "execv", execv)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(Replaced) as replaced:
+        cli.main(["lab", "--port", "8899"])
+    command = replaced.value.args
+    assert "--ServerApp.ip=127.0.0.1" in command
+    assert command[-2:] == ("--port", "8899")
+    assert "--no-browser" in command
+    assert not any("token" in argument for argument in command)  # jupyter makes one of its own

@@ -1,0 +1,107 @@
+"""What every notebook must have, and what would make nbval's comparison void."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from tools import notebooks as tool
+from van_tutorial import batch
+
+LEARNERS = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
+INSTRUCTORS = sorted((tool.NOTEBOOKS / "instructor").glob("*.ipynb"))
+SECTIONS = ("The idea", "Predict", "Run", "Evidence", "Explore", "Exercise", "Take away")
+
+
+def by_name(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+every_notebook = pytest.mark.parametrize("path", LEARNERS + INSTRUCTORS, ids=by_name)
+
+
+def test_there_is_an_instructors_notebook_for_every_lesson():
+    sources = sorted(path.stem for path in (tool.NOTEBOOKS / "src").glob("*.py"))
+    assert sources
+    assert [path.stem for path in LEARNERS] == [path.stem for path in INSTRUCTORS] == sources
+
+
+@every_notebook
+def test_a_notebook_is_what_its_source_gives(path):
+    source = tool.NOTEBOOKS / "src" / f"{path.stem}.py"
+    assert not tool.differs(tool.make(source, is_instructor=path in INSTRUCTORS), path)
+
+
+@every_notebook
+def test_a_notebook_keeps_only_evidence_and_compares_every_cell_that_shows_something(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert path.stat().st_size < 300_000
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            tags = cell.metadata.get("tags", [])
+            assert cell.execution_count is not None
+            assert bool(cell.outputs) == ("keep_output" in tags), cell.source
+            assert not {"keep_output", "nbval-ignore-output"} <= set(tags)
+            assert not any(output.output_type == "error" for output in cell.outputs)
+
+
+@every_notebook
+def test_a_lesson_has_its_anatomy(path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+    for section in SECTIONS:
+        assert any(heading.startswith(section) for heading in headings), section
+    for word in ("**Time**", "**Afterwards you can**", "**Limits of the evidence.**", "**References.**"):
+        assert word in text
+    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text):
+        assert len(alt) > 20
+        assert (path.parent / target).is_file()
+
+
+@every_notebook
+def test_every_parameter_is_understood_and_explained(path):
+    declared = papermill.inspect_notebook(str(path))
+    assert declared
+    for name, parameter in declared.items():
+        assert parameter["inferred_type_name"] in ("int", "float", "str", "bool"), name
+        assert parameter["help"], name
+        ast.literal_eval(parameter["default"])
+    assert declared["interactive"]["default"] == "True"
+
+
+@every_notebook
+def test_no_function_in_a_lesson_is_longer_than_ten_lines(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.FunctionDef):
+                    assert node.end_lineno - node.lineno < 10
+
+
+def test_a_learner_sees_no_solution():
+    for learner, instructor in zip(LEARNERS, INSTRUCTORS, strict=True):
+        texts = [Path(file).read_text(encoding="utf-8") for file in (learner, instructor)]
+        assert "None  # your" in texts[0]
+        assert "### solution" not in "".join(texts)
+        assert "For the instructor" in texts[1]
+        assert "For the instructor" not in texts[0]
+
+
+@pytest.mark.parametrize("path", INSTRUCTORS, ids=by_name)
+def test_the_solutions_pass_their_checks(path, tmp_path):
+    small = {"depth": 8, "num_epochs": 8, "interactive": False}
+    finished = batch.run(path, small, runs=tmp_path)
+    verdicts = [
+        output.data["text/plain"]
+        for cell in nbformat.read(finished.notebook, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "exercises.check" in cell.source and "data" in output
+    ]
+    assert len(verdicts) >= 2
+    assert all(verdict.startswith("Right") for verdict in verdicts), verdicts
