@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab lint format notebooks evidence bench clean
+.PHONY: help setup demo test lab lint format notebooks readme evidence bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ lint: setup  ## style, types, and whether the generated notebooks match their so
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.notebooks --check
+	$(BIN)/python -m tools.readme --check
 
 format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -41,8 +42,13 @@ format: setup  ## let ruff mend what it can
 notebooks: setup  ## make the notebooks again from notebooks/src
 	$(BIN)/python -m tools.notebooks
 
-evidence: setup  ## train again everything that assets/results records (about 10 minutes)
+readme: setup  ## write the recorded results into README.md
+	$(BIN)/python -m tools.readme
+
+evidence: setup  ## train again everything that assets/results records (about 15 minutes)
+	$(BIN)/python -m tools.choose_step_sizes
 	$(BIN)/python -m tools.record_phase_out
+	$(BIN)/python -m tools.readme
 
 bench: setup  ## measure what the loop and the skip weights cost, as ratios
 	$(BIN)/python -m benchmarks.training_step

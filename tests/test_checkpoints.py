@@ -83,6 +83,18 @@ def test_a_resumed_network_without_skips_goes_on_as_well(few_images, quick, tmp_
     assert_same_run(second.result(), whole)
 
 
+def test_a_run_that_has_gone_on_can_be_set_back_to_its_checkpoint(few_images, quick, saved):
+    trainer = training.Trainer(small(), few_images, quick(log_every=3))
+    list(trainer)
+    whole = trainer.result()
+    kept = dataclasses.replace(whole, model=small())
+    kept.model.load_state_dict(whole.model.state_dict())
+    trainer.load(saved)
+    assert [record.step for record in trainer.records] == [3]
+    list(trainer)
+    assert_same_run(trainer.result(), kept)
+
+
 def test_train_goes_on_from_its_checkpoint(few_images, quick, tmp_path, saved):
     whole = training.train(small(), few_images, quick(log_every=3))
     resumed = training.train(small(), few_images, quick(log_every=3), checkpoint=saved)

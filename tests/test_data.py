@@ -270,7 +270,7 @@ def test_what_the_error_of_an_altered_file_advises_brings_the_set_back(mirror, s
     put({**small_set, data.FILES[0]: b"altered"}, folder)
     with pytest.raises(data.DataError) as raised:
         data.load("mnist", root=tmp_path / "mine")
-    assert f"remove {folder} and run: van-tutorial data fetch" in str(raised.value)
+    assert f"remove the folder {folder} and run: van-tutorial data fetch" in str(raised.value)
     shutil.rmtree(folder)
     assert data.load("mnist", root=tmp_path / "mine").train_images.shape == (60, 1, 28, 28)
 

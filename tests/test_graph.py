@@ -92,12 +92,15 @@ def attend(net, x):
         (lambda net, x: net.c(net.a(x) + net.b(net.a(x))), True),
         (add_in_place, True),
         (attend, False),
+        (lambda net, x: attend(net, x) + net.b(x), False),
+        (lambda net, x: attend(net, x) + x, True),
     ],
     ids=[
         "two branches of equal depth", "concatenated branches of equal depth", "gate of equal depth",
         "a constant added", "branches of unequal depth", "difference", "product with the input",
         "mix with the input", "concatenation with the input", "hstack with the input",
         "concatenate with the input", "skip inside", "sum in place", "attention without a skip",
+        "attention beside a branch of its depth", "attention with a skip",
     ],
 )  # fmt: skip
 def test_a_skip_is_two_paths_of_different_depth_that_are_joined(join, expected):

@@ -223,10 +223,15 @@ def phase_out_of(gradients, **choices):
     return phase_out
 
 
-def test_a_flicker_at_0_that_the_cap_ends_is_not_the_caps_removal():
-    phase_out = phase_out_of([1.0] + [-0.005, 0.005] * 9 + [-0.005])
+@pytest.mark.parametrize(
+    ("flicker", "removed_at_step"),
+    [([-0.005, 0.005] * 9 + [-0.005], 19), ([-0.005] + [0.0] * 18, 20)],
+    ids=["off and on", "lasting"],
+)
+def test_a_flicker_at_0_that_the_cap_ends_is_not_the_caps_removal(flicker, removed_at_step):
+    phase_out = phase_out_of([1.0, *flicker])
     assert (phase_out.removed_by, phase_out.num_capped) == ("multipliers", 0)
-    assert (phase_out.first_zero_steps, phase_out.removed_at_step) == ([1], 19)
+    assert (phase_out.first_zero_steps, phase_out.removed_at_step) == ([1], removed_at_step)
 
 
 def test_a_skip_that_comes_back_and_is_ended_by_the_cap_is_the_caps_removal():

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,7 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
 
 def read_checked(path: Path, sha256: str) -> bytes:
     """Return the bytes of a file, unpacked where it ends in .gz, after their sha256 was found right."""
-    mend = "put the original file there, or remove it and run: van-tutorial data fetch"
+    mend = f"put the original file there, or remove {path.parent} and run: van-tutorial data fetch"
     if path == MINI_FILE:
         mend = "restore it with: git checkout -- assets/data, or install the package again"
     try:
@@ -196,7 +197,7 @@ def read_checked(path: Path, sha256: str) -> bytes:
         content = gzip.decompress(content) if path.suffix == ".gz" else content
     except FileNotFoundError:
         raise DataError(f"The data file {path} is missing: {mend}.") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"The data file {path} cannot be read ({error}): {mend}.") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

@@ -135,8 +135,9 @@ def layer_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> pd.DataFram
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         outputs[name] = output
+        return output.clone()  # what follows may work in place
 
     handles = [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:

@@ -69,6 +69,6 @@ def collapse(model: Model) -> Model:
     if hasattr(plain, "skip_weight"):
         del plain.skip_weight
     for layer in plain.layers:
-        layer.add_module("connection", connections.Plain())
+        layer.add_module("connection", connections.Plain().train(layer.training))
     plain.config = dataclasses.replace(plain.config, connection="plain")
     return plain

@@ -25,7 +25,25 @@ WEIGHT_OPERATIONS = frozenset(
 )
 # Operations that join signals: sums, products, mixes and concatenations.
 JOINS = frozenset(
-    {"add", "add_", "sub", "sub_", "mul", "mul_", "addcmul", "addcmul_", "lerp", "lerp_", "cat", "concat"}
+    {
+        "add",
+        "add_",
+        "sub",
+        "sub_",
+        "mul",
+        "mul_",
+        "addcmul",
+        "addcmul_",
+        "lerp",
+        "lerp_",
+        "cat",
+        "concat",
+        "concatenate",
+        "hstack",
+        "vstack",
+        "dstack",
+        "stack",
+    }
 )
 
 

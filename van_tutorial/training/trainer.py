@@ -41,6 +41,11 @@ class DivergenceError(RuntimeError):
         self.layer = layer
 
 
+CHECKPOINT_PARTS = {
+    "identity", "step", "seconds", "sums", "model", "optimizer", "scheduler", "phase_out", "records",
+}  # fmt: skip
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or belongs to another run."""
 
@@ -316,6 +321,10 @@ class Trainer:
                     raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
             state = torch.load(path, map_location=self.device, weights_only=True)
             saved = dict(state["identity"])
+            if missing := CHECKPOINT_PARTS - state.keys():
+                raise CheckpointError(
+                    f"{path} is no checkpoint of a trainer: it lacks {', '.join(sorted(missing))}."
+                )
         except (FileNotFoundError, CheckpointError):
             raise
         except Exception as error:  # whatever a damaged file makes the unpickler raise
@@ -327,7 +336,7 @@ class Trainer:
             name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)
         ]:
             details = ", ".join(
-                f"{name} {saved.get(name)!r} there and {here.get(name)!r} here" for name in differing
+                f"{name} {saved.get(name)!r} there and {here.get(name)!r} here" for name in differing[:5]
             )
             raise CheckpointError(
                 f"{path} is a checkpoint of another run ({details}): make the trainer with the same values."
@@ -353,7 +362,9 @@ class Trainer:
         identity |= (
             {f"model.{key}": value for key, value in asdict(model_config).items()} if model_config else {}
         )
-        identity["num_parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
+        identity |= {
+            f"shape of {name}": list(tensor.shape) for name, tensor in self.model.state_dict().items()
+        }
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (self.train_images, self.train_labels):
             digest.update(tensor.cpu().contiguous().numpy().data)

@@ -1,0 +1,1 @@
+"""Measurements of speed, as ratios taken in one process, the two sides in turn."""

@@ -1,0 +1,64 @@
+"""The same training on a GPU, where there is one."""
+
+import pytest
+import torch
+
+from van_tutorial import diagnostics, models, training
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device on this machine"),
+]
+
+
+def train(images, **options):
+    config = training.TrainConfig(num_epochs=4, log_every=1, dual_lr=0.5, **options)
+    model = models.mlp(depth=6, width=16, connection="van", seed=0)
+    return training.train(model, images, config)
+
+
+def test_auto_takes_the_gpu(few_images):
+    assert next(train(few_images).model.parameters()).device.type == "cuda"
+
+
+def test_a_run_on_the_gpu_begins_like_one_on_the_cpu_and_ends_without_skips(few_images):
+    on_gpu, on_cpu = train(few_images), train(few_images, device="cpu")
+    first = [result.history["loss"].iloc[0] for result in (on_gpu, on_cpu)]
+    assert first[0] == pytest.approx(first[1], abs=1e-4)
+    early = [result.layers.query("step <= 4")["skip_weight"].tolist() for result in (on_gpu, on_cpu)]
+    assert early[0] == pytest.approx(early[1], abs=1e-2)
+    assert on_gpu.history["num_skips"].iloc[-1] == 0
+    assert on_gpu.removed_at_step == on_cpu.removed_at_step
+
+
+@pytest.mark.parametrize(
+    "options", [{"mixed_precision": True}, {"optimizer": "sgd", "lr": 0.01}, {"compile": True}]
+)
+def test_an_option_of_the_trainer_works_on_the_gpu(few_images, options):
+    result = train(few_images, **options)
+    assert result.is_complete
+    assert models.num_skips(result.model) == 0
+
+
+def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(few_images, tmp_path):
+    def trainer(device):
+        config = training.TrainConfig(num_epochs=2, device=device)
+        return training.Trainer(models.mlp(depth=4, width=8, seed=0), few_images, config)
+
+    first = trainer("cuda")
+    next(iter(first))
+    first.save(tmp_path / "run.pt")
+    second = trainer("cpu")
+    second.load(tmp_path / "run.pt")
+    assert [record.step for record in second] == [8]
+    assert second.result().is_complete
+
+
+def test_collapse_and_diagnostics_stay_on_the_gpu(few_images):
+    model = train(few_images).model
+    plain = models.collapse(model)
+    inputs, labels = few_images.test_images[:16].cuda(), few_images.test_labels[:16].cuda()
+    with torch.no_grad():
+        assert torch.equal(plain(inputs), model(inputs))
+    assert len(diagnostics.layer_norms(model, inputs, labels)) == 6
+    assert diagnostics.input_gradients(model, inputs, output=0).device.type == "cuda"
