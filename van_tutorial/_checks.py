@@ -1,5 +1,6 @@
 """Checks of arguments: one sentence with what was expected, what came, and the choices there are."""
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -21,8 +22,8 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
 
 
 def check_range(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
-    """Raise unless `value` is a number in [low, high], or in (low, high] where `open_low`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    """Raise unless `value` is a finite number in [low, high], or in (low, high] where `open_low`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not (low < value if open_low else low <= value) or not value <= high:
         if high == float("inf"):
             bounds = f"{'above' if open_low else 'at least'} {low:g}"

@@ -78,6 +78,13 @@ def make_parser() -> argparse.ArgumentParser:
     data.set_defaults(function=run_data)
 
     lab = commands.add_parser("lab", help="open JupyterLab on the course; other options are passed on to it")
+    lab.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=course_path(),
+        help="folder that holds notebooks/ (default: the course)",
+    )
     lab.set_defaults(function=run_lab)
     return parser
 
@@ -147,7 +154,7 @@ def run_data(options: argparse.Namespace) -> int:
 def run_lab(options: argparse.Namespace) -> int:
     """Replace this process by JupyterLab on the course: loopback, with a token."""
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
-    command.append(f"--ServerApp.root_dir={course_path()}")
+    command.append(f"--ServerApp.root_dir={options.folder.resolve()}")
     command.append("--LabApp.default_url=/lab/tree/notebooks")
     command.append("--LabApp.news_url=None")
     command.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")

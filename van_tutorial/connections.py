@@ -37,6 +37,13 @@ class Connection(Protocol):
         """Return the layer's output for the input `x`."""
 
 
+def mix(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """Return (1 - weight) start + weight end in one fused operation, in `start`'s precision."""
+    if not start.dtype == end.dtype == weight.dtype:  # under autocast
+        end, weight = end.to(start.dtype), weight.to(start.dtype)
+    return torch.lerp(start, end, weight)
+
+
 class Plain(nn.Module):
     """Pass on f(x) alone: no skip-connection."""
 
@@ -96,7 +103,7 @@ class Highway(nn.Module):
     ) -> Tensor:
         """Return T(x) f(x) + (1 - T(x)) x."""
         output = transform(x, activation)
-        return torch.lerp(x.to(output.dtype), output, torch.sigmoid(self.gate(x)).to(output.dtype))
+        return mix(x, output, torch.sigmoid(self.gate(x)))
 
 
 class ConvexSkip(nn.Module):
@@ -109,7 +116,7 @@ class ConvexSkip(nn.Module):
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return alpha x + (1 - alpha) f(x) for the scalar tensor alpha = `skip_weight`."""
         output = transform(x, activation)
-        return torch.lerp(output, x.to(output.dtype), skip_weight.to(output.dtype))
+        return mix(output, x, skip_weight)
 
 
 class AdditiveSkip(nn.Module):
@@ -133,6 +140,6 @@ class ActivationSkip(nn.Module):
         """Return f(x) with the variable activation, for the scalar tensor alpha = `skip_weight`."""
 
         def variable(z: Tensor) -> Tensor:
-            return torch.lerp(activation(z), z, skip_weight.to(z.dtype))
+            return mix(activation(z), z, skip_weight)
 
         return transform(x, variable)

@@ -189,7 +189,7 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
 
 def read_checked(path: Path, sha256: str) -> bytes:
     """Return the bytes of a file, unpacked where it ends in .gz, after their sha256 was found right."""
-    mend = f"put the original file there, or remove {path.parent} and run: van-tutorial data fetch"
+    mend = f"put the original file there, or remove the folder {path.parent} and run: van-tutorial data fetch"
     if path == MINI_FILE:
         mend = "restore it with: git checkout -- assets/data, or install the package again"
     try:

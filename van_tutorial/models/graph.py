@@ -16,6 +16,7 @@ WEIGHT_OPERATIONS = frozenset(
         "bmm",
         "matmul",
         "baddbmm",
+        "einsum",
         "conv1d",
         "conv2d",
         "conv3d",
@@ -30,6 +31,9 @@ JOINS = frozenset(
         "add_",
         "sub",
         "sub_",
+        "rsub",
+        "div",
+        "div_",
         "mul",
         "mul_",
         "addcmul",
@@ -77,7 +81,7 @@ def has_skip(program: "ExportedProgram") -> bool:
                 low, high = merged.get(origin, (fewest, most))
                 merged[origin] = (min(low, fewest), max(high, most))
         name = operation_name(node)
-        if name in JOINS and any(fewest != most for fewest, most in merged.values()):
+        if name in JOINS and len(sources) > 1 and any(fewest != most for fewest, most in merged.values()):
             return True
         # A product of two signals (attention) applies no weight: one factor must come from outside the paths.
         weight = int(name in WEIGHT_OPERATIONS and len(sources) < len(node.all_input_nodes))

@@ -267,5 +267,5 @@ def mlp(
     if seed is None:
         return MLP(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
         return MLP(config)

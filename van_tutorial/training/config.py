@@ -32,7 +32,7 @@ class TrainConfig:
         momentum: of "sgd", in [0, 1].
         weight_decay: of the weights, at least 0.
         lr_schedule: "cosine" (to 0 at the end) or "constant".
-        validation_fraction: share of the training images held out, in [0, 1); the same images for every seed.
+        validation_fraction: share of the training images held out, in [0, 0.9]; the same images for every seed.
         log_every: steps between two records; None means once an epoch.
         seed: of the order in which examples are drawn.
         device: "auto" (cuda, else mps, else cpu) or a name that torch knows.

@@ -91,10 +91,11 @@ class PhaseOut(nn.Module):
             share = scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
             torch.mul(self.initial, share, out=alpha)
         else:
-            is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
+            cap = self.cap(step)
+            if cap < 1.0:  # before the gradient's noise
+                is_on_its_way = (self.first_zero_step == NEVER) | (alpha > FLICKER)
             if alpha.grad is not None:  # a network may leave its skip weights out
                 alpha.sub_(alpha.grad, alpha=self.config.skip_lr)
-            cap = self.cap(step)
             if cap < 1.0:
                 self.capped |= (alpha > cap) & is_on_its_way
             project(alpha, cap)

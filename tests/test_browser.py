@@ -1,0 +1,127 @@
+"""The lesson in JupyterLab in a real browser: it runs, the panel trains, nothing leaves the machine."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from van_tutorial._course import course_path
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt install chromium"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Start `van-tutorial lab` and give its address and token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    notebooks = tmp_path_factory.mktemp("course") / "notebooks"
+    shutil.copytree(course_path("notebooks"), notebooks, ignore=shutil.ignore_patterns("instructor", "src"))
+    shutil.copytree(course_path("assets", "figures"), notebooks.parent / "assets" / "figures")
+    make_quick(notebooks / "05_phasing_out.ipynb")
+    options = [
+        f"--port={port}",
+        "--no-browser",
+        "--IdentityProvider.token=t",
+    ]
+    environment = {**os.environ, "HOME": str(home), "JUPYTER_PLATFORM_DIRS": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "van_tutorial.cli", "lab", str(notebooks.parent), *options],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{address}/api?token=t", timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(20)
+
+
+def make_quick(path):
+    """Write small defaults into a copy of the lesson, so that the browser need not wait for deep networks."""
+    text = path.read_text(encoding="utf-8")
+    for name, value in (
+        ("depth: int = 40", "depth: int = 6"),
+        ("num_epochs: int = 30", "num_epochs: int = 3"),
+    ):
+        assert name in text
+        text = text.replace(name, value)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """Open the lesson and run all of its cells."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.requested, page.failures = [], []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.goto(f"{lab}/lab/tree/notebooks/05_phasing_out.ipynb?token=t&reset")
+        page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=90_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.locator(".jp-OutputArea-output", has_text="removed at step").last.wait_for(timeout=180_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+        yield page
+        browser.close()
+
+
+def test_the_lesson_runs_to_its_end_without_an_error(page):
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.get_by_text("Not yet: there is no run yet").count() == 1
+    assert page.failures == []
+
+
+def test_train_makes_the_skips_go_and_stop_stops(page):
+    page.get_by_role("button", name="Train").scroll_into_view_if_needed()
+    expect(page.get_by_text("Choose, then press Train.")).to_be_visible()
+    page.get_by_role("button", name="Train").click()
+    expect(page.get_by_text(re.compile(r"Step 39 of 39: 0 of 6 skips left"))).to_be_visible(timeout=60_000)
+    panel = page.locator(".widget-vbox").first
+    expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
+    assert panel.locator(".hm image, .heatmaplayer image").count() >= 1
+    folder = os.environ.get("VAN_TUTORIAL_SCREENSHOTS")
+    if folder:
+        panel.screenshot(path=f"{folder}/panel.png")
+
+
+def test_the_depth_slider_moves_by_keyboard_and_its_box_follows(page):
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".widget-text input").first).to_have_value("7")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".widget-text input").first).to_have_value("6")
+
+
+def test_no_request_leaves_the_machine(page, lab):
+    outside = [url for url in page.requested if not url.startswith((lab, "data:", "blob:"))]
+    assert outside == []
