@@ -156,8 +156,7 @@ def run_lab(options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
     command.append(f"--ServerApp.root_dir={options.folder.resolve()}")
     command.append("--LabApp.default_url=/lab/tree/notebooks")
-    command.append("--LabApp.news_url=None")
-    command.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+    command.append(f"--LabApp.app_settings_dir={course_path('assets', 'jupyterlab')}")  # asks nobody for news
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):

@@ -57,7 +57,7 @@ def make_trainer(
 def empty_figure() -> go.Figure:
     """Return the panel's figure before a run: skip weights by layer and step, and accuracy by step."""
     fig = make_subplots(
-        rows=1, cols=2, subplot_titles=("Skip weights, layer by layer", "Accuracy"), horizontal_spacing=0.16
+        rows=1, cols=2, subplot_titles=("Skip weights, layer by layer", "Accuracy"), horizontal_spacing=0.28
     )
     fig.add_trace(
         go.Heatmap(
@@ -65,7 +65,7 @@ def empty_figure() -> go.Figure:
             zmin=0,
             zmax=1,
             colorscale=plots.SKIP_COLORS,
-            colorbar={"title": "skip<br>weight", "x": 0.43},
+            colorbar={"title": "skip<br>weight", "x": 0.37},
             name="skip weight",
         ),
         row=1,
@@ -143,14 +143,14 @@ class PhaseOutPanel:
             tooltip="Number of layers, each with its own skip-connection", **wide,
         )  # fmt: skip
         self.dual_lr = ipywidgets.FloatLogSlider(
-            value=dual_lr, base=10, min=-5, max=1, step=0.05, description="multiplier step size",
+            value=dual_lr, base=10, min=-5, max=2, step=0.05, description="multiplier step size",
             continuous_update=False, readout=False,
             tooltip="How fast the multipliers grow: nats per unit of skip weight, per step", **wide,
         )  # fmt: skip
         narrow = {"layout": {"width": "8em"}}
         depth_box = ipywidgets.BoundedIntText(value=depth, min=2, max=100, tooltip="depth (layers)", **narrow)
         dual_lr_box = ipywidgets.BoundedFloatText(
-            value=dual_lr, min=1e-5, max=10.0, step=None, tooltip="multiplier step size", **narrow
+            value=dual_lr, min=1e-5, max=100.0, step=None, tooltip="multiplier step size", **narrow
         )
         ipywidgets.link((self.depth, "value"), (depth_box, "value"))
         ipywidgets.link((self.dual_lr, "value"), (dual_lr_box, "value"))
@@ -257,7 +257,7 @@ def phase_out_panel(
     Args:
         images: the data.
         depth: number of layers at the start, from 2 to 100.
-        dual_lr: multiplier step size at the start, from 1e-5 to 10; None takes what the library would.
+        dual_lr: multiplier step size at the start, from 1e-5 to 100; None takes what the library would.
         width: units per layer.
         num_epochs: length of a run.
         seed: of weights and batches.
@@ -269,6 +269,7 @@ def phase_out_panel(
     if dual_lr is None:
         num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
         dual_lr = training.default_dual_lr(num_steps, models.MLPConfig.skip_weight, training.TrainConfig())
+        dual_lr = float(f"{dual_lr:.2g}")  # as a hand would set it
     if interactive:
         return PhaseOutPanel(images, depth, dual_lr, width, num_epochs, seed)
     trainer = make_trainer(images, depth, dual_lr, width, num_epochs, seed)
