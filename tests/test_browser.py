@@ -44,7 +44,7 @@ def lab(tmp_path_factory):
     ]
     environment = {**os.environ, "HOME": str(home), "JUPYTER_PLATFORM_DIRS": "0"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "van_tutorial.cli", "lab", str(notebooks.parent), *options],
+        [sys.executable, "-m", "van_tutorial.cli", "lab", "--folder", str(notebooks.parent), *options],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
