@@ -79,8 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     lab = commands.add_parser("lab", help="open JupyterLab on the course; other options are passed on to it")
     lab.add_argument(
-        "folder",
-        nargs="?",
+        "--folder",
         type=Path,
         default=course_path(),
         help="folder that holds notebooks/ (default: the course)",

@@ -148,17 +148,20 @@ class Trainer:
         """
         log_every = self.config.log_every or self.steps_per_epoch
         started = time.perf_counter()
-        while self.step < self.num_steps and not self.stop.is_set():
+        is_stopping = self.stop.is_set()
+        while self.step < self.num_steps and not is_stopping:
             if not self.model.training:  # the caller may have looked at the network in eval mode
                 self.model.train()
             self._train_step()
-            if self.step % log_every == 0 or self.step == self.num_steps or self.stop.is_set():
+            is_stopping = self.stop.is_set()
+            if self.step % log_every == 0 or self.step == self.num_steps or is_stopping:
                 record = self._make_record(self._seconds + time.perf_counter() - started)
                 self._seconds = record.seconds
                 self.records.append(record)
                 self.model.train(self.step < self.num_steps)
                 yield record
                 started = time.perf_counter()
+                is_stopping = self.stop.is_set()
 
     def _train_step(self) -> None:
         """Do one primal and one dual step."""
