@@ -80,7 +80,8 @@ def run_all_cells(page):
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.wait_for_timeout(4_000)
-        if "[ ]:" not in page.locator(".jp-InputPrompt").all_text_contents():  # all wait or have run
+        prompts = page.locator(".jp-InputPrompt").all_text_contents()
+        if not any(re.fullmatch(r"\[\s*\]:", prompt) for prompt in prompts):  # all wait or have run
             return
     pytest.fail("JupyterLab did not run the cells")
 
