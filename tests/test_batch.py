@@ -151,7 +151,11 @@ def test_bars_are_passed_on_live_and_prints_are_not(write_notebook, tmp_path):
         print("a table")
     """
     terminal = Terminal()
-    batch.run(write_notebook(code=code), runs=tmp_path / "runs", progress=terminal)
+    finished = batch.run(write_notebook(code=code), runs=tmp_path / "runs", progress=terminal)
+    assert "training:   0%" in terminal.text
+    kept = finished.notebook.read_text(encoding="utf-8")
+    assert "training: 100%" in kept
+    assert "training:   0%" not in kept
     assert "training: 100%" in terminal.text
     assert "a table" not in terminal.text
     assert terminal.text.endswith("\n")

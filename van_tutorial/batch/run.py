@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 import nbformat
 import papermill
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -155,6 +156,9 @@ def run(
                 autosave_cell_every=0,
                 config=config,
             )
+        # A bar that was drawn a hundred times is kept as it looked last.
+        executed, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
+        write_atomic(output, nbformat.writes(executed).encode())
         metrics = read_metrics(executed)
         page = output.with_suffix(".html")
         write_atomic(page, make_page(executed, path.stem, path.parent).encode())
