@@ -100,10 +100,8 @@ class PhaseOut(nn.Module):
                 self.capped |= (alpha > cap) & is_on_its_way
             project(alpha, cap)
             self.multipliers.dual_step(alpha)
-        self.first_zero_step.copy_(
-            torch.where((self.first_zero_step == NEVER) & (alpha == 0), step, self.first_zero_step)
-        )
-        self.last_nonzero_step.copy_(torch.where(alpha.any(), step, self.last_nonzero_step))
+        self.first_zero_step.masked_fill_((self.first_zero_step == NEVER) & (alpha == 0), step)
+        self.last_nonzero_step.masked_fill_(alpha.any(), step)
 
     @property
     def removed_at_step(self) -> int | None:
