@@ -227,8 +227,8 @@ def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
     """Return the upper bound that training puts on every skip weight after `step` of `num_steps` steps.
 
     A line that is 1 until half of `remove_by`, and 0 from `remove_by` on, both as fractions of the training:
-    min(1, max(0, 2 - 2 step / (remove_by num_steps))). A line and not a cut: networks whose remaining skips
-    were cut at once fell back to chance.
+    min(1, max(0, 2 - 2 step / (remove_by num_steps))). A line and not a cut, so that the network can follow
+    while it loses what is left of its skips.
 
     Args:
         step: number of steps done.

@@ -3,6 +3,7 @@
 Training goes on in a thread of its own, so that the kernel stays free and Stop is heard within a step.
 """
 
+import html
 import math
 import threading
 import time
@@ -101,19 +102,15 @@ def describe(trainer: training.Trainer) -> str:
     """Say in words where a run is."""
     if not trainer.records:
         return f"Step 0 of {trainer.num_steps}."
-    record, result = trainer.records[-1], trainer.result()
+    record, phase_out = trainer.records[-1], trainer.phase_out
     left = int(record.skip_weights.count_nonzero())
     text = (
         f"Step {record.step} of {trainer.num_steps}: {left} of {len(record.skip_weights)} skips left, "
         f"test accuracy {record.test_accuracy:.3f}."
     )
-    if result.removed_by is not None:
-        who = (
-            "the multipliers"
-            if result.removed_by == "multipliers"
-            else f"the falling cap ({result.num_capped} layers)"
-        )
-        text += f" All gone since step {result.removed_at_step}, removed by {who}."
+    if phase_out is not None and phase_out.removed_by is not None:
+        who = {"multipliers": "the multipliers", "cap": f"the falling cap (layers: {phase_out.num_capped})"}
+        text += f" All gone since step {phase_out.removed_at_step}, removed by {who[phase_out.removed_by]}."
     return text
 
 
@@ -211,7 +208,7 @@ class PhaseOutPanel:
                 self.status.value = f"Stopped. {describe(trainer)}"
         except Exception as error:  # a thread has nobody else to tell
             state.error = error
-            self.status.value = f"<b>Not trained:</b> {error}"
+            self.status.value = f"<b>Not trained:</b> {html.escape(str(error))}"
         finally:
             self.train.disabled, self.stop.disabled = False, True
 

@@ -58,9 +58,7 @@ class PhaseOut(nn.Module):
         alpha = skip_weight.detach()
         self.register_buffer("initial", alpha.clone())
         self.register_buffer("first_zero_step", torch.where(alpha == 0, 0, NEVER))
-        self.register_buffer(
-            "capped", torch.zeros_like(alpha, dtype=torch.bool)
-        )  # has the cap lowered alpha_l?
+        self.register_buffer("capped", torch.zeros_like(alpha, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(alpha.any(), 0, -1))
         self.to(skip_weight.device)
 
@@ -137,7 +135,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
-    of 0.3 nats per unit of skip weight: later was better in every trial, and any later is the cap's work.
+    of 0.3 nats per unit of skip weight: any later would be the cap's work.
 
     Args:
         num_steps: number of steps of the whole training.
