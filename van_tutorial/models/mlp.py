@@ -28,6 +28,11 @@ class MLPConfig:
         activation: "relu", "tanh" or "crelu".
         order: "post": f(x) = act(norm(W x + b)); "pre": f(x) = W act(norm(x)).
         init: "he", "orthogonal" or "looks-linear" (for "crelu").
+        init_scale: factor of the initial weights of the `depth` layers, above 0; 1 leaves them as `init` has them.
+        bias_std: standard deviation of the initial biases of the `depth` layers, at least 0; 0 sets them to 0.
+            In order "pre" the layers have biases only where it is above 0.
+        input_init: of the input layer: "same" is `init` with biases 0; "normal" draws the weights with variance
+            1 / in_features and the biases with variance 1, so that the units' kinks lie spread over the data.
         parametrization: of the weights; "none".
         in_features: features per example after flattening, at least 1.
         num_classes: outputs of the head, at least 1.
@@ -47,6 +52,9 @@ class MLPConfig:
     activation: str = "relu"
     order: str = "post"
     init: str = "he"
+    init_scale: float = 1.0
+    bias_std: float = 0.0
+    input_init: str = "same"
     parametrization: str = "none"
     in_features: int = 784
     num_classes: int = 10
@@ -62,9 +70,12 @@ class MLPConfig:
         check_choice("activation", self.activation, parts.ACTIVATIONS)
         check_choice("order", self.order, parts.ORDERS)
         check_choice("init", self.init, parts.INITS)
+        check_choice("input_init", self.input_init, parts.INPUT_INITS)
         check_choice("parametrization", self.parametrization, parts.PARAMETRIZATIONS)
         check_range("skip_weight", self.skip_weight, 0.0, 1.0)
         check_range("residual_scale", self.residual_scale, 0.0, math.inf, open_low=True)
+        check_range("init_scale", self.init_scale, 0.0, math.inf, open_low=True)
+        check_range("bias_std", self.bias_std, 0.0, math.inf)
         if self.seed is not None:
             check_count("seed", self.seed, minimum=0)
         concatenates = parts.EXPANSION[self.activation] > 1
@@ -86,7 +97,7 @@ class Layer(nn.Module):
     """One layer with its connection.
 
     order "post"    f(x) = act(norm(W x + b))
-    order "pre"     f(x) = W act(norm(x))
+    order "pre"     f(x) = W act(norm(x))          + b where the config asks for initial biases
     """
 
     def __init__(self, config: MLPConfig, in_features: int, connection: Connection) -> None:
@@ -94,10 +105,14 @@ class Layer(nn.Module):
         self.is_pre = config.order == "pre"
         expansion = parts.EXPANSION[config.activation]
         fan_in = config.width * expansion if self.is_pre else in_features
-        self.linear = nn.Linear(fan_in, config.width, bias=not self.is_pre)
+        self.linear = nn.Linear(fan_in, config.width, bias=not self.is_pre or config.bias_std > 0.0)
         is_mirrored = expansion > 1 and fan_in > config.width
         parts.initialize(self.linear.weight, config.init, config.activation, is_mirrored)
-        if self.linear.bias is not None:
+        if config.init_scale != 1.0:
+            self.linear.weight.data.mul_(config.init_scale)
+        if config.bias_std > 0.0:
+            nn.init.normal_(self.linear.bias, std=config.bias_std)
+        elif self.linear.bias is not None:
             nn.init.zeros_(self.linear.bias)
         self.norm = parts.make_normalization(config.normalization, config.width)
         self.activation = parts.ACTIVATIONS[config.activation]()
@@ -144,9 +159,13 @@ class MLP(Stack):
         self.head_activation = (
             parts.ACTIVATIONS[config.activation]() if config.order == "pre" else nn.Identity()
         )
-        parts.initialize(self.input_layer.weight, config.init, config.activation, is_mirrored=False)
+        if config.input_init == "normal":
+            nn.init.normal_(self.input_layer.weight, std=config.in_features**-0.5)
+            nn.init.normal_(self.input_layer.bias)
+        else:
+            parts.initialize(self.input_layer.weight, config.init, config.activation, is_mirrored=False)
+            nn.init.zeros_(self.input_layer.bias)
         parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=expansion > 1)
-        nn.init.zeros_(self.input_layer.bias)
         nn.init.zeros_(self.head.bias)
         if config.connection == "van":
             self.skip_weight = nn.Parameter(torch.full((config.depth,), float(config.skip_weight)))
@@ -210,6 +229,9 @@ def mlp(
     activation: str = "relu",
     order: str = "post",
     init: str = "he",
+    init_scale: float = 1.0,
+    bias_std: float = 0.0,
+    input_init: str = "same",
     parametrization: str = "none",
     in_features: int = 784,
     num_classes: int = 10,
@@ -230,6 +252,9 @@ def mlp(
         activation: "relu", "tanh" or "crelu".
         order: "post" or "pre".
         init: "he", "orthogonal" or "looks-linear".
+        init_scale: factor of the layers' initial weights.
+        bias_std: standard deviation of the layers' initial biases.
+        input_init: "same" or "normal", of the input layer.
         parametrization: "none".
         in_features: features per example.
         num_classes: number of outputs.
@@ -259,6 +284,9 @@ def mlp(
         activation=activation,
         order=order,
         init=init,
+        init_scale=init_scale,
+        bias_std=bias_std,
+        input_init=input_init,
         parametrization=parametrization,
         in_features=in_features,
         num_classes=num_classes,

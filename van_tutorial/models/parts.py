@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 PARAMETRIZATIONS = ("none",)
 INITS = ("he", "orthogonal", "looks-linear")
+INPUT_INITS = ("same", "normal")
 NORMALIZATIONS = ("none", "batch", "layer", "center")
 ORDERS = ("post", "pre")
 

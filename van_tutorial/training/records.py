@@ -1,6 +1,6 @@
 """What training hands out: a record after each logging interval, and a result at the end."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,8 @@ class Record:
         multipliers: shape (L,), on the CPU; empty where there are none.
         cap: bound on the skip weights; None where there are none.
         seconds: time spent in training and evaluation so far.
+        measures: what whoever iterates has measured at this step, by name: numbers, and tensors of shape (L,) on
+            the CPU; `diagnostics.Recorder` fills it.
     """
 
     step: int
@@ -42,6 +44,7 @@ class Record:
     multipliers: Tensor
     cap: float | None
     seconds: float
+    measures: dict[str, float | Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ class TrainResult:
         model: the network, trained, on the device it was trained on.
         config: the run's config.
         history: one row per record: step, epoch, lr, loss, lagrangian, train_accuracy, validation_accuracy,
-            test_loss, test_accuracy, mean_skip_weight, num_skips, cap, seconds. NaN where there is no value.
-        layers: one row per record and layer: step, layer (from 1), skip_weight, multiplier.
+            test_loss, test_accuracy, mean_skip_weight, num_skips, cap, seconds, and a column for each number
+            among the records' measures. NaN where there is no value.
+        layers: one row per record and layer: step, layer (from 1), skip_weight, multiplier, and a column for each
+            tensor among the records' measures.
         num_steps: steps done.
         is_complete: whether that is all of them; False after a stop.
         test_accuracy: in eval mode, at the end; NaN where no record was made.
@@ -92,28 +97,28 @@ def history_frame(records: list[Record]) -> pd.DataFrame:
     """Return the records' scalars as a table, one row per record."""
     rows: list[dict[str, Any]] = []
     for record in records:
-        row = {name: value for name, value in asdict(record).items() if not isinstance(value, Tensor)}
+        row = {name: value for name, value in asdict(record).items() if name in HISTORY_COLUMNS}
         has_skips = len(record.skip_weights) > 0
         row["mean_skip_weight"] = record.skip_weights.mean().item() if has_skips else None
         row["num_skips"] = int(record.skip_weights.count_nonzero()) if has_skips else None
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
-    return frame.astype({name: float for name in HISTORY_COLUMNS if name != "step"})
+        rows.append(row | {k: v for k, v in record.measures.items() if not isinstance(v, Tensor)})
+    measured = {name: None for row in rows for name in row if name not in HISTORY_COLUMNS}
+    frame = pd.DataFrame(rows, columns=[*HISTORY_COLUMNS, *measured])
+    return frame.astype({name: float for name in frame.columns if name != "step"})
 
 
 def layers_frame(records: list[Record]) -> pd.DataFrame:
-    """Return the records' skip weights and multipliers as a table, one row per record and layer."""
-    frames = [
-        pd.DataFrame(
-            {
-                "step": record.step,
-                "layer": range(1, len(record.skip_weights) + 1),
-                "skip_weight": record.skip_weights.numpy(),
-                "multiplier": record.multipliers.numpy(),
-            }
-        )
-        for record in records
-        if len(record.skip_weights)
-    ]
-    columns = ["step", "layer", "skip_weight", "multiplier"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns, dtype=float)
+    """Return the records' skip weights, multipliers and measures by layer, one row per record and layer."""
+    frames = []
+    for record in records:
+        tensors = {
+            "skip_weight": record.skip_weights,
+            "multiplier": record.multipliers,
+            **{name: value for name, value in record.measures.items() if isinstance(value, Tensor)},
+        }
+        columns = {name: tensor.numpy() for name, tensor in tensors.items() if len(tensor)}
+        if columns:
+            layers = range(1, len(next(iter(columns.values()))) + 1)
+            frames.append(pd.DataFrame({"step": record.step, "layer": layers, **columns}))
+    names = ["step", "layer", "skip_weight", "multiplier"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names, dtype=float)

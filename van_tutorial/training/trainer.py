@@ -350,12 +350,7 @@ class Trainer:
         if self.phase_out is not None:
             self.phase_out.load_state_dict(state["phase_out"])
         self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
-        self.records = [
-            Record(
-                **{**row, "skip_weights": row["skip_weights"].cpu(), "multipliers": row["multipliers"].cpu()}
-            )
-            for row in state["records"]
-        ]
+        self.records = [Record(**to_cpu(row)) for row in state["records"]]
         self.__dict__.pop("_order", None)
 
     def _identity(self) -> dict[str, Any]:
@@ -405,6 +400,18 @@ def train(
         if checkpoint is not None:
             trainer.save(checkpoint)
     return trainer.result()
+
+
+def to_cpu(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a dictionary of values, and of dictionaries of them, with its tensors on the CPU."""
+    return {
+        name: to_cpu(value)
+        if isinstance(value, dict)
+        else value.cpu()
+        if isinstance(value, Tensor)
+        else value
+        for name, value in values.items()
+    }
 
 
 def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:

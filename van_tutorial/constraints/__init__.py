@@ -1,0 +1,39 @@
+"""The constraint "no skip-connection left", and what drives the skip weights to it.
+
+    minimise C(W, alpha) over W and alpha   subject to   alpha_l = 0 for every layer l
+
+    Lagrangian    C(W, alpha) + sum_l lambda_l alpha_l (+ damping / 2 sum_l alpha_l^2)
+    primal step   W <- W - lr dC/dW             alpha_l <- alpha_l - skip_lr (dC/dalpha_l + lambda_l)
+    projection    alpha_l <- min(max(alpha_l, 0), 1)
+    dual step     lambda_l <- lambda_l + dual_lr alpha_l
+
+The formulas are our reading of the abstract of Monti, Tootoonian and Cao 2018, Avoiding degradation in deep
+feed-forward networks by phasing out skip-connections; its full text could not be read. The method of
+multipliers by simultaneous descent and ascent: Platt and Barr 1987, Constrained differential optimization.
+
+Everything here sees skip weights as a tensor of shape (L,) and knows no network.
+"""
+
+from van_tutorial.constraints.multipliers import Multipliers, project, spread_dual_lr
+from van_tutorial.constraints.predictions import (
+    critical_damping,
+    predict_path,
+    predict_removal_step,
+    simulate_path,
+    size_dual_lr,
+)
+from van_tutorial.constraints.schedules import SCHEDULES, falling_cap, scheduled_skip_weight
+
+__all__ = [
+    "SCHEDULES",
+    "Multipliers",
+    "critical_damping",
+    "falling_cap",
+    "predict_path",
+    "predict_removal_step",
+    "project",
+    "scheduled_skip_weight",
+    "simulate_path",
+    "size_dual_lr",
+    "spread_dual_lr",
+]

@@ -1,0 +1,125 @@
+"""The multipliers, their ascent, and the projection of the skip weights."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from van_tutorial._checks import check_count, check_range
+
+
+class Multipliers(nn.Module):
+    """Hold one Lagrange multiplier per constraint alpha_l = 0, and raise each by gradient ascent.
+
+    The multipliers are buffers, so that devices and checkpoints come with the module.
+
+    Args:
+        num_constraints: number of constraints L.
+        dual_lr: step size of the ascent, one for all or a tensor of shape (L,); at least 0.
+        init: initial value of every multiplier.
+        damping: weight c of the quadratic term c/2 alpha_l^2, at least 0. Without projection, c of
+            2 sqrt(dual_lr / skip_lr) damps the oscillation of (alpha, lambda) critically.
+
+    Raises:
+        ValueError: for no constraint, a negative step size or damping, or step sizes of another shape.
+
+    Example:
+        >>> multipliers = Multipliers(num_constraints=2, dual_lr=0.5)
+        >>> alpha = torch.tensor([1.0, 0.2])
+        >>> multipliers.dual_step(alpha)
+        >>> multipliers.values
+        tensor([0.5000, 0.1000])
+        >>> multipliers.penalty(alpha)
+        tensor(0.5200)
+
+    Source:
+        Platt and Barr 1987, Constrained differential optimization, the basic and the modified differential
+        multiplier method.
+    """
+
+    values: Tensor
+    dual_lr: Tensor
+
+    def __init__(
+        self, num_constraints: int, dual_lr: float | Tensor = 1e-3, init: float = 0.0, damping: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_count("num_constraints", num_constraints)
+        check_range("damping", damping, 0.0, math.inf)
+        step_sizes = torch.as_tensor(dual_lr, dtype=torch.get_default_dtype())
+        if step_sizes.shape not in ((), (num_constraints,)):
+            raise ValueError(
+                f"dual_lr must be one number or a tensor of shape ({num_constraints},), "
+                f"got shape {tuple(step_sizes.shape)}."
+            )
+        if not bool((step_sizes >= 0).all()):  # false for NaN as well
+            raise ValueError(f"dual_lr must be at least 0, got {dual_lr!r}.")
+        self.damping = damping
+        self.register_buffer("values", torch.full((num_constraints,), float(init)))
+        self.register_buffer("dual_lr", step_sizes.expand(num_constraints).clone())
+
+    def penalty(self, alpha: Tensor) -> Tensor:
+        """Return sum_l lambda_l alpha_l + damping / 2 sum_l alpha_l^2, a scalar to be added to the loss.
+
+        The multipliers are constants in it: its gradient reaches alpha alone.
+
+        Args:
+            alpha: skip weights, shape (L,).
+        """
+        penalty = torch.dot(self.values, alpha)
+        if self.damping:
+            penalty = penalty + 0.5 * self.damping * torch.dot(alpha, alpha)
+        return penalty
+
+    @torch.no_grad()
+    def dual_step(self, alpha: Tensor) -> None:
+        """Raise the multipliers in place: lambda_l <- lambda_l + dual_lr_l alpha_l.
+
+        Args:
+            alpha: skip weights after the primal step and the projection, shape (L,).
+        """
+        self.values.addcmul_(self.dual_lr, alpha)
+
+
+@torch.no_grad()
+def project(alpha: Tensor, cap: float = 1.0) -> None:
+    """Clip skip weights to [0, cap] in place.
+
+    Clipping at 0 treats the constraint as alpha_l <= 0 on the set alpha_l >= 0, whose only solution is
+    alpha_l = 0. The equality alone would let alpha swing through 0 to negative values, an "anti-skip", and
+    lambda back down with it: a linear loss makes of the two an undamped oscillator. With the clip lambda
+    never falls, and alpha stays at 0 as soon as lambda_l is at least -dC/dalpha_l.
+
+    Args:
+        alpha: skip weights, shape (L,).
+        cap: upper bound, in [0, 1].
+    """
+    alpha.clamp_(0.0, cap)
+
+
+def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tensor:
+    """Return one multiplier step size per layer, falling geometrically from the first layer to the last.
+
+    dual_lr_l = dual_lr * spread^(1 - 2 (l - 1) / (L - 1)) for l = 1, ..., L: from spread * dual_lr down to
+    dual_lr / spread, so that with a spread above 1 the skips nearest to the input go first.
+
+    Args:
+        dual_lr: the geometric mean of the step sizes, at least 0.
+        spread: ratio of the first step size to the mean, above 0; 1 gives every layer the same.
+        num_constraints: number of layers L.
+
+    Returns:
+        Step sizes, shape (L,).
+
+    Raises:
+        ValueError: for a negative step size or a spread that is not above 0.
+
+    Example:
+        >>> spread_dual_lr(1.0, spread=4.0, num_constraints=3)
+        tensor([4.0000, 1.0000, 0.2500])
+    """
+    check_range("dual_lr", dual_lr, 0.0, math.inf)
+    check_range("dual_lr_spread", spread, 0.0, math.inf, open_low=True)
+    check_count("num_constraints", num_constraints)
+    exponents = torch.linspace(1.0, -1.0, num_constraints) if num_constraints > 1 else torch.zeros(1)
+    return dual_lr * spread**exponents

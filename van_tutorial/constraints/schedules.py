@@ -1,0 +1,70 @@
+"""What bounds the skip weights from above, and schedules that set them without a multiplier."""
+
+import math
+
+
+def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
+    """Return the upper bound that training puts on every skip weight after `step` of `num_steps` steps.
+
+    A line that is 1 until half of `remove_by`, and 0 from `remove_by` on, both as fractions of the training:
+    min(1, max(0, 2 - 2 step / (remove_by num_steps))). A line and not a cut, so that the network can follow
+    while it loses what is left of its skips.
+
+    Args:
+        step: number of steps done.
+        num_steps: number of steps of the whole training.
+        remove_by: fraction of the training in (0, 1], or None for no cap.
+
+    Returns:
+        The cap, in [0, 1].
+
+    Example:
+        >>> [round(falling_cap(step, num_steps=90, remove_by=2 / 3), 6) for step in (0, 30, 45, 60, 90)]
+        [1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+    if remove_by is None:
+        return 1.0
+    return min(1.0, max(0.0, 2.0 - 2.0 * step / (remove_by * num_steps)))
+
+
+SCHEDULES = ("multipliers", "fixed", "linear", "cosine")
+
+
+def scheduled_skip_weight(
+    schedule: str, step: int, num_steps: int, skip_weight: float, remove_by: float | None
+) -> float:
+    """Return the skip weight that a schedule without multipliers prescribes after `step` of `num_steps` steps.
+
+    With t = step / (remove_by num_steps), and alpha_0 the initial skip weight:
+
+        "fixed"    alpha_0
+        "linear"   alpha_0 (1 - t)              until t = 1, then 0
+        "cosine"   alpha_0 (1 + cos(pi t)) / 2  until t = 1, then 0
+
+    These are what the multipliers are compared with: they do not look at the loss.
+
+    Args:
+        schedule: one of these three names.
+        step: number of steps done.
+        num_steps: number of steps of the whole training.
+        skip_weight: initial skip weight alpha_0.
+        remove_by: fraction of the training after which the skips are gone; None means its end.
+
+    Returns:
+        The skip weight.
+
+    Raises:
+        ValueError: for a name that is not one of the three.
+
+    Example:
+        >>> scheduled_skip_weight("linear", step=25, num_steps=100, skip_weight=0.8, remove_by=0.5)
+        0.4
+    """
+    t = min(1.0, step / ((1.0 if remove_by is None else remove_by) * num_steps))
+    if schedule == "fixed":
+        return skip_weight
+    if schedule == "linear":
+        return skip_weight * (1.0 - t)
+    if schedule == "cosine":
+        return 0.0 if t == 1.0 else skip_weight * 0.5 * (1.0 + math.cos(math.pi * t))
+    raise ValueError(f"schedule must be 'fixed', 'linear' or 'cosine', got {schedule!r}.")

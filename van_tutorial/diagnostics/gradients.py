@@ -1,0 +1,275 @@
+"""How the output of a network changes with its input: gradients and Jacobians, all examples in one go."""
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from van_tutorial._checks import check_choice
+from van_tutorial.models.parts import Center
+
+STATISTICS = ("exact", "constant")
+ROWS_AT_ONCE = 32  # backward passes in one batch: more would not be faster, and would take more memory
+NETWORKS_AT_ONCE = 10
+
+
+def input_gradients(
+    model: nn.Module, inputs: Tensor, output: int | None = None, statistics: str = "exact"
+) -> Tensor:
+    """Differentiate one output of a network with respect to its input, at each of N inputs.
+
+    g_i = d y_output(x_i) / d x_i, one per example. Where examples do not look at each other one backward pass
+    serves them all (cheap). Normalization by statistics of the batch makes y(x_i) depend on the other examples,
+    and those statistics on x_i:
+
+        "exact"      differentiates through them. N backward passes, batched by `torch.func` (expensive: N times).
+        "constant"   holds mean and variance at their values on this batch. One backward pass (cheap).
+
+    In eval mode, and without such a normalization, both are the same. Parameters and their gradients, buffers,
+    modes and random states are left as they are. What other layers do across examples is not noticed: a network
+    with attention between examples needs a batch of one.
+
+    Args:
+        model: maps (N, ...) to (N,) or (N, num_outputs).
+        inputs: shape (N, ...), floating point, on the model's device.
+        output: index of the output; None only where there is a single one.
+        statistics: "exact" or "constant".
+
+    Returns:
+        Gradients, shape (N, ...) like the inputs; unit: output per unit of input. 0 where the output does not
+        depend on the input; infinite or NaN where the network's own derivative is.
+
+    Raises:
+        ValueError: for inputs that are not floating point, and an output index that is not there or is missing.
+
+    Example:
+        >>> linear = nn.Linear(2, 1)
+        >>> _ = linear.weight.data.copy_(torch.tensor([[3.0, -1.0]]))
+        >>> input_gradients(linear, torch.zeros(2, 2))
+        tensor([[ 3., -1.],
+                [ 3., -1.]])
+
+    Source:
+        Balduzzi et al. 2017, The shattered gradients problem, section 2.
+    """
+    leaf, outputs, is_interacting = outputs_of(model, inputs, statistics)
+    index = pick_output(outputs, output)
+    if is_interacting:
+        return backward_rows(leaf, outputs, [index]).squeeze(1)
+    direction = torch.zeros_like(outputs)
+    direction[:, index] = 1.0
+    return backward(leaf, outputs, direction)
+
+
+def input_jacobians(model: nn.Module, inputs: Tensor, statistics: str = "exact") -> Tensor:
+    """Differentiate every output of a network with respect to its input, at each of N inputs.
+
+    J_i[k] = d y_k(x_i) / d x_i. With K outputs, K backward passes in one batch (moderate), or N K of them where
+    `statistics` is "exact" and examples depend on each other (expensive).
+
+    Args:
+        model: maps (N, ...) to (N,) or (N, K).
+        inputs: shape (N, ...), floating point, on the model's device.
+        statistics: "exact" or "constant", as for `input_gradients`.
+
+    Returns:
+        Jacobians, shape (N, K, ...); unit: output per unit of input.
+
+    Raises:
+        ValueError: for inputs that are not floating point.
+
+    Example:
+        >>> linear = nn.Linear(2, 3)
+        >>> torch.equal(input_jacobians(linear, torch.zeros(1, 2))[0], linear.weight)
+        True
+    """
+    leaf, outputs, is_interacting = outputs_of(model, inputs, statistics)
+    if is_interacting:
+        return backward_rows(leaf, outputs, list(range(outputs.shape[1])))
+    directions = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+    rows = [
+        backward(leaf, outputs, some.unsqueeze(1).expand(-1, *outputs.shape))
+        for some in directions.split(ROWS_AT_ONCE)
+    ]
+    return torch.cat(rows).movedim(0, 1)
+
+
+def input_gradients_of_all(
+    models: Sequence[nn.Module], inputs: Tensor, output: int | None = None, statistics: str = "constant"
+) -> Tensor:
+    """Differentiate one output of many networks of one shape, such as many random initializations, at once.
+
+    Parameters and buffers are stacked (`torch.func.stack_module_state`), and the gradient of one network is mapped
+    over them. Cheap for each network: narrow ones cost little more together than one alone.
+
+    Args:
+        models: K networks of one class and shape, on one device, all in the same mode.
+        inputs: shape (N, ...), the same for every network.
+        output: index of the output; None only where there is a single one.
+        statistics: as for `input_gradients`; "exact" goes through the networks one after another.
+
+    Returns:
+        Gradients, shape (K, N, ...).
+
+    Raises:
+        ValueError: for what `input_gradients` refuses, and no network.
+
+    Example:
+        >>> models = [nn.Linear(3, 1) for _ in range(5)]
+        >>> input_gradients_of_all(models, torch.zeros(2, 3)).shape
+        torch.Size([5, 2, 3])
+    """
+    if not models:
+        raise ValueError("models must hold at least one network, got none.")
+    check_choice("statistics", statistics, STATISTICS)
+    is_exact = statistics == "exact" and any(map(uses_batch_statistics, models[0].modules()))
+    if len(models) == 1 or is_exact:
+        return torch.stack([input_gradients(model, inputs, output, statistics) for model in models])
+    check_inputs(inputs)
+    parameters, buffers = stack_module_state(list(models))
+    template = copy.deepcopy(models[0])
+
+    def total(x: Tensor, *state: dict[str, Tensor]) -> Tensor:
+        with statistics_held_constant(template):
+            outputs = as_rows(functional_call(template, state, (x.clone(),)), len(inputs))
+        return outputs[:, pick_output(outputs, output)].sum()
+
+    with same_random_state(inputs.device):
+        gradients = vmap(
+            grad(total), in_dims=(None, 0, 0), randomness="different", chunk_size=NETWORKS_AT_ONCE
+        )(inputs.detach(), parameters, buffers)
+    return gradients.detach()
+
+
+def outputs_of(model: nn.Module, inputs: Tensor, statistics: str) -> tuple[Tensor, Tensor, bool]:
+    """Return inputs to be differentiated, outputs (N, K), and whether these depend on each other's inputs."""
+    check_choice("statistics", statistics, STATISTICS)
+    check_inputs(inputs)
+    leaf = inputs.detach().requires_grad_(True)  # its copies go into the model, which may work in place
+    modules = list(model.modules())  # once: in a narrow network that alone takes a tenth of the time
+    is_interacting = any(map(uses_batch_statistics, modules))
+    is_constant = is_interacting and statistics == "constant"
+    holding = statistics_held_constant(model) if is_constant else contextlib.nullcontext()
+    with torch.enable_grad(), same_random_state(inputs.device), holding:
+        if any(module.training for module in modules):  # it may change its buffers: let those be copies
+            outputs = functional_call(model, copies_of_buffers(model), (leaf.clone(),))
+        else:
+            outputs = model(leaf.clone())
+        outputs = as_rows(outputs, len(inputs))
+    return leaf, outputs, is_interacting and not is_constant
+
+
+def copies_of_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of a model's buffers, such as running statistics, by name."""
+    return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+
+
+@contextlib.contextmanager
+def same_random_state(device: torch.device) -> Iterator[None]:
+    """Put the random states of the CPU and of a device back, which dropout would move."""
+    devices = [device] if device.type != "cpu" else []
+    with torch.random.fork_rng(devices=devices, device_type="cuda" if not devices else device.type):
+        yield
+
+
+def uses_batch_statistics(module: nn.Module) -> bool:
+    """Tell whether a module normalizes by statistics of the batch, by which examples depend on each other."""
+    if isinstance(module, _BatchNorm):
+        return module.training or module.running_mean is None
+    return isinstance(module, Center) and module.training
+
+
+@contextlib.contextmanager
+def statistics_held_constant(model: nn.Module) -> Iterator[None]:
+    """Let every normalization by the batch take the batch's mean and variance as constants.
+
+    Just before such a module is called, its running statistics become those of its input, without their
+    gradient, and it goes into eval mode, in which it uses them. Afterwards all is put back.
+    """
+    modules = [module for module in model.modules() if uses_batch_statistics(module)]
+    before = [
+        (module.training, module.running_mean, getattr(module, "running_var", None)) for module in modules
+    ]
+
+    def hold(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        x = args[0].detach()
+        over = [dim for dim in range(x.dim()) if dim != 1]
+        module.running_mean = x.mean(over)
+        if isinstance(module, _BatchNorm):
+            module.running_var = x.var(over, correction=0)
+        module.training = False
+
+    handles = [module.register_forward_pre_hook(hold) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, (training, mean, var) in zip(modules, before, strict=True):
+            module.training, module.running_mean = training, mean
+            if isinstance(module, _BatchNorm):
+                module.running_var = var
+
+
+def backward(leaf: Tensor, outputs: Tensor, directions: Tensor) -> Tensor:
+    """Return the gradients of outputs (N, K) in a direction (N, K), or in each of several (B, N, K)."""
+    is_batched = directions.dim() > outputs.dim()
+    if not outputs.requires_grad:  # they do not depend on the input
+        return leaf.new_zeros((len(directions), *leaf.shape) if is_batched else leaf.shape)
+    (gradients,) = torch.autograd.grad(
+        outputs,
+        leaf,
+        directions,
+        retain_graph=is_batched,  # there may be more to come
+        is_grads_batched=is_batched,
+        materialize_grads=True,
+    )
+    return gradients.detach()
+
+
+def backward_rows(leaf: Tensor, outputs: Tensor, columns: list[int]) -> Tensor:
+    """Return d outputs[i, k] / d leaf[i] for some k, shape (N, K, ...), where outputs depend on all inputs."""
+    rows = [(row, column) for row in range(len(outputs)) for column in columns]
+    gradients = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = torch.tensor(rows[start : start + ROWS_AT_ONCE], device=outputs.device)
+        here = torch.arange(len(some), device=outputs.device)
+        directions = outputs.new_zeros(len(some), *outputs.shape)
+        directions[here, some[:, 0], some[:, 1]] = 1.0
+        gradients.append(backward(leaf, outputs, directions)[here, some[:, 0]])
+    return torch.cat(gradients).unflatten(0, (len(outputs), len(columns)))
+
+
+def check_inputs(inputs: Tensor) -> None:
+    """Raise unless inputs can be differentiated."""
+    if not inputs.is_floating_point():
+        raise ValueError(f"inputs must be floating point to be differentiated, got {inputs.dtype}.")
+    if inputs.dim() == 0 or len(inputs) == 0:
+        raise ValueError(
+            f"inputs must hold at least one example along dimension 0, got shape {tuple(inputs.shape)}."
+        )
+
+
+def as_rows(outputs: Tensor, num_inputs: int) -> Tensor:
+    """Return outputs as (N, K), or raise where there is not one row for each input."""
+    if not isinstance(outputs, Tensor) or outputs.dim() == 0 or len(outputs) != num_inputs:
+        what = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(
+            f"The network must give one output, or one row of outputs, for each of the {num_inputs} inputs, got {what}."
+        )
+    return outputs.reshape(num_inputs, -1)
+
+
+def pick_output(outputs: Tensor, output: int | None) -> int:
+    """Return the index of the output to differentiate, or raise where it is not there or not named."""
+    num_outputs = outputs.shape[1]
+    if output is None and num_outputs != 1:
+        raise ValueError(f"The network has {num_outputs} outputs: name one by output=0 … {num_outputs - 1}.")
+    index = 0 if output is None else output
+    if not 0 <= index < num_outputs:
+        raise ValueError(f"output must be from 0 to {num_outputs - 1}, got {output!r}.")
+    return index

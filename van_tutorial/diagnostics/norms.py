@@ -1,0 +1,209 @@
+"""How large signals and gradients are, layer by layer, and how many units take part."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from van_tutorial.diagnostics.gradients import copies_of_buffers, same_random_state
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+RECTIFIERS = frozenset(
+    {
+        torch.relu,
+        torch.relu_,
+        torch.Tensor.relu,
+        torch.Tensor.relu_,
+        torch.Tensor.clamp_min,
+        functional.relu,
+        functional.relu6,
+        functional.leaky_relu,
+        functional.prelu,
+        functional.elu,
+        functional.selu,
+        functional.gelu,
+        functional.silu,
+        functional.mish,
+        functional.hardswish,
+    }
+)
+
+
+def layer_norms(
+    model: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss = functional.cross_entropy
+) -> pd.DataFrame:
+    """Measure, layer by layer, how large activations and gradients are, and how many units take part.
+
+    With C_i the loss of example i and C their mean, h_l(x_i) the output of layer l (after its connection), W_l all
+    weight matrices in the layer, and a_u(x_i) the output of its rectifier at unit u:
+
+        activation_norm    mean_i |h_l(x_i)|
+        output_grad_norm   mean_i |dC_i / dh_l(x_i)|
+        weight_grad_norm   |dC / dW_l|, Frobenius
+        weight_norm        |W_l|, Frobenius
+        weight_grad_ratio  |dC / dW_l| / |W_l|: the relative size of a gradient step, up to the step size
+        dead_share         share of units with a_u(x_i) <= 0 at every input
+        coactive_share     share of (unit, pair of inputs) with a_u > 0 at both; 1/4 where every unit is active at
+                           half of the inputs, independently
+
+    Layers are `model.layers` where the model has them, else all modules with a weight matrix of their own; a layer
+    that the model does not call, or whose output is no tensor, has no row, and of a layer that is called more
+    than once the last call counts. A rectifier belongs to the layer that was entered last before it, so that it
+    may stand in the layer or behind it; a unit is one number of its output. NaN where a layer has none.
+
+    One forward and one backward pass (cheap). The model is measured in its present mode; its parameters and their
+    gradients, buffers, modes and random states are left as they are, and hooks are removed whatever happens.
+
+    Args:
+        model: maps inputs to what the loss takes.
+        inputs: shape (N, ...), on the model's device.
+        labels: what the loss compares outputs with; for the default, shape (N,), int64.
+        loss: maps outputs and labels to the mean loss over the N examples.
+
+    Returns:
+        One row per layer, in the order of the network: layer (from 1), name, and the columns above. Norms are in
+        units of the activation or the weight, gradients in units of the loss (nats) per such unit.
+
+    Raises:
+        ValueError: where the model has no layer with a weight matrix.
+
+    Example:
+        >>> from van_tutorial import models
+        >>> model = models.mlp(depth=2, width=4, connection="plain", seed=0)
+        >>> norms = layer_norms(model, torch.randn(8, 784), torch.zeros(8, dtype=torch.int64))
+        >>> norms["layer"].tolist()
+        [1, 2]
+
+    Source:
+        Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks (norms by
+        layer); Balduzzi et al. 2017, The shattered gradients problem, section 3 (co-activated units).
+    """
+    layers = named_layers(model)
+    parameters = {
+        name: parameter.detach().requires_grad_(parameter.is_floating_point())
+        for name, parameter in model.named_parameters()
+    }
+    outputs: dict[str, Tensor] = {}
+    activity = ActivityByLayer()
+
+    def enter(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        activity.layer = name
+
+    def keep(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not isinstance(output, Tensor) or not output.requires_grad:
+            return None
+        outputs[name] = output
+        return output.clone()  # what follows may work in place
+
+    handles = [module.register_forward_pre_hook(partial(enter, name)) for name, module in layers.items()]
+    handles += [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
+    try:
+        with torch.enable_grad(), same_random_state(inputs.device), activity:
+            state = parameters | copies_of_buffers(model)
+            leaf = inputs.detach().requires_grad_(
+                inputs.is_floating_point()
+            )  # so that every output has a gradient
+            cost = loss(functional_call(model, state, (leaf.clone(),)), labels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    reached = [name for name in layers if name in outputs]
+    weights = {name: weights_of(name, parameters) for name in reached}
+    wanted = [outputs[name] for name in reached] + [weight for name in reached for weight in weights[name]]
+    if cost.requires_grad:
+        gradients = iter(torch.autograd.grad(cost, wanted, allow_unused=True, materialize_grads=True))
+    else:  # the model has cut its outputs off
+        gradients = iter([torch.zeros_like(tensor) for tensor in wanted])
+    output_grads = {name: next(gradients) for name in reached}
+    rows = []
+    for index, name in enumerate(layers, 1):
+        if name not in outputs:
+            continue
+        weight_norm = total_norm(weights[name])
+        weight_grad_norm = total_norm([next(gradients) for _ in weights[name]])
+        rows.append(
+            {
+                "layer": index,
+                "name": name,
+                "activation_norm": mean_norm(outputs[name]),
+                "output_grad_norm": mean_norm(output_grads[name]) * len(inputs),
+                "weight_grad_norm": weight_grad_norm,
+                "weight_norm": weight_norm,
+                "weight_grad_ratio": weight_grad_norm / weight_norm if weight_norm else float("nan"),
+                **activity.shares(name, len(inputs)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+class ActivityByLayer(TorchFunctionMode):
+    """Keep, for each layer, at which inputs the units of the rectifier that follows were active.
+
+    While this context is open every call of a rectifier comes by here, be it a module or a function.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer: str | None = None
+        self.is_active: dict[str, list[Tensor]] = defaultdict(list)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function, and look at what a rectifier gave."""
+        output = func(*args, **(kwargs or {}))
+        if self.layer is not None and func in RECTIFIERS:
+            self.is_active[self.layer].append((output.detach() > 0).flatten(1))
+        return output
+
+    def shares(self, layer: str, num_inputs: int) -> dict[str, float]:
+        """Return the shares of dead units and of co-activated pairs of a layer."""
+        if layer not in self.is_active or any(len(active) != num_inputs for active in self.is_active[layer]):
+            return {"dead_share": float("nan"), "coactive_share": float("nan")}
+        counts = torch.cat(self.is_active[layer], dim=1).sum(dim=0).double()
+        pairs = (
+            counts * (counts - 1) / (num_inputs * (num_inputs - 1)) if num_inputs > 1 else counts * torch.nan
+        )
+        return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
+
+
+def weights_of(layer: str, parameters: dict[str, Tensor]) -> list[Tensor]:
+    """Return the weight matrices in a layer."""
+    return [
+        parameter
+        for name, parameter in parameters.items()
+        if name.startswith(f"{layer}." if layer else "") and parameter.dim() > 1 and parameter.requires_grad
+    ]
+
+
+def total_norm(tensors: Iterable[Tensor]) -> float:
+    """Return the Euclidean norm of all numbers in some tensors together."""
+    return sum(tensor.detach().square().sum().item() for tensor in tensors) ** 0.5
+
+
+def mean_norm(values: Tensor) -> float:
+    """Return the mean over dimension 0 of the Euclidean norm of what is left."""
+    return values.detach().flatten(1).norm(dim=1).mean().item()
+
+
+def named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers to be measured, by their names in the model."""
+    layers = getattr(model, "layers", None)
+    if isinstance(layers, nn.ModuleList):
+        return {f"layers.{index}": layer for index, layer in enumerate(layers)}
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.dim() > 1
+    }
+    if not found:
+        raise ValueError("The model has no layer with a weight matrix, so there is nothing to measure.")
+    return found
