@@ -10,9 +10,8 @@ import argparse
 from itertools import product
 from typing import Any
 
-import torch
-
-from tools.record_phase_out import NUM_EPOCHS, write_result
+from tools.record_phase_out import NUM_EPOCHS
+from tools.results import Recording
 from van_tutorial import data, models, training
 
 SEEDS = (10, 11, 12)
@@ -36,7 +35,12 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    torch.set_num_threads(1)
+    recording = Recording(
+        "step_sizes_mini",
+        "Which step sizes are best on held-out training images? Embedded Fashion-MNIST subset, fully connected, "
+        "depth 40, width 32, batch normalization, 30 epochs, 4,000 images to train on and 1,000 held out.",
+        "python -m tools.choose_step_sizes",
+    )
     images = data.load()
     runs: list[dict[str, Any]] = []
     for seed, (connection, step_sizes) in product(SEEDS, grid()):
@@ -57,11 +61,7 @@ def main() -> None:
             }
         )
         print(runs[-1], flush=True)
-    question = (
-        "Which step sizes are best on held-out training images? Embedded Fashion-MNIST subset, fully connected, "
-        "depth 40, width 32, batch normalization, 30 epochs, 4,000 images to train on and 1,000 held out."
-    )
-    print(write_result("step_sizes_mini", question, "python -m tools.choose_step_sizes", runs))
+    print(recording.write(runs))
 
 
 if __name__ == "__main__":

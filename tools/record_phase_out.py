@@ -7,17 +7,10 @@ collapse. All step sizes were chosen by `python -m tools.choose_step_sizes`, on 
 """
 
 import argparse
-import json
-import platform
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
-
+from tools.results import Recording
 from van_tutorial import data, models, training
-from van_tutorial._course import course_path
-from van_tutorial._files import write_atomic
 
 SEEDS = (0, 1, 2)
 NUM_EPOCHS = 30
@@ -28,31 +21,6 @@ NETWORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("residual", "residual", {}),
     ("van", "van", {}),
 )
-
-
-def describe_machine() -> str:
-    """Return what kind of processor this is, and how many threads were used."""
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
-
-
-def write_result(name: str, question: str, command: str, runs: list[dict[str, Any]]) -> Path:
-    """Write assets/results/NAME.json and return its path."""
-    path = course_path("assets", "results", f"{name}.json")
-    content = {
-        "question": question,
-        "command": command,
-        "hardware": describe_machine(),
-        "versions": versions(),
-        "hours": round(sum(run["seconds"] for run in runs) / 3600, 2),
-        "runs": runs,
-    }
-    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
-    return path
 
 
 def train_once(name: str, connection: str, step_sizes: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -85,18 +53,19 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    torch.set_num_threads(1)
+    recording = Recording(
+        "phase_out_mini",
+        "How accurate is the plain network that is left when all skips of a VAN have been phased out, beside a network "
+        "trained plain and a residual one? Embedded Fashion-MNIST subset, fully connected, depth 40, width 32, batch "
+        "normalization, 30 epochs; test accuracy in eval mode.",
+        "python -m tools.record_phase_out",
+    )
     runs = []
     for name, connection, step_sizes in NETWORKS:
         for seed in SEEDS:
             runs.append(train_once(name, connection, step_sizes, seed))
             print(runs[-1], flush=True)
-    question = (
-        "How accurate is the plain network that is left when all skips of a VAN have been phased out, beside a network "
-        "trained plain and a residual one? Embedded Fashion-MNIST subset, fully connected, depth 40, width 32, batch "
-        "normalization, 30 epochs; test accuracy in eval mode."
-    )
-    print(write_result("phase_out_mini", question, "python -m tools.record_phase_out", runs))
+    print(recording.write(runs))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""How a recorded result is written: with its question, its command, and what it ran on."""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from van_tutorial._course import course_path
+from van_tutorial._files import write_atomic
+
+
+class Recording:
+    """A recording that goes on: single-threaded, timed, and written when it is whole.
+
+    Args:
+        name: of the file in assets/results, without its ending.
+        question: what the result answers.
+        command: makes it again.
+    """
+
+    def __init__(self, name: str, question: str, command: str) -> None:
+        torch.set_num_threads(1)
+        self.name, self.question, self.command = name, question, command
+        self.started = time.monotonic()
+
+    def write(self, runs: list[dict[str, Any]]) -> Path:
+        """Write assets/results/NAME.json, a row a line, and return its path."""
+        head = {
+            "question": self.question,
+            "command": self.command,
+            "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread",
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("torch", "numpy")},
+            },
+            "hours": round((time.monotonic() - self.started) / 3600, 2),
+        }
+        lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
+        text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "runs": [\n{lines}\n ]\n}}\n'
+        path = course_path("assets", "results", f"{self.name}.json")
+        write_atomic(path, text.encode())
+        return path
