@@ -79,13 +79,14 @@ def test_close_leaves_no_thread_behind(few_images):
     assert threading.active_count() == before
 
 
-def test_an_error_in_a_run_is_shown_and_raised_on_request(panel):
-    panel.width = -1
+def test_an_error_in_a_run_is_shown_and_raised_on_request(few_images):
+    panel = widgets.phase_out_panel(few_images, depth=3, width=-1, num_epochs=4, dual_lr=0.5)
     panel.train.click()
     with pytest.raises(ValueError, match="width"):
         panel.wait(30)
     assert "Not trained" in panel.status.value
     assert not panel.train.disabled
+    panel.close()
 
 
 def test_every_control_has_a_label_and_a_tooltip(panel):

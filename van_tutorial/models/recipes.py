@@ -24,7 +24,13 @@ SCALAR_RECIPES: dict[str, dict[str, Any]] = {
         "width": 100,  # twice as many after the activation, so that the layers have as many weights as the others
     },
     **{
-        f"VAN, alpha {alpha}": {"connection": "van", "normalization": "center", "skip_weight": alpha}
+        f"VAN{note}, alpha {alpha}": {
+            "connection": "van",
+            "normalization": "center",
+            "skip_weight": alpha,
+            "order": order,
+        }
+        for note, order in (("", "pre"), (", post order", "post"))
         for alpha in (0.25, 0.5, 0.75, 0.95)
     },
 }
@@ -37,7 +43,7 @@ def scalar_network(recipe: str, depth: int, seed: int | None = None, **choices: 
 
         h_1 = x w + b
         h_l = connection(h_{l-1}, relu(norm(h_{l-1})) A)     l = 2, ..., L
-        y   = v . relu(h_L)
+        y   = v . relu(h_L)                                  (post order: relu(norm(h_{l-1} A)), and y = v . h_L)
 
     norm takes the mean over the batch off (centred), is batch normalization, or nothing. The random biases b
     matter: with b = 0 every unit has its kink at x = 0, and dy/dx takes two values only.

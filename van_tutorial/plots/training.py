@@ -1,7 +1,4 @@
-"""Tidy tables in, figures out.
-
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
-"""
+"""Figures of a training: skip weights, multipliers, accuracy, loss."""
 
 from collections.abc import Mapping
 
@@ -9,33 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,2px,8px,2px")
-MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
-SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind readers
-
-
-def style(index: int) -> dict[str, dict[str, str]]:
-    """Return line and marker of the series number `index`, from 0."""
-    index %= len(PALETTE)
-    return {
-        "line": {"color": PALETTE[index], "dash": DASHES[index]},
-        "marker": {"color": PALETTE[index], "symbol": MARKERS[index]},
-    }
-
-
-def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figure:
-    """Give a figure its title, its caption and the names of its axes, and return it."""
-    fig.update_layout(
-        title={"text": f"{title}<br><sup>{caption}</sup>", "x": 0.0, "xanchor": "left", "xref": "paper"},
-        template="plotly_white",
-        font={"size": 14},
-        margin={"l": 70, "r": 20, "t": 80, "b": 60},
-        height=420,
-    )
-    fig.update_xaxes(title=x)
-    fig.update_yaxes(title=y)
-    return fig
+from van_tutorial.plots.style import SKIP_COLORS, finish, style
 
 
 def skip_weight_map(
@@ -176,35 +147,37 @@ def loss_curves(
     return finish(fig, "Training loss", caption, "epoch", "cross-entropy (nats per example)")
 
 
-NORMS = {
-    "activation_norm": "activation (units)",
-    "output_grad_norm": "gradient at the output (nats per unit)",
-    "weight_grad_norm": "gradient of the weights (nats per unit)",
-}
-
-
-def layer_norm_curves(
-    norms: Mapping[str, pd.DataFrame],
-    column: str = "output_grad_norm",
-    caption: str = "Level: the loss speaks to every layer alike. A slope: its signal grows or fades on the way.",
+def accuracy_by_depth(
+    table: pd.DataFrame, caption: str = "Lines: mean over the seeds, with one standard deviation either way."
 ) -> go.Figure:
-    """Draw a norm by layer for several networks, on a logarithmic axis.
+    """Draw training and test accuracy over the depth of the network.
 
     Args:
-        norms: for each network's name its table from `diagnostics.layer_norms`.
-        column: "activation_norm", "output_grad_norm" or "weight_grad_norm".
+        table: columns network, depth, train_accuracy, test_accuracy; one row per run.
         caption: one line under the title.
 
     Returns:
-        A figure with one series a network.
-
-    Raises:
-        ValueError: for another column.
+        A figure with two series a network: training images filled markers and the network's dash, test images
+        open markers and dots.
     """
-    if column not in NORMS:
-        raise ValueError(f"column must be one of {', '.join(map(repr, NORMS))}, got {column!r}.")
     fig = go.Figure()
-    for index, (name, table) in enumerate(norms.items()):
-        fig.add_scatter(x=table["layer"], y=table[column], mode="lines+markers", name=name, **style(index))
-    fig.update_yaxes(type="log", dtick=1, exponentformat="power")
-    return finish(fig, "Norms by layer", caption, "layer (1 is next to the input)", NORMS[column])
+    for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
+        look = style(index)
+        for column, images in (("train_accuracy", "training images"), ("test_accuracy", "test images")):
+            is_test = column == "test_accuracy"
+            spread = runs.groupby("depth")[column].agg(["mean", "std"]).reset_index()
+            fig.add_scatter(
+                x=spread["depth"],
+                y=spread["mean"],
+                error_y={"array": spread["std"].fillna(0.0), "width": 3},
+                mode="lines+markers",
+                name=f"{name}, {images}",
+                line={"color": look["line"]["color"], "dash": "dot" if is_test else look["line"]["dash"]},
+                marker={
+                    "color": look["marker"]["color"],
+                    "symbol": look["marker"]["symbol"] + ("-open" if is_test else ""),
+                    "size": 9,
+                },
+            )
+    fig.update_yaxes(range=[0, 1.02])
+    return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy (share of images)")

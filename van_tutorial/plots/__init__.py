@@ -1,0 +1,48 @@
+"""Tidy tables in, figures out."""
+
+from van_tutorial.plots.dynamics import (
+    phase_portrait,
+    predicted_and_real_steps,
+    prices_and_multipliers,
+    skip_and_multiplier_paths,
+)
+from van_tutorial.plots.gradients import (
+    autocorrelation_curves,
+    correlation_by_depth,
+    correlation_map,
+    gradient_signals,
+    layer_norm_curves,
+    singular_value_spread,
+)
+from van_tutorial.plots.style import PALETTE, SKIP_COLORS, finish, style
+from van_tutorial.plots.training import (
+    accuracy_by_depth,
+    accuracy_curves,
+    loss_curves,
+    multiplier_range,
+    skip_weight_map,
+    skip_weight_range,
+)
+
+__all__ = [
+    "PALETTE",
+    "SKIP_COLORS",
+    "accuracy_by_depth",
+    "accuracy_curves",
+    "autocorrelation_curves",
+    "correlation_by_depth",
+    "correlation_map",
+    "finish",
+    "gradient_signals",
+    "layer_norm_curves",
+    "loss_curves",
+    "multiplier_range",
+    "phase_portrait",
+    "predicted_and_real_steps",
+    "prices_and_multipliers",
+    "singular_value_spread",
+    "skip_and_multiplier_paths",
+    "skip_weight_map",
+    "skip_weight_range",
+    "style",
+]

@@ -1,0 +1,34 @@
+"""How every figure looks.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
+"""
+
+import plotly.graph_objects as go
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,2px,8px,2px")
+MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
+SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind readers
+
+
+def style(index: int) -> dict[str, dict[str, str]]:
+    """Return line and marker of the series number `index`, from 0."""
+    index %= len(PALETTE)
+    return {
+        "line": {"color": PALETTE[index], "dash": DASHES[index]},
+        "marker": {"color": PALETTE[index], "symbol": MARKERS[index]},
+    }
+
+
+def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figure:
+    """Give a figure its title, its caption and the names of its axes, and return it."""
+    fig.update_layout(
+        title={"text": f"{title}<br><sup>{caption}</sup>", "x": 0.0, "xanchor": "left", "xref": "paper"},
+        template="plotly_white",
+        font={"size": 14},
+        margin={"l": 70, "r": 20, "t": 80, "b": 60},
+        height=420,
+    )
+    fig.update_xaxes(title=x)
+    fig.update_yaxes(title=y)
+    return fig

@@ -1,0 +1,17 @@
+"""Controls in, calls out: the only room that knows ipywidgets."""
+
+from van_tutorial.widgets.degradation import degradation_panel
+from van_tutorial.widgets.explore import ExplorePanel, explore_panel
+from van_tutorial.widgets.panel import Choice, Slider
+from van_tutorial.widgets.phase_out import phase_out_panel
+from van_tutorial.widgets.training import TrainingPanel
+
+__all__ = [
+    "Choice",
+    "ExplorePanel",
+    "Slider",
+    "TrainingPanel",
+    "degradation_panel",
+    "explore_panel",
+    "phase_out_panel",
+]

@@ -1,0 +1,83 @@
+"""Choose, press a button, and see the figure that a function makes of the choice."""
+
+import html
+from collections.abc import Callable, Sequence
+
+import ipywidgets
+import plotly.graph_objects as go
+
+from van_tutorial.widgets.panel import Control, Panel
+
+
+class ExplorePanel(Panel):
+    """Draw what a function makes of the controls' values, when the button is pressed.
+
+    Args:
+        compute: called with the controls' values by name; returns a figure.
+        controls: what can be chosen.
+        label: of the button.
+
+    Attributes:
+        show: the button.
+        error: what `compute` raised the last time, or None.
+    """
+
+    def __init__(
+        self, compute: Callable[..., go.Figure], controls: Sequence[Control], label: str = "Show"
+    ) -> None:
+        self._compute = compute
+        self.error: Exception | None = None
+        self.show = ipywidgets.Button(
+            description=label, icon="refresh", tooltip="Draw the figure for these settings"
+        )
+        super().__init__(
+            controls, (self.show,), compute(**{control.name: control.value for control in controls})
+        )
+        self.status.value = f"Choose, then press {html.escape(label)}."
+        self.show.on_click(lambda _: self._show())
+
+    def _show(self) -> None:
+        """Compute and draw; an error is shown as text, kept, and leaves the figure as it was."""
+        self.show.disabled, self.error = True, None
+        self.status.value = "Computing …"
+        try:
+            new = self._compute(**self.settings)
+            with self.figure.batch_update():
+                self.figure.data = ()
+                self.figure.add_traces(new.data)
+                self.figure.layout = new.layout
+            self.status.value = "Shown: " + html.escape(
+                ", ".join(
+                    f"{name.replace('_', ' ')} {value:.4g}"
+                    if isinstance(value, float)
+                    else f"{name.replace('_', ' ')} {value}"
+                    for name, value in self.settings.items()
+                )
+            )
+        except Exception as error:  # a button has nobody else to tell
+            self.error = error
+            self.status.value = f"<b>Not shown:</b> {html.escape(str(error))}"
+        finally:
+            self.show.disabled = False
+
+
+def explore_panel(
+    compute: Callable[..., go.Figure],
+    controls: Sequence[Control],
+    label: str = "Show",
+    interactive: bool = True,
+) -> ExplorePanel | go.Figure:
+    """Return a panel around a function that draws, or where nobody can press a button, its figure.
+
+    Args:
+        compute: called with the controls' values by name; returns a figure in a second or two.
+        controls: `Slider` and `Choice`, one for each argument.
+        label: of the button.
+        interactive: False returns the figure for the controls' first values.
+
+    Returns:
+        The panel, or a plotly figure.
+    """
+    if interactive:
+        return ExplorePanel(compute, controls, label)
+    return compute(**{control.name: control.value for control in controls})

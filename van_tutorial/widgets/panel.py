@@ -1,0 +1,144 @@
+"""What every panel has: controls with a number box, a status in words, a figure that is changed in place."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+import plotly.graph_objects as go
+
+WIDE = {"style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+NARROW = {"layout": {"width": "8em"}}
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number to choose, by a slider with a number box beside it.
+
+    Attributes:
+        name: under which the panel holds it, and the computation gets it.
+        label: what the reader sees, with the unit.
+        value: at the start; a whole number makes a slider of whole numbers.
+        low: smallest value.
+        high: largest value.
+        help: one sentence that shows when the pointer rests on it.
+        is_log: whether the slider moves in powers of ten.
+        step: of a slider that is not logarithmic; None means a hundredth of the range, or 1 for whole numbers.
+    """
+
+    name: str
+    label: str
+    value: float
+    low: float
+    high: float
+    help: str
+    is_log: bool = False
+    step: float | None = None
+
+    def make(self) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
+        """Return the slider, and all that stands in its row."""
+        common = {
+            "description": self.label,
+            "tooltip": self.help,
+            "continuous_update": False,
+            "readout": False,
+        }
+        bounds = {"value": self.value, "min": self.low, "max": self.high}
+        box: ipywidgets.Widget
+        if isinstance(self.value, int):
+            slider = ipywidgets.IntSlider(**bounds, step=int(self.step or 1), **common, **WIDE)
+            box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **NARROW)
+        elif self.is_log:
+            exponents = {"min": round(math.log10(self.low), 9), "max": round(math.log10(self.high), 9)}
+            slider = ipywidgets.FloatLogSlider(
+                value=self.value, base=10, **exponents, step=0.05, **common, **WIDE
+            )
+            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **NARROW)
+        else:
+            step = self.step or (self.high - self.low) / 100
+            slider = ipywidgets.FloatSlider(**bounds, step=step, **common, **WIDE)
+            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **NARROW)
+        ipywidgets.link((slider, "value"), (box, "value"))
+        return slider, [slider, box]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several names to choose.
+
+    Attributes:
+        name: under which the panel holds it, and the computation gets it.
+        label: what the reader sees.
+        value: at the start.
+        choices: all there are.
+        help: one sentence that shows when the pointer rests on it.
+    """
+
+    name: str
+    label: str
+    value: str
+    choices: tuple[str, ...]
+    help: str
+
+    def make(self) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
+        """Return the list to choose from, and all that stands in its row."""
+        chooser = ipywidgets.Dropdown(
+            options=self.choices, value=self.value, description=self.label, tooltip=self.help, **WIDE
+        )
+        return chooser, [chooser]
+
+
+Control = Slider | Choice
+
+
+class Panel:
+    """Controls by their names, buttons, a status and a figure.
+
+    Args:
+        controls: what can be chosen.
+        buttons: what can be pressed.
+        figure: the figure before anything was pressed.
+
+    Attributes:
+        status: what goes on, in words.
+        figure: the live figure.
+        view: all of it laid out. Every control is an attribute as well, under its own name.
+    """
+
+    def __init__(
+        self, controls: Sequence[Control], buttons: Sequence[ipywidgets.Button], figure: go.Figure
+    ) -> None:
+        self._controls: dict[str, ipywidgets.Widget] = {}
+        rows = []
+        for control in controls:
+            self._controls[control.name], row = control.make()
+            rows.append(ipywidgets.HBox(row))
+        self.status = ipywidgets.HTML(value="")
+        self.figure = go.FigureWidget(figure)
+        self.view = ipywidgets.VBox([*rows, ipywidgets.HBox(list(buttons)), self.status, self.figure])
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the control of that name."""
+        controls = self.__dict__.get("_controls", {})
+        if name in controls:
+            return controls[name]
+        raise AttributeError(f"{type(self).__name__} has no control or attribute {name!r}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The values of all controls, by name."""
+        return {name: control.value for name, control in self._controls.items()}
+
+    def close(self) -> None:
+        """Free every control."""
+        ipywidgets.Widget.close(self.figure)
+        for row in self.view.children:
+            for child in getattr(row, "children", ()):
+                child.close()
+            row.close()
+        self.view.close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Let a notebook show the panel."""
+        return self.view._repr_mimebundle_(**kwargs)

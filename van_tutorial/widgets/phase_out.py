@@ -1,0 +1,157 @@
+"""Train a VAN by button, and see its skips go."""
+
+import threading
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from van_tutorial import models, plots, training
+from van_tutorial.data import Images
+from van_tutorial.widgets.panel import Slider
+from van_tutorial.widgets.training import TrainingPanel
+
+RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
+
+
+def make_trainer(
+    images: Images,
+    width: int,
+    num_epochs: int,
+    seed: int,
+    stop: threading.Event | None,
+    depth: int,
+    dual_lr: float,
+) -> training.Trainer:
+    """Return the trainer of a VAN with the settings of a panel."""
+    model = models.mlp(
+        depth=depth,
+        width=width,
+        connection="van",
+        in_features=images.num_features,
+        num_classes=images.num_classes,
+        seed=seed,
+    )
+    num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
+    config = training.TrainConfig(
+        num_epochs=num_epochs, dual_lr=dual_lr, seed=seed, log_every=max(1, num_steps // RECORDS_PER_RUN)
+    )
+    return training.Trainer(model, images, config, stop=stop)
+
+
+def empty_figure() -> go.Figure:
+    """Return the panel's figure before a run: skip weights by layer and step, and accuracy by step."""
+    fig = make_subplots(
+        rows=1, cols=2, subplot_titles=("Skip weights, layer by layer", "Accuracy"), horizontal_spacing=0.28
+    )
+    fig.add_trace(
+        go.Heatmap(
+            z=[],
+            zmin=0,
+            zmax=1,
+            colorscale=plots.SKIP_COLORS,
+            colorbar={"title": "skip<br>weight", "x": 0.37},
+            name="skip weight",
+        ),
+        row=1,
+        col=1,
+    )
+    for index, name in enumerate(("test", "training")):
+        look = plots.style(index)
+        fig.add_trace(go.Scatter(x=[], y=[], mode="lines", name=name, line=look["line"]), row=1, col=2)
+    fig.update_xaxes(title="step")
+    fig.update_yaxes(title="layer (1 is next to the input)", row=1, col=1)
+    fig.update_yaxes(title="accuracy (share of images)", range=[0, 1], row=1, col=2)
+    fig.update_layout(
+        template="plotly_white", height=400, font={"size": 13}, margin={"l": 60, "r": 20, "t": 50, "b": 70},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.15, "yanchor": "top"},
+    )  # fmt: skip
+    return fig
+
+
+def fill_figure(fig: Any, trainer: training.Trainer) -> None:
+    """Put the records of a run into the panel's figure, all in one update."""
+    records = trainer.records
+    skip_weights = [record.skip_weights.tolist() for record in records]
+    steps = [record.step for record in records]
+    with fig.batch_update():
+        fig.data[0].x = steps
+        fig.data[0].y = list(range(1, len(skip_weights[0]) + 1)) if records else []
+        fig.data[0].z = [list(layer) for layer in zip(*skip_weights, strict=True)]
+        for trace, name in ((fig.data[1], "test_accuracy"), (fig.data[2], "train_accuracy")):
+            trace.x = steps
+            trace.y = [getattr(record, name) for record in records]
+
+
+def describe(trainer: training.Trainer) -> str:
+    """Say in words where a run is."""
+    if not trainer.records:
+        return f"Step 0 of {trainer.num_steps}."
+    record, phase_out = trainer.records[-1], trainer.phase_out
+    left = int(record.skip_weights.count_nonzero())
+    text = (
+        f"Step {record.step} of {trainer.num_steps}: {left} of {len(record.skip_weights)} skips left, "
+        f"test accuracy {record.test_accuracy:.3f}."
+    )
+    if phase_out is not None and phase_out.removed_by is not None:
+        who = {"multipliers": "the multipliers", "cap": f"the falling cap (layers: {phase_out.num_capped})"}
+        text += f" All gone since step {phase_out.removed_at_step}, removed by {who[phase_out.removed_by]}."
+    return text
+
+
+def phase_out_panel(
+    images: Images,
+    depth: int = 40,
+    dual_lr: float | None = None,
+    width: int = 32,
+    num_epochs: int = 10,
+    seed: int = 0,
+    interactive: bool = True,
+) -> TrainingPanel | go.Figure:
+    """Return a panel to train a VAN by button, or where nobody can press one, the figure of one run.
+
+    Args:
+        images: the data.
+        depth: number of layers at the start, from 2 to 100.
+        dual_lr: multiplier step size at the start, from 1e-5 to 100; None takes what the library would.
+        width: units per layer.
+        num_epochs: length of a run.
+        seed: of weights and batches.
+        interactive: False trains one network here and now and returns a plain figure.
+
+    Returns:
+        The panel, or a plotly figure.
+    """
+    if dual_lr is None:
+        num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
+        dual_lr = training.default_dual_lr(num_steps, models.MLPConfig.skip_weight, training.TrainConfig())
+        dual_lr = float(f"{dual_lr:.2g}")  # as a hand would set it
+    make = partial(make_trainer, images, width, num_epochs, seed)
+    if interactive:
+        controls = (
+            Slider(
+                "depth",
+                "depth (layers)",
+                depth,
+                2,
+                100,
+                "Number of layers, each with its own skip-connection",
+            ),
+            Slider(
+                "dual_lr",
+                "multiplier step size",
+                dual_lr,
+                1e-5,
+                100.0,
+                "How fast the multipliers grow: nats per unit of skip weight, per step",
+                is_log=True,
+            ),
+        )
+        return TrainingPanel(controls, empty_figure(), make, fill_figure, describe)
+    trainer = make(None, depth=depth, dual_lr=dual_lr)
+    for _ in trainer:
+        pass
+    fig = empty_figure()
+    fill_figure(fig, trainer)
+    return fig.update_layout(title={"text": f"<sup>{describe(trainer)}</sup>"}, margin={"t": 90})
