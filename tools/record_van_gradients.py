@@ -19,7 +19,7 @@ from tools.results import Recording
 from van_tutorial import data, diagnostics, models, training
 
 NUM_LINES = 8
-NUM_POINTS = 65
+NUM_POINTS = 513
 
 
 def measure(model: nn.Module, images: data.Images) -> dict[str, float]:

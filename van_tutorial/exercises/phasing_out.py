@@ -1,25 +1,7 @@
-"""The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub."""
+"""The checks of lesson 5, phasing out."""
 
-from dataclasses import dataclass
-
+from van_tutorial.exercises.feedback import Feedback
 from van_tutorial.training import TrainResult
-
-
-@dataclass(frozen=True)
-class Feedback:
-    """What a check says.
-
-    Attributes:
-        is_right: whether the answer is right.
-        message: what is right or wrong about it, and a hint.
-    """
-
-    is_right: bool
-    message: str
-
-    def __repr__(self) -> str:
-        """Show the verdict in words."""
-        return f"{'Right' if self.is_right else 'Not yet'}: {self.message}"
 
 
 def check_removal_window(result: TrainResult | None, earliest: float, latest: float) -> Feedback:

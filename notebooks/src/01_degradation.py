@@ -1,0 +1,210 @@
+# %% [markdown]
+# # 1 · Degradation
+#
+# *Why does a deeper network do worse, even on the images that it was trained on?*
+#
+# **Time**: 20 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
+# **You need**: to know what a fully connected network is, and what training and test images are.
+#
+# **Afterwards you can**
+#
+# - say what the *degradation problem* is, and show it on real images,
+# - tell it apart from over-fitting by one comparison,
+# - argue why it is a failure of training and not of the networks themselves,
+# - say what a skip-connection changes about it.
+
+# %% tags=["parameters"]
+depth: int = 40  # number of layers of the deepest networks trained here
+width: int = 32  # units per layer
+num_epochs: int = 10  # passes over the 5,000 training images
+lr: float = 0.003  # step size of the weights
+seed: int = 0  # of initial weights and order of examples
+device: str = "auto"  # auto, cpu, cuda or mps
+interactive: bool = True  # controls to press; false draws plain figures instead
+
+# %%
+import sys
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from van_tutorial import batch, data, exercises, models, plots, training, widgets
+
+torch.set_num_threads(1)  # small networks: more threads would mostly wait for each other
+images = data.load()
+
+# %% [markdown]
+# ## The idea
+#
+# Give a trained network one layer more. Whatever it could do before it can do still: the new layer need only pass
+# its input on, $f(x) = x$. So with $\mathcal{F}_L$ the functions that networks of depth $L$ can represent,
+#
+# $$\mathcal{F}_L \subset \mathcal{F}_{L+1} \qquad \Rightarrow \qquad
+# \min_{f \in \mathcal{F}_{L+1}} C(f) \; \le \; \min_{f \in \mathcal{F}_L} C(f)$$
+#
+# where $C$ is the loss on the *training* images. The best deep network is at least as good as the best shallow one.
+#
+# ![Three trained layers, and below them a deeper network in which three identity layers follow the same three layers](../assets/figures/degradation.svg)
+#
+# That is a statement about the best network, not about the one that training finds. He, Zhang, Ren and Sun saw in
+# 2015 that plain networks of 56 layers ended with a *higher training error* than networks of 20. They called it
+# **degradation**.
+
+# %% [markdown]
+# ## Predict
+#
+# Four networks are about to be trained with the same settings: plain ones of an eighth, a half and all of `depth`
+# layers, and a **residual** one of `depth` layers, in which each layer adds to its input: $x + f(x)$.
+# Ten classes: guessing gives 0.10. Which accuracy do you expect of each **on the images that it was trained on**?
+
+# %%
+my_prediction = {"plain, shallow": None, "plain, half": None, "plain, deep": None, "residual, deep": None}
+
+# %% [markdown]
+# ## Run
+
+# %% tags=["nbval-ignore-output"]
+networks = {
+    "plain, shallow": (max(1, depth // 8), "plain"),
+    "plain, half": (max(1, depth // 2), "plain"),
+    "plain, deep": (depth, "plain"),
+    "residual, deep": (depth, "residual"),
+}
+config = training.TrainConfig(num_epochs=num_epochs, lr=lr, seed=seed, device=device)
+results = {}
+for name, (layers, connection) in networks.items():
+    network = models.mlp(depth=layers, width=width, connection=connection, seed=seed)
+    trainer = training.Trainer(network, images, config)
+    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:15s}", unit="epoch", file=sys.stdout)):
+        bar.set_postfix_str(f"training accuracy {record.train_accuracy:.3f}")
+    results[name] = trainer.result()
+
+# %% [markdown]
+# ## Evidence
+#
+# What any computer will find, whatever its rounding: who is behind whom, on the training images.
+
+# %% tags=["keep_output"]
+on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
+behind = on_training["plain, shallow"] - on_training["plain, deep"]
+print("the deep plain network is at least 0.2 behind the shallow one, on training images:", behind >= 0.2)
+ahead = on_training["residual, deep"] - on_training["plain, deep"]
+print("a skip-connection around every layer mends at least 0.2 of it:", ahead >= 0.2)
+
+# %% [markdown]
+# ### Your prediction beside what came
+
+# %% tags=["nbval-ignore-output"]
+comparison = pd.DataFrame(
+    {
+        "network": list(results),
+        "layers": [layers for layers, _ in networks.values()],
+        "training accuracy": [round(value, 3) for value in on_training.values()],
+        "test accuracy": [round(result.test_accuracy, 3) for result in results.values()],
+        "seconds": [round(result.seconds, 1) for result in results.values()],
+    }
+)
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
+
+# %% [markdown]
+# ## Look
+#
+# **See**: line and dots of a network lie together. A network that over-fits would have dots (training) far above
+# its line (test). These are not over-fitting; the deep plain one does not even learn its own training images.
+
+# %% tags=["nbval-ignore-output"]
+plots.accuracy_curves({name: result.history for name, result in results.items()})
+
+# %% [markdown]
+# ## One run is no evidence
+#
+# The same over six depths, three seeds and three times as many epochs, recorded, with the command that makes it
+# again. Plain networks have it twice: with the step size used above, and with the one that was best for plain
+# networks of 40 layers on held-out images.
+
+# %% tags=["keep_output"]
+recorded = batch.recorded("degradation_mini")
+table = recorded.table.pivot_table(
+    index="depth", columns="network", values="train_accuracy", aggfunc=["mean", "std"], sort=False
+)
+print("training accuracy, mean and standard deviation over the seeds")
+print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).round(3).to_string())
+print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command)
+
+# %% [markdown]
+# **See**: the curve of the plain networks falls, for training images (full line) and test images (dots) alike, and a
+# better step size moves the fall to the right but does not stop it. The residual networks stay level on the training
+# images, and gain nothing on the test images either: what depth costs is gone, but here depth alone brings nothing.
+
+# %% tags=["nbval-ignore-output"]
+plots.accuracy_by_depth(recorded.table)
+
+# %% [markdown]
+# ## Explore
+#
+# **Misconception**: *degradation is over-fitting, since a deeper network has more weights.* Over-fitting would show
+# as high accuracy on training images. Train networks of your own choice of **depth**, plain and residual, and watch
+# both lines. At the right the panel collects your own degradation curve, run by run. Where does it begin to fall
+# after this few epochs?
+
+# %% tags=["nbval-ignore-output"]
+panel = widgets.degradation_panel(
+    images, depth=max(1, depth // 2), width=width, num_epochs=num_epochs, seed=seed, interactive=interactive
+)
+panel
+
+# %% [markdown]
+# ## Exercise 1 · Where it begins
+#
+# From the recorded runs: what is the smallest of the recorded depths at which plain networks (network `"plain"`), on
+# the **training** images and in the mean over the seeds, are more than 0.1 behind plain networks of depth 2?
+
+# %% tags=["nbval-ignore-output"]
+### solution
+plain = recorded.table.query("network == 'plain'").groupby("depth")["train_accuracy"].mean()
+my_depth = int(plain.index[plain < plain.loc[2] - 0.1][0])
+### stub
+# my_depth = None  # your number
+### end
+exercises.check_degradation_depth(my_depth, recorded.table, gap=0.1)
+
+# %% [markdown]
+# ## Exercise 2 · Is it over-fitting?
+#
+# For plain networks of depth 40 (network `"plain"`): by how much is the mean accuracy on training images above that
+# on test images? For comparison, work out the same for depth 2.
+
+# %% tags=["nbval-ignore-output"]
+### solution
+deep = recorded.table.query("network == 'plain' and depth == 40")
+my_gap = deep["train_accuracy"].mean() - deep["test_accuracy"].mean()
+### stub
+# my_gap = None  # your number
+### end
+exercises.check_generalization_gap(my_gap, recorded.table, depth=40)
+
+# %% [markdown] tags=["solution"]
+# *For the instructor.* The gap is largest where training succeeds (about 0.15 at depth 2, for 5,000 images) and
+# closes as depth grows, because a network that has not learned its training images has nothing to over-fit. A
+# question that separates the two well: "what would more training images do?" Against over-fitting they help;
+# here they are not what is missing.
+
+# %% [markdown]
+# ## Take away
+#
+# - Deeper plain networks end *worse on their own training images*. That is degradation, and it is not over-fitting.
+# - The better deep network exists: it is the shallow one with identity layers. Training does not find it.
+# - A skip-connection makes the identity the starting point, $x + f(x)$ with small $f$, and degradation is gone.
+#   The next two lessons look for what the skip repairs, in the gradients.
+#
+# **Limits of the evidence.** One small data set (5,000 training images), one width, batch normalization, three
+# seeds. Depth helps neither kind of network here: the images are too easy for that, so this lesson shows what depth
+# costs, not what it is good for. Step sizes were chosen on held-out training images at depth 40 only.
+#
+# **References.** K. He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR
+# (arXiv 2015). · R. K. Srivastava, K. Greff and J. Schmidhuber (2015), *Highway networks*. · H. Xiao, K. Rasul and
+# R. Vollgraf (2017), *Fashion-MNIST*.
+
+# %% tags=["nbval-ignore-output"]
+batch.record_metrics(comparison)

@@ -1,0 +1,69 @@
+"""The checks of lesson 1, degradation."""
+
+import pandas as pd
+
+from van_tutorial.exercises.feedback import Feedback, compare
+
+
+def mean_accuracy(table: pd.DataFrame, network: str, column: str) -> "pd.Series[float]":
+    """Return the mean of a column over the seeds, by depth, for one network."""
+    return table[table["network"] == network].groupby("depth")[column].mean()
+
+
+def check_degradation_depth(depth: int | None, table: pd.DataFrame, gap: float = 0.1) -> Feedback:
+    """Check the smallest recorded depth at which plain networks fall behind on the training images.
+
+    Args:
+        depth: the learner's answer; None where there is none yet.
+        table: the recorded runs: network, depth, train_accuracy.
+        gap: how far behind the shallowest plain network.
+
+    Returns:
+        The verdict with a hint.
+    """
+    accuracy = mean_accuracy(table, "plain", "train_accuracy")
+    right = int(accuracy.index[accuracy < accuracy.iloc[0] - gap][0])
+    if depth is not None and depth not in accuracy.index:
+        return Feedback(
+            False, f"no network of depth {depth} was recorded: {', '.join(map(str, accuracy.index))}."
+        )
+    return compare(
+        depth,
+        right,
+        0.0,
+        "there is no depth yet. Look at the plain networks, training images, mean over the seeds.",
+        "at that depth the plain networks are still close to the shallowest one. Look further down the table.",
+        "they fall behind earlier than that.",
+    )
+
+
+def check_generalization_gap(gap: float | None, table: pd.DataFrame, depth: int) -> Feedback:
+    """Check the difference between training and test accuracy of the plain networks of one depth.
+
+    Args:
+        gap: the learner's number; None where there is none yet.
+        table: the recorded runs: network, depth, train_accuracy, test_accuracy.
+        depth: of the networks.
+
+    Returns:
+        The verdict with a hint.
+    """
+    train = mean_accuracy(table, "plain", "train_accuracy")[depth]
+    test = mean_accuracy(table, "plain", "test_accuracy")[depth]
+    if gap is not None and abs(gap - (test - train)) <= 0.01 < abs(gap - (train - test)):
+        return Feedback(
+            False, "the sign is the wrong way round: over-fitting means better on training images."
+        )
+    verdict = compare(
+        gap,
+        float(train - test),
+        0.01,
+        "there is no number yet: mean training accuracy less mean test accuracy.",
+        "the gap is larger than that.",
+        "the gap is smaller than that.",
+    )
+    if verdict.is_right:
+        return Feedback(
+            True, f"{train - test:.3f}. So it is not over-fitting: the training images are not learned."
+        )
+    return verdict

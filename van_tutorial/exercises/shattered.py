@@ -1,0 +1,71 @@
+"""The checks of lesson 3, shattered gradients."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from van_tutorial.diagnostics import gradient_autocorrelation, predicted_correlation
+from van_tutorial.exercises.feedback import Feedback
+
+
+def check_autocorrelation(function: Callable[[Tensor, int], float | Tensor | None]) -> Feedback:
+    """Check a function that returns the autocorrelation of a signal at one lag.
+
+    Args:
+        function: the learner's; gets a signal of shape (N,) and a lag, and returns None while it is a stub.
+
+    Returns:
+        The verdict with a hint.
+    """
+    signal = torch.tensor([3.0, 5.0, 4.0, 6.0, 5.0, 9.0, 8.0, 12.0])
+    right = gradient_autocorrelation(signal, max_lag=3)
+    try:
+        found = [function(signal, lag) for lag in range(4)]
+        if all(value is None for value in found):
+            return Feedback(
+                False, "it returns nothing yet. First take the mean off: z = signal - signal.mean()."
+            )
+        values = torch.tensor([float(value) for value in found if value is not None])
+    except Exception as error:  # whatever a learner's function may raise
+        return Feedback(False, f"it raised {type(error).__name__}: {error}")
+    if len(values) == 4 and torch.allclose(values, right, atol=1e-4):
+        return Feedback(True, "it agrees with the library at lags 0 to 3.")
+    if abs(float(values[0]) - 1.0) > 1e-4:
+        return Feedback(False, "at lag 0 it must be 1: divide by the sum of z_i^2.")
+    uncentred = [float((signal[: 8 - lag] * signal[lag:]).sum() / signal.square().sum()) for lag in range(4)]
+    if torch.allclose(values, torch.tensor(uncentred), atol=1e-4):
+        return Feedback(False, "the mean is still in it: a constant then counts as correlation.")
+    return Feedback(
+        False, "at some lag it differs: the sum of z_i z_{i+k} runs over the N - k pairs that there are."
+    )
+
+
+def check_skip_weight(skip_weight: float | None, depth: int = 50, correlation: float = 0.5) -> Feedback:
+    """Check the smallest skip weight with which theory keeps the gradients of a VAN correlated.
+
+    Args:
+        skip_weight: the learner's number; None where there is none yet.
+        depth: number of layers.
+        correlation: that the gradients at two inputs must have at least.
+
+    Returns:
+        The verdict with a hint.
+    """
+    if skip_weight is None:
+        return Feedback(
+            False, "there is no number yet. Try some in diagnostics.predicted_correlation(depth, 'van', …)."
+        )
+    if not 0.0 <= skip_weight <= 1.0:
+        return Feedback(False, "a skip weight lies between 0 and 1.")
+    found = predicted_correlation(depth, "van", skip_weight=skip_weight)
+    if found < correlation:
+        return Feedback(False, f"that leaves a correlation of {found:.2f}: take more of the skip.")
+    if (
+        skip_weight >= 0.02
+        and predicted_correlation(depth, "van", skip_weight=skip_weight - 0.02) >= correlation
+    ):
+        return Feedback(False, f"that leaves {found:.2f}, but less of the skip would do.")
+    return Feedback(
+        True, f"a skip weight of {skip_weight:.2f} leaves a correlation of {found:.2f} at depth {depth}."
+    )
