@@ -19,7 +19,7 @@ def test_help_lists_every_command(capsys):
         cli.main(["--help"])
     assert done.value.code == 0
     listed = capsys.readouterr().out
-    for command in ("demo", "run", "data", "lab"):
+    for command in ("demo", "diagnose", "run", "data", "lab"):
         assert f"  {command} " in listed
 
 
@@ -67,6 +67,22 @@ def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
         assert word in done.stdout
     assert "100%" in done.stderr
     assert len(list(tmp_path.rglob("*.html"))) == 1
+
+
+def test_diagnose_prints_the_experiment_beside_its_reference_and_makes_its_page(tmp_path, capsys):
+    assert cli.main(["diagnose", "--num-seeds", "2", "--runs", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("plain, centred", "residual, batch norm, beta 0.1", "white noise", "lag 15, reference"):
+        assert word in printed
+    (page,) = tmp_path.rglob("*.html")
+    assert str(page) in printed
+    assert "The published experiment" in page.read_text(encoding="utf-8")
+
+
+def test_diagnose_refuses_a_single_initialization_since_it_has_no_spread(tmp_path, capsys):
+    assert cli.main(["diagnose", "--num-seeds", "1", "--runs", str(tmp_path)]) == 1
+    assert "--num-seeds must be at least 2" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

@@ -1,10 +1,12 @@
 """Figures: what went in is in them, axes have names, and no two series differ by colour alone."""
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import torch
 
-from van_tutorial import diagnostics, models, plots
+from van_tutorial import constraints, diagnostics, models, plots
 
 NAMES = ["plain", "residual", "highway", "convex", "additive", "activation", "looks-linear"]
 
@@ -28,21 +30,103 @@ def norms(few_images):
 
 
 @pytest.fixture
-def figures(phased_out, histories, norms):
+def autocorrelations():
+    return pd.concat(
+        [
+            *diagnostics.shattering(
+                ("plain, centred", "looks-linear"), depths=(2,), num_seeds=2, num_points=32
+            ),
+            diagnostics.noise_autocorrelation(num_seeds=3, num_points=32),
+        ]
+    )
+
+
+@pytest.fixture
+def by_depth():
+    rows = [(name, depth, 0.5**depth) for name in ("plain", "residual") for depth in (1, 2, 4)]
+    return pd.DataFrame(rows, columns=["network", "depth", "correlation"])
+
+
+@pytest.fixture
+def conditioning():
+    tables = []
+    for name, depth in (("none", 1), ("none", 3), ("batch", 1), ("batch", 3)):
+        model = models.mlp(depth=depth, width=8, in_features=4, normalization=name, seed=0).eval()
+        table = diagnostics.conditioning(model, torch.ones(3, 4))
+        tables.append(table.assign(network=name, depth=depth))
+    return pd.concat(tables)
+
+
+@pytest.fixture
+def paths():
     return {
-        "skip_weight_map": plots.skip_weight_map(phased_out.layers),
-        "skip_weight_range": plots.skip_weight_range(phased_out.layers),
-        "multiplier_range": plots.multiplier_range(phased_out.layers),
-        "accuracy_curves": plots.accuracy_curves(histories),
-        "loss_curves": plots.loss_curves(histories),
-        "layer_norm_curves": plots.layer_norm_curves(norms),
+        name: constraints.simulate_path(50, skip_lr=0.05, dual_lr=0.05, is_projected=clip)
+        for name, clip in (("clipped", True), ("free", False))
     }
 
 
-EVERY_FIGURE = [
-    "skip_weight_map", "skip_weight_range", "multiplier_range", "accuracy_curves", "loss_curves",
-    "layer_norm_curves",
-]  # fmt: skip
+@pytest.fixture
+def removals():
+    return pd.DataFrame(
+        {
+            "run": ["a", "a", "b", "b"],
+            "layer": [1, 2, 1, 2],
+            "predicted_step": [10.0, 20.0, 30.0, 40.0],
+            "first_zero_step": [11.0, 19.0, 33.0, np.nan],
+            "price": [0.1, -0.2, 0.3, 0.0],
+            "multiplier": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+
+
+@pytest.fixture
+def degradation():
+    rows = [
+        (name, depth, 0.9 - depth / 100 + seed / 100, 0.8 - depth / 100)
+        for name in ("plain", "residual")
+        for depth in (2, 10)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows, columns=["network", "depth", "train_accuracy", "test_accuracy"])
+
+
+@pytest.fixture
+def makers(
+    phased_out, histories, norms, autocorrelations, by_depth, conditioning, paths, removals, degradation
+):
+    """For every figure a function that draws it, with a caption or without."""
+    signals = {"a": [0.0, 1.0, 0.0], "b": [1.0, 1.0, 3.0], "flat": [2.0, 2.0, 2.0]}
+    return {
+        "skip_weight_map": lambda **c: plots.skip_weight_map(phased_out.layers, **c),
+        "skip_weight_range": lambda **c: plots.skip_weight_range(phased_out.layers, **c),
+        "multiplier_range": lambda **c: plots.multiplier_range(phased_out.layers, **c),
+        "accuracy_curves": lambda **c: plots.accuracy_curves(histories, **c),
+        "loss_curves": lambda **c: plots.loss_curves(histories, **c),
+        "layer_norm_curves": lambda **c: plots.layer_norm_curves(norms, **c),
+        "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
+        "gradient_signals": lambda **c: plots.gradient_signals([0.0, 0.5, 1.0], signals, **c),
+        "autocorrelation_curves": lambda **c: plots.autocorrelation_curves(autocorrelations, **c),
+        "correlation_by_depth": lambda **c: plots.correlation_by_depth(by_depth, by_depth, **c),
+        "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
+        "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
+        "skip_and_multiplier_paths": lambda **c: plots.skip_and_multiplier_paths(paths, **c),
+        "phase_portrait": lambda **c: plots.phase_portrait(paths, slope=0.3, **c),
+        "predicted_and_real_steps": lambda **c: plots.predicted_and_real_steps(removals, **c),
+        "prices_and_multipliers": lambda **c: plots.prices_and_multipliers(removals, **c),
+    }
+
+
+@pytest.fixture
+def figures(makers):
+    return {name: make() for name, make in makers.items()}
+
+
+EVERY_FIGURE = [name for name in plots.__all__ if name not in ("PALETTE", "SKIP_COLORS", "finish", "style")]
+MAPS = ("skip_weight_map", "correlation_map")
+
+
+def test_every_figure_of_the_room_is_looked_at_here(makers):
+    assert sorted(makers) == sorted(EVERY_FIGURE)
 
 
 @pytest.mark.parametrize("name", EVERY_FIGURE)
@@ -52,16 +136,13 @@ def test_every_figure_has_a_title_a_caption_and_names_on_both_axes(figures, name
     title, caption = fig.layout.title.text.split("<br>")
     assert title
     assert len(caption) > len("<sup></sup>")
-    assert fig.layout.xaxis.title.text
+    assert fig.layout.xaxis.title.text or fig.layout.xaxis2.title.text  # of rows that share it
     assert fig.layout.yaxis.title.text
 
 
 @pytest.mark.parametrize("name", EVERY_FIGURE)
-def test_a_caption_of_ones_own_is_shown(phased_out, histories, norms, name):
-    data = {"accuracy_curves": histories, "loss_curves": histories, "layer_norm_curves": norms}.get(
-        name, phased_out.layers
-    )
-    assert "what to see" in getattr(plots, name)(data, caption="what to see").layout.title.text
+def test_a_caption_of_ones_own_is_shown(makers, name):
+    assert "what to see" in makers[name](caption="what to see").layout.title.text
 
 
 def look(trace):
@@ -72,11 +153,10 @@ def look(trace):
     return mode, dash, marker, trace.fill
 
 
-@pytest.mark.parametrize(
-    "name", ["accuracy_curves", "loss_curves", "layer_norm_curves", "skip_weight_range", "multiplier_range"]
-)
+@pytest.mark.parametrize("name", [name for name in EVERY_FIGURE if name not in MAPS])
 def test_no_two_series_differ_by_colour_alone(figures, name):
-    looks = [look(trace) for trace in figures[name].data]
+    drawn = [trace for trace in figures[name].data if trace.showlegend is not False]
+    looks = [look(trace) for trace in drawn]
     assert len(looks) > 1
     assert len(set(looks)) == len(looks)
 
@@ -134,3 +214,37 @@ def test_drawing_does_not_change_the_table(phased_out):
     plots.skip_weight_map(phased_out.layers)
     plots.skip_weight_range(phased_out.layers)
     assert phased_out.layers.equals(before)
+
+
+def test_a_share_of_units_is_drawn_from_0_to_1(norms):
+    fig = plots.layer_norm_curves(norms, column="dead_share")
+    assert fig.layout.yaxis.type != "log"
+    assert list(fig.data[0].y) == norms["plain"]["dead_share"].tolist()
+
+
+def test_a_signal_that_does_not_vary_is_a_flat_line_and_the_others_are_scaled_alike(figures):
+    first, second, flat = figures["gradient_signals"].data
+    assert np.ptp(flat.y) == 0.0
+    assert np.std(first.y) == pytest.approx(1.0)
+    assert np.std(second.y) == pytest.approx(1.0)
+
+
+def test_autocorrelation_is_drawn_with_its_error_and_not_where_there_is_none(figures, autocorrelations):
+    names = [trace.name for trace in figures["autocorrelation_curves"].data]
+    assert names == ["plain, centred", "white noise", "brown noise"]  # looks-linear does not vary
+    white = autocorrelations.query("network == 'white noise'")
+    trace = figures["autocorrelation_curves"].data[1]
+    assert list(trace.y) == white["mean"].tolist()
+    np.testing.assert_allclose(trace.error_y.array, 2 * white["sd"] / 3**0.5)
+
+
+def test_a_skip_that_never_went_is_not_drawn_as_gone(figures):
+    drawn = {trace.name: len(trace.x) for trace in figures["predicted_and_real_steps"].data}
+    assert drawn == {"a": 2, "b": 1, "equal": 2}
+
+
+def test_accuracy_by_depth_draws_mean_and_spread_over_the_seeds(figures, degradation):
+    trace = figures["accuracy_by_depth"].data[0]
+    runs = degradation.query("network == 'plain'").groupby("depth")["train_accuracy"]
+    assert list(trace.y) == pytest.approx(runs.mean().tolist())
+    assert list(trace.error_y.array) == pytest.approx(runs.std().tolist())

@@ -6,7 +6,7 @@ import time
 import plotly.graph_objects as go
 import pytest
 
-from van_tutorial import widgets
+from van_tutorial import plots, widgets
 
 
 @pytest.fixture
@@ -100,3 +100,115 @@ def test_without_a_hand_to_press_it_the_same_call_gives_a_plain_figure(few_image
     assert type(fig) is go.Figure
     assert len(fig.data[0].z) == 3
     assert "0 of 3 skips left" in fig.layout.title.text
+
+
+# Any computation by button.
+
+
+def line(slope, shape):
+    if slope < 0:
+        raise ValueError("slope must be at least 0 <here>")
+    return plots.finish(go.Figure(go.Scatter(y=[0.0, slope], name=shape)), "Line", f"slope {slope}", "x", "y")
+
+
+CONTROLS = (
+    widgets.Slider("slope", "slope (units)", 1.0, -1.0, 3.0, "How steep the line is"),
+    widgets.Choice("shape", "shape", "plain", ("plain", "fancy"), "What it is called"),
+)
+
+
+@pytest.fixture
+def explore():
+    made = widgets.explore_panel(line, CONTROLS, label="Draw")
+    yield made
+    made.close()
+
+
+def test_an_explore_panel_starts_with_a_figure_and_draws_anew_when_pressed(explore):
+    assert list(explore.figure.data[0].y) == [0.0, 1.0]
+    explore.slope.value, explore.shape.value = 2.5, "fancy"
+    assert list(explore.figure.data[0].y) == [0.0, 1.0]  # not before the button
+    explore.show.click()
+    assert list(explore.figure.data[0].y) == [0.0, 2.5]
+    assert explore.figure.data[0].name == "fancy"
+    assert "slope 2.5" in explore.figure.layout.title.text
+    assert "slope 2.5, shape fancy" in explore.status.value
+    assert not explore.show.disabled
+
+
+def test_an_error_in_a_computation_is_shown_as_text_and_leaves_the_figure(explore):
+    explore.slope.value = -1.0
+    explore.show.click()
+    assert "Not shown" in explore.status.value
+    assert "&lt;here&gt;" in explore.status.value
+    assert isinstance(explore.error, ValueError)
+    assert list(explore.figure.data[0].y) == [0.0, 1.0]
+    assert not explore.show.disabled
+    explore.slope.value = 0.5
+    explore.show.click()
+    assert explore.error is None
+
+
+def test_number_boxes_follow_their_sliders_in_whole_broken_and_logarithmic_steps():
+    controls = (
+        widgets.Slider("count", "count", 3, 1, 9, "Whole"),
+        widgets.Slider("share", "share", 0.5, 0.0, 1.0, "Broken"),
+        widgets.Slider("rate", "rate", 1e-3, 1e-5, 1.0, "Logarithmic", is_log=True),
+    )
+    panel = widgets.explore_panel(lambda count, share, rate: go.Figure(), controls)
+    boxes = [row.children[1] for row in panel.view.children[:3]]
+    for box, value in zip(boxes, (7, 0.25, 1e-2), strict=True):
+        box.value = value
+    assert panel.settings == {"count": 7, "share": 0.25, "rate": pytest.approx(1e-2)}
+    for name in ("count", "share", "rate"):
+        assert getattr(panel, name).description
+        assert getattr(panel, name).tooltip
+    panel.close()
+
+
+def test_a_name_that_is_no_control_is_said_to_be_none(explore):
+    with pytest.raises(AttributeError, match="ExplorePanel has no control or attribute 'speed'"):
+        _ = explore.speed
+
+
+def test_without_a_hand_to_press_it_an_explore_panel_is_its_first_figure():
+    fig = widgets.explore_panel(line, CONTROLS, interactive=False)
+    assert type(fig) is go.Figure
+    assert list(fig.data[0].y) == [0.0, 1.0]
+
+
+# Networks of any depth by button.
+
+
+def test_the_degradation_panel_collects_the_runs_by_depth(few_images):
+    panel = widgets.degradation_panel(few_images, depth=2, width=8, num_epochs=2)
+    for depth, connection in ((2, "plain"), (4, "plain"), (3, "residual")):
+        panel.depth.value, panel.connection.value = depth, connection
+        panel.train.click()
+        panel.wait(60)
+    this_run, _, plain, residual = panel.figure.data
+    assert list(this_run.x) == [1.0, 2.0]
+    assert list(plain.x) == [2, 4]
+    assert list(residual.x) == [3]
+    assert residual.y[0] == this_run.y[-1]
+    assert "Epoch 2 of 2, residual, depth 3" in panel.status.value
+    panel.close()
+
+
+def test_a_run_that_was_stopped_does_not_join_the_others(few_images):
+    panel = widgets.degradation_panel(few_images, depth=20, num_epochs=500)
+    panel.train.click()
+    while panel.state.trainer is None or not panel.state.trainer.records:
+        time.sleep(0.01)
+    panel.stop.click()
+    panel.wait(20)
+    assert panel.status.value.startswith("Stopped. Epoch ")
+    assert [len(trace.x) for trace in panel.figure.data[2:]] == [0, 0]
+    panel.close()
+
+
+def test_without_a_hand_to_press_it_the_degradation_panel_is_a_figure_of_two_runs(few_images):
+    fig = widgets.degradation_panel(few_images, depth=2, width=8, num_epochs=1, interactive=False)
+    assert type(fig) is go.Figure
+    assert [len(trace.x) for trace in fig.data[2:]] == [1, 1]
+    assert "plain, depth 2" in fig.layout.title.text

@@ -49,6 +49,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(function=run_demo)
 
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="repeat the experiment on shattered gradients, beside its reference, and make its page",
+    )
+    diagnose.add_argument(
+        "--num-seeds", type=int, default=20, help="random initializations of each network (default: 20)"
+    )
+    diagnose.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
+    )
+    diagnose.set_defaults(function=run_diagnose)
+
     run = commands.add_parser("run", help="run a notebook headless with parameters")
     run.add_argument(
         "notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out"
@@ -98,6 +110,24 @@ def run_demo(options: argparse.Namespace) -> int:
     print_table(finished.metrics)
     print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
+    )
+    return 0
+
+
+def run_diagnose(options: argparse.Namespace) -> int:
+    """Run the lesson on shattered gradients with as many initializations as the experiment had, and print its table."""
+    if options.num_seeds < 2:
+        raise ValueError(f"--num-seeds must be at least 2 for a spread, got {options.num_seeds}.")
+    started = time.perf_counter()
+    print(
+        "Gradients of random networks along a line of inputs, beside their reference: starting …", flush=True
+    )
+    parameters = {"num_seeds": options.num_seeds, "interactive": False}
+    finished = execute(course_path("notebooks", "03_shattered_gradients.ipynb"), parameters, options.runs)
+    print_table(finished.metrics)
+    print("\nAutocorrelation of dy/dx by lag; a dash where the gradient does not vary or has no reference.")
+    print(
+        f"Done in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
     )
     return 0
 

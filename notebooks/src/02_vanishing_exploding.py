@@ -66,6 +66,7 @@ my_prediction = {0.8: None, 1.0: None, 1.25: None}  # such as 1e-3, in place of 
 #
 # `layer_norms` watches a network by hooks while one batch goes through it and back, and leaves it as it was.
 
+
 # %%
 def measure(**choices):
     choices = {"connection": "plain", "normalization": "none", **choices}
@@ -81,7 +82,10 @@ norms["scale 1.0"].head(3).round(4)
 # ## Evidence
 
 # %% tags=["keep_output"]
-ratio = {name: table["output_grad_norm"].iloc[0] / table["output_grad_norm"].iloc[-1] for name, table in norms.items()}
+ratio = {
+    name: table["output_grad_norm"].iloc[0] / table["output_grad_norm"].iloc[-1]
+    for name, table in norms.items()
+}
 print("scale 0.8: below a ten-thousandth of it arrives:", ratio["scale 0.8"] < 1e-4)
 print("scale 1.0: between a twentieth and twenty times:", 1 / 20 < ratio["scale 1.0"] < 20)
 print("scale 1.25: more than a thousand times:", ratio["scale 1.25"] > 1e3)
@@ -115,11 +119,16 @@ plots.layer_norm_curves(norms)
 rows = []
 for layers in (5, 10, 20):
     networks = [
-        models.mlp(depth=layers, width=128, connection="plain", normalization="none", seed=i) for i in range(20)
+        models.mlp(depth=layers, width=128, connection="plain", normalization="none", seed=i)
+        for i in range(20)
     ]
-    values = torch.tensor([diagnostics.conditioning(net, inputs[:8])["mean_square"].mean() for net in networks])
+    values = torch.tensor(
+        [diagnostics.conditioning(net, inputs[:8])["mean_square"].mean() for net in networks]
+    )
     theory = 4.0 * diagnostics.predicted_mean_square(layers)
-    rows.append({"depth": layers, "mean": values.mean(), "standard error": values.std() / 20**0.5, "theory": theory})
+    rows.append(
+        {"depth": layers, "mean": values.mean(), "standard error": values.std() / 20**0.5, "theory": theory}
+    )
 pd.DataFrame(rows).astype(float).round(2)
 
 # %% [markdown]
@@ -150,7 +159,9 @@ for name, table in normalized.items():
     growth[name] = (gradients.iloc[0] / gradients.iloc[-1]) ** (1 / (depth - 1))
 predicted = math.sqrt(math.pi / (math.pi - 1.0))
 found = growth["batch, scale 0.8"]
-print("batch normalization: growth per layer within 0.03 of sqrt(pi / (pi - 1)):", abs(found - predicted) < 0.03)
+print(
+    "batch normalization: growth per layer within 0.03 of sqrt(pi / (pi - 1)):", abs(found - predicted) < 0.03
+)
 print("the scale of the weights does not matter:", abs(growth["batch, scale 1.25"] - found) < 0.01)
 print("with residual connections the growth per layer is below 1.1:", growth["residual, batch"] < 1.1)
 
@@ -165,12 +176,16 @@ print("with residual connections the growth per layer is below 1.1:", growth["re
 
 # %% tags=["nbval-ignore-output"]
 activity = {"no normalization": norms["scale 1.0"], "batch normalization": normalized["batch, scale 0.8"]}
-plots.layer_norm_curves(activity, column="coactive_share", caption="One quarter: gates like independent coins.")
+plots.layer_norm_curves(
+    activity, column="coactive_share", caption="One quarter: gates like independent coins."
+)
 
 # %% tags=["keep_output"]
 shares = {name: table.iloc[-10:][["coactive_share", "dead_share"]].mean() for name, table in activity.items()}
 bare, with_batch = shares["no normalization"], shares["batch normalization"]
-print("batch normalization: co-activation within 0.03 of 1/4:", abs(with_batch["coactive_share"] - 0.25) < 0.03)
+print(
+    "batch normalization: co-activation within 0.03 of 1/4:", abs(with_batch["coactive_share"] - 0.25) < 0.03
+)
 print("without it: co-activation above 1/3:", bare["coactive_share"] > 1 / 3)
 print("without it: more than a quarter of the units are dead:", bare["dead_share"] > 0.25)
 
@@ -211,6 +226,7 @@ print("orthogonal weights are better conditioned than He's:", deepest["orthogona
 # gradient keeps its size without normalization, then look at the dead units of that same network. Then switch
 # **normalization** on.
 
+
 # %%
 def show(init_scale, normalization):
     table = measure(init_scale=init_scale, normalization=normalization)
@@ -223,9 +239,15 @@ def show(init_scale, normalization):
 panel = widgets.explore_panel(
     show,
     (
-        widgets.Slider("init_scale", "scale of the weights", 1.0, 0.5, 2.0, "Factor of He's weights in every layer"),
+        widgets.Slider(
+            "init_scale", "scale of the weights", 1.0, 0.5, 2.0, "Factor of He's weights in every layer"
+        ),
         widgets.Choice(
-            "normalization", "normalization", "none", ("none", "center", "layer", "batch"), "What every layer does"
+            "normalization",
+            "normalization",
+            "none",
+            ("none", "center", "layer", "batch"),
+            "What every layer does",
         ),
     ),
     interactive=interactive,

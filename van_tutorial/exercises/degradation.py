@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from van_tutorial.exercises.feedback import Feedback, compare
+from van_tutorial.exercises.feedback import Feedback, compare, is_number
 
 
 def mean_accuracy(table: pd.DataFrame, network: str, column: str) -> "pd.Series[float]":
@@ -50,7 +50,7 @@ def check_generalization_gap(gap: float | None, table: pd.DataFrame, depth: int)
     """
     train = mean_accuracy(table, "plain", "train_accuracy")[depth]
     test = mean_accuracy(table, "plain", "test_accuracy")[depth]
-    if gap is not None and abs(gap - (test - train)) <= 0.01 < abs(gap - (train - test)):
+    if gap is not None and is_number(gap) and abs(gap + train - test) <= 0.01 < abs(gap - train + test):
         return Feedback(
             False, "the sign is the wrong way round: over-fitting means better on training images."
         )

@@ -1,7 +1,7 @@
 """The checks of lesson 6, multiplier dynamics."""
 
 from van_tutorial.constraints import critical_damping, simulate_path
-from van_tutorial.exercises.feedback import Feedback
+from van_tutorial.exercises.feedback import Feedback, is_number
 
 
 def check_dual_lr(
@@ -25,6 +25,8 @@ def check_dual_lr(
     """
     if dual_lr is None:
         return Feedback(False, "there is no number yet. constraints.size_dual_lr inverts the prediction.")
+    if not is_number(dual_lr):
+        return Feedback(False, f"{dual_lr!r} is not a number.")
     if not 0.0 < dual_lr <= 1e3:
         return Feedback(False, "a multiplier step size is above 0; sensible ones lie below 1.")
     path = simulate_path(4 * removal_step, skip_weight, skip_lr, dual_lr, slope)
@@ -55,6 +57,8 @@ def check_damping(damping: float | None, skip_lr: float, dual_lr: float) -> Feed
     right = critical_damping(skip_lr, dual_lr)
     if damping is None:
         return Feedback(False, "there is no number yet. When do the two roots of the oscillator become one?")
+    if not is_number(damping):
+        return Feedback(False, f"{damping!r} is not a number.")
     if damping < 0.95 * right:
         return Feedback(False, "with that the skip weight still swings through 0: take more.")
     if damping > 1.05 * right:

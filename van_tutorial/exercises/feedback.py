@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,16 @@ class Feedback:
         return f"{'Right' if self.is_right else 'Not yet'}: {self.message}"
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether an answer is a finite number, of Python or NumPy."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def compare(value: float | None, right: float, tolerance: float, none: str, low: str, high: str) -> Feedback:
     """Return the verdict on a number: a hint where there is none yet, or it is too low or too high."""
     if value is None:
         return Feedback(False, none)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         return Feedback(False, f"{value!r} is not a number.")
     if abs(value - right) <= tolerance:
         return Feedback(True, f"{right:.3g}.")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from van_tutorial.diagnostics import gradient_autocorrelation, predicted_correlation
-from van_tutorial.exercises.feedback import Feedback
+from van_tutorial.exercises.feedback import Feedback, is_number
 
 
 def check_autocorrelation(function: Callable[[Tensor, int], float | Tensor | None]) -> Feedback:
@@ -56,6 +56,8 @@ def check_skip_weight(skip_weight: float | None, depth: int = 50, correlation: f
         return Feedback(
             False, "there is no number yet. Try some in diagnostics.predicted_correlation(depth, 'van', …)."
         )
+    if not is_number(skip_weight):
+        return Feedback(False, f"{skip_weight!r} is not a number.")
     if not 0.0 <= skip_weight <= 1.0:
         return Feedback(False, "a skip weight lies between 0 and 1.")
     found = predicted_correlation(depth, "van", skip_weight=skip_weight)

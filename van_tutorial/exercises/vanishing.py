@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from van_tutorial.exercises.feedback import Feedback, compare
+from van_tutorial.exercises.feedback import Feedback, compare, is_number
 
 
 def check_level_gradients(norms: pd.DataFrame | None, factor: float = 10.0) -> Feedback:
@@ -39,7 +39,11 @@ def check_layer_factor(factor: float | None, init_scale: float) -> Feedback:
     Returns:
         The verdict with a hint.
     """
-    if factor is not None and abs(factor - init_scale**2) <= 0.005 < abs(init_scale**2 - init_scale):
+    if (
+        factor is not None
+        and is_number(factor)
+        and abs(factor - init_scale**2) <= 0.005 < abs(init_scale**2 - init_scale)
+    ):
         return Feedback(False, "that is the factor of the squared length: take its root.")
     return compare(
         factor,
