@@ -72,7 +72,13 @@ def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
 def test_diagnose_prints_the_experiment_beside_its_reference_and_makes_its_page(tmp_path, capsys):
     assert cli.main(["diagnose", "--num-seeds", "2", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    for word in ("plain, centred", "residual, batch norm, beta 0.1", "white noise", "lag 15, reference"):
+    for word in (
+        "plain, centred",
+        "residual, batch norm, beta 0.1",
+        "white noise",
+        "0.99 / 0.94 / 0.82",
+        "at lags 1, 5, 15",
+    ):
         assert word in printed
     (page,) = tmp_path.rglob("*.html")
     assert str(page) in printed

@@ -327,6 +327,93 @@ def test_he_weights_have_variance_2_by_fan_in():
     assert weight.mean().item() == pytest.approx(0.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("choices", "total", "squares"),
+    [
+        ({}, 1318.970448, 3970.901383),
+        ({"connection": "plain", "order": "pre", "depth": 5}, 152.895811, 558.730218),
+        ({"connection": "highway", "normalization": "none", "depth": 3}, -78.368019, 404.042970),
+    ],
+    ids=str,
+)
+def test_a_seed_gives_the_weights_that_recorded_results_were_made_with(choices, total, squares):
+    weights = [parameter.detach().double() for parameter in models.mlp(seed=0, **choices).parameters()]
+    assert sum(weight.sum().item() for weight in weights) == pytest.approx(total, rel=1e-5)
+    assert sum(weight.square().sum().item() for weight in weights) == pytest.approx(squares, rel=1e-6)
+
+
+def drawn(**choices):
+    """The layers' first weights and biases of some networks, all in one."""
+    networks = [models.mlp(**{"depth": 3, "width": 100, "seed": seed, **choices}) for seed in range(5)]
+    return (
+        torch.cat([layer.linear.weight.detach().flatten() for n in networks for layer in n.layers]),
+        torch.cat([layer.linear.bias.detach() for n in networks for layer in n.layers]),
+    )
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize("init", ["he", "orthogonal"])
+def test_init_scale_multiplies_the_weights_of_the_layers_and_no_others(init, scale):
+    plain, scaled = small(init=init).state_dict(), small(init=init, init_scale=scale).state_dict()
+    for name, value in plain.items():
+        is_scaled = name.startswith("layers.") and name.endswith("linear.weight")
+        assert torch.equal(scaled[name], scale * value if is_scaled else value), name
+
+
+@pytest.mark.parametrize("order", parts.ORDERS)
+def test_bias_std_draws_the_layers_biases_with_that_deviation_and_no_others(order):
+    weights, biases = drawn(order=order, bias_std=0.3)
+    assert biases.std().item() == pytest.approx(0.3, rel=0.08)
+    assert abs(biases.mean().item()) < 4 * 0.3 / len(biases) ** 0.5
+    assert weights.var().item() == pytest.approx(2 / 100, rel=0.02)
+    model = small(order=order, bias_std=0.3)
+    assert not model.input_layer.bias.any()
+    assert not model.head.bias.any()
+
+
+def test_without_bias_std_biases_are_0_or_not_there():
+    assert not drawn()[1].any()
+    assert all(layer.linear.bias is None for layer in small(order="pre").layers)
+    assert all(layer.linear.bias.any() for layer in small(order="pre", bias_std=0.1).layers)
+
+
+@pytest.mark.parametrize("init", ["he", "orthogonal"])
+@pytest.mark.parametrize("in_features", [1, 25])
+def test_a_normal_input_layer_has_units_whose_kinks_lie_spread_over_the_data(init, in_features):
+    networks = [
+        models.mlp(
+            depth=1,
+            width=400,
+            init=init,
+            input_init="normal",
+            in_features=in_features,
+            num_classes=5,
+            seed=seed,
+        )
+        for seed in range(5)
+    ]
+    weights = torch.cat([network.input_layer.weight.detach().flatten() for network in networks])
+    biases = torch.cat([network.input_layer.bias.detach() for network in networks])
+    for values, variance in ((weights, 1.0 / in_features), (biases, 1.0)):
+        assert values.var().item() == pytest.approx(variance, rel=0.15)
+        assert abs(values.mean().item()) < 4 * (variance / len(values)) ** 0.5
+    assert not networks[0].head.bias.any()
+
+
+def test_by_default_the_input_layer_is_drawn_like_the_others_without_biases():
+    layer = models.mlp(depth=1, width=400, seed=0).input_layer
+    assert layer.weight.var().item() == pytest.approx(2 / 784, rel=0.02)
+    assert not layer.bias.any()
+
+
+def test_scaled_weights_and_biases_are_used(few_images):
+    model = small(connection="plain", normalization="none", init_scale=1.5, bias_std=0.5, input_init="normal")
+    hidden = model.input_layer(few_images.test_images[:8].flatten(1))
+    for layer in model.layers:
+        hidden = torch.relu(hidden @ layer.linear.weight.T + layer.linear.bias)
+    torch.testing.assert_close(logits(model, few_images.test_images[:8]), model.head(hidden).detach())
+
+
 @pytest.mark.parametrize(("activation", "square"), [("relu", 2.0), ("tanh", 1.0)])
 def test_orthogonal_weights_are_orthogonal_with_the_activations_gain(activation, square):
     weight = small(init="orthogonal", activation=activation).layers[0].linear.weight.detach()
@@ -405,6 +492,11 @@ def test_a_config_cannot_be_changed_under_a_network():
         ({"skip_weight": float("nan")}, r"skip_weight must be a number in \[0, 1\], got nan"),
         ({"residual_scale": 0.0}, "residual_scale must be a number above 0, got 0.0"),
         ({"residual_scale": -1.0}, "residual_scale must be a number above 0, got -1.0"),
+        ({"init_scale": 0.0}, "init_scale must be a number above 0, got 0.0"),
+        ({"init_scale": -1.0}, "init_scale must be a number above 0, got -1.0"),
+        ({"bias_std": -0.1}, "bias_std must be a number at least 0, got -0.1"),
+        ({"bias_std": float("inf")}, "bias_std must be a number at least 0, got inf"),
+        ({"input_init": "norml"}, r"input_init must be one of 'same', 'normal', .* Did you mean 'normal'\?"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"init": "looks-linear"}, "init 'looks-linear' needs activation 'crelu', got 'relu'"),
         ({"activation": "crelu"}, "does not fit in connection 'van': take order 'pre'"),

@@ -125,7 +125,7 @@ def run_diagnose(options: argparse.Namespace) -> int:
     parameters = {"num_seeds": options.num_seeds, "interactive": False}
     finished = execute(course_path("notebooks", "03_shattered_gradients.ipynb"), parameters, options.runs)
     print_table(finished.metrics)
-    print("\nAutocorrelation of dy/dx by lag; a dash where the gradient does not vary or has no reference.")
+    print("\nAutocorrelation of dy/dx at lags 1, 5, 15. A dash: it does not vary, or there is no reference.")
     print(
         f"Done in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
     )

@@ -110,8 +110,8 @@ comparison.assign(predicted=[my_prediction.get(name) for name in results]).filln
 # %% [markdown]
 # ## Look
 #
-# **See**: line and dots of a network lie together. A network that over-fits would have dots (training) far above
-# its line (test). These are not over-fitting; the deep plain one does not even learn its own training images.
+# **See**: line and dots of each network lie close together. A network that over-fits has its dots (training) far
+# above its line (test); here the deepest plain one has both at the bottom: it does not learn its own training images.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_curves({name: result.history for name, result in results.items()})

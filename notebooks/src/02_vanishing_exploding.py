@@ -135,7 +135,7 @@ pd.DataFrame(rows).astype(float).round(2)
 # ## Normalization
 #
 # Batch normalization divides every unit by its standard deviation, so the scale of the weights cannot matter any
-# more. **Predict**: will the gradient keep its size, then? One of the three lines below is not level.
+# more. **Predict**: will the gradient keep its size, then? One of the three kinds of line below is far from level.
 
 # %% tags=["nbval-ignore-output"]
 normalized = {

@@ -24,7 +24,7 @@ TEMPLATE = """\
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_css -%}
-<style>main { max-width: 60rem; margin: auto; } math { font-size: 1.1em; }</style>
+<style>main { max-width: 70rem; margin: auto; } math { font-size: 1.1em; }</style>
 {%- endblock -%}
 """
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+)(\))")  # no colon: not an address

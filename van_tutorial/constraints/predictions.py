@@ -173,7 +173,7 @@ def predict_path(
         Platt and Barr 1987, Constrained differential optimization, the basic and the modified differential
         multiplier method; the phases at the bounds derived for this project.
     """
-    check_path(num_steps, skip_weight, skip_lr, dual_lr, damping, curvature)
+    check_path(num_steps, skip_weight, skip_lr, dual_lr, slope, damping, curvature)
     c = damping + curvature
     alpha, multiplier = np.zeros(num_steps + 1), np.zeros(num_steps + 1)
     start, a, m = 0.0, skip_weight, 0.0
@@ -186,7 +186,7 @@ def predict_path(
             break
         here = first + int(outside[0])
         if alpha[here] < 0.0:
-            alpha[here:], multiplier[here:] = 0.0, multiplier[here]
+            alpha[here:], multiplier[here:] = 0.0, max(multiplier[here - 1 : here + 1])
             break
         a, m = 1.0, slope - c  # where it will leave 1 again
         waiting = np.arange(num_steps + 1 - here)
@@ -251,7 +251,7 @@ def simulate_path(
         >>> float(path["skip_weight"].iloc[-1])
         0.0
     """
-    check_path(num_steps, skip_weight, skip_lr, dual_lr, damping, curvature)
+    check_path(num_steps, skip_weight, skip_lr, dual_lr, slope, damping, curvature)
     alpha = torch.tensor([skip_weight], dtype=torch.float64, requires_grad=True)
     multipliers = Multipliers(1, dual_lr=dual_lr, damping=damping).double()
     path = [(skip_weight, 0.0)]
@@ -268,12 +268,19 @@ def simulate_path(
 
 
 def check_path(
-    num_steps: int, skip_weight: float, skip_lr: float, dual_lr: float, damping: float, curvature: float
+    num_steps: int,
+    skip_weight: float,
+    skip_lr: float,
+    dual_lr: float,
+    slope: float,
+    damping: float,
+    curvature: float,
 ) -> None:
     """Raise unless a path can be followed with these values."""
     check_count("num_steps", num_steps)
     check_range("skip_weight", skip_weight, 0.0, 1.0)
     check_range("skip_lr", skip_lr, 0.0, math.inf, open_low=True)
     check_range("dual_lr", dual_lr, 0.0, math.inf)
+    check_range("slope", slope, -math.inf, math.inf)
     check_range("damping", damping, 0.0, math.inf)
     check_range("curvature", curvature, 0.0, math.inf)

@@ -26,6 +26,7 @@ from van_tutorial.diagnostics.shattering import (
     agreement,
     noise_autocorrelation,
     shattering,
+    side_by_side,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "removal_steps",
     "shattering",
     "shortcut_prices",
+    "side_by_side",
     "straight_path",
     "white_noise",
 ]

@@ -38,7 +38,7 @@ def jacobian_singular_values(model: nn.Module, inputs: Tensor, statistics: str =
     """
     jacobians = input_jacobians(model, inputs, statistics)
     check_finite(jacobians)
-    return torch.linalg.svdvals(jacobians.flatten(2))
+    return torch.linalg.svdvals(jacobians.reshape(*jacobians.shape[:2], -1))
 
 
 def conditioning(model: nn.Module, inputs: Tensor, statistics: str = "exact") -> pd.DataFrame:

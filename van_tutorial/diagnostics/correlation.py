@@ -41,11 +41,11 @@ def gradient_autocorrelation(gradients: Tensor, max_lag: int) -> Tensor:
         raise ValueError(f"max_lag must be below the number of gradients, {len(gradients)}, got {max_lag}.")
     check_finite(gradients)
     z = gradients.reshape(len(gradients), -1)
+    z = z / z.abs().amax().clamp_min(torch.finfo(z.dtype).tiny)  # so that no square leaves the numbers' range
     size = z.norm()
     z = z - z.mean(dim=0)
     if z.norm() <= ROUNDING * torch.finfo(z.dtype).eps * size:
         return z.new_full((max_lag + 1,), math.nan)
-    z = z / z.norm()  # before the products, which could leave the range of the numbers
     covariances = torch.stack([(z[: len(z) - lag] * z[lag:]).sum() for lag in range(max_lag + 1)])
     return covariances / covariances[0]
 

@@ -127,7 +127,7 @@ def input_gradients_of_all(
         raise ValueError("models must hold at least one network, got none.")
     check_choice("statistics", statistics, STATISTICS)
     is_exact = statistics == "exact" and any(map(uses_batch_statistics, models[0].modules()))
-    if len(models) == 1 or is_exact:
+    if len(models) == 1 or is_exact or not models[0].state_dict():
         return torch.stack([input_gradients(model, inputs, output, statistics) for model in models])
     check_inputs(inputs)
     parameters, buffers = stack_module_state(list(models))
@@ -218,16 +218,18 @@ def statistics_held_constant(model: nn.Module) -> Iterator[None]:
 def backward(leaf: Tensor, outputs: Tensor, directions: Tensor) -> Tensor:
     """Return the gradients of outputs (N, K) in a direction (N, K), or in each of several (B, N, K)."""
     is_batched = directions.dim() > outputs.dim()
-    if not outputs.requires_grad:  # they do not depend on the input
+    gradients = None
+    if outputs.requires_grad:
+        (gradients,) = torch.autograd.grad(
+            outputs,
+            leaf,
+            directions,
+            retain_graph=is_batched,  # there may be more to come
+            is_grads_batched=is_batched,
+            allow_unused=True,
+        )
+    if gradients is None:  # they do not depend on the input
         return leaf.new_zeros((len(directions), *leaf.shape) if is_batched else leaf.shape)
-    (gradients,) = torch.autograd.grad(
-        outputs,
-        leaf,
-        directions,
-        retain_graph=is_batched,  # there may be more to come
-        is_grads_batched=is_batched,
-        materialize_grads=True,
-    )
     return gradients.detach()
 
 

@@ -22,12 +22,16 @@ RECTIFIERS = frozenset(
         torch.relu_,
         torch.Tensor.relu,
         torch.Tensor.relu_,
+        torch.clamp_min,
         torch.Tensor.clamp_min,
         functional.relu,
         functional.relu6,
         functional.leaky_relu,
         functional.prelu,
+        functional.rrelu,
+        functional.threshold,
         functional.elu,
+        functional.celu,
         functional.selu,
         functional.gelu,
         functional.silu,
@@ -91,11 +95,16 @@ def layer_norms(
         name: parameter.detach().requires_grad_(parameter.is_floating_point())
         for name, parameter in model.named_parameters()
     }
+    copies = {id(parameter): parameters[name] for name, parameter in model.named_parameters()}
+    everywhere = {  # a matrix that two layers share stands under both names
+        name: copies[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)
+    }
     outputs: dict[str, Tensor] = {}
     activity = ActivityByLayer()
 
     def enter(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         activity.layer = name
+        activity.is_active.pop(name, None)  # the last call counts
 
     def keep(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if not isinstance(output, Tensor) or not output.requires_grad:
@@ -116,7 +125,7 @@ def layer_norms(
         for handle in handles:
             handle.remove()
     reached = [name for name in layers if name in outputs]
-    weights = {name: weights_of(name, parameters) for name in reached}
+    weights = {name: weights_of(name, everywhere) for name in reached}
     wanted = [outputs[name] for name in reached] + [weight for name in reached for weight in weights[name]]
     if cost.requires_grad:
         gradients = iter(torch.autograd.grad(cost, wanted, allow_unused=True, materialize_grads=True))

@@ -29,7 +29,7 @@ class Recorder:
         measures: by the names of their columns.
 
     Raises:
-        ValueError: for `every` below 1, and no measure.
+        ValueError: for `every` below 1, and no measure; when called, for tensors of another shape.
 
     Example:
         >>> from van_tutorial import data, models, training
@@ -54,7 +54,23 @@ class Recorder:
         """Measure the network where it is time to, and write the values into the record."""
         if self._last_step is not None and self._last_step < record.step < self._last_step + self.every:
             return
-        for name, measure in self.measures.items():
-            value = measure(model)
-            record.measures[name] = value.detach().cpu() if isinstance(value, Tensor) else float(value)
+        values = {name: plain(measure(model)) for name, measure in self.measures.items()}
+        lengths = {name: len(value) for name, value in values.items() if isinstance(value, Tensor)}
+        if num_skips := len(record.skip_weights):
+            lengths["skip_weights"] = num_skips
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"Measures by layer must have one number for each layer, got lengths {lengths}.")
+        record.measures.update(values)
         self._last_step = record.step
+
+
+def plain(value: float | Tensor) -> float | Tensor:
+    """Return a measured value as a number, or as a tensor (L,) of its own on the CPU."""
+    if not isinstance(value, Tensor):
+        return float(value)
+    if value.dim() > 1:
+        raise ValueError(
+            f"A measure must be a number or a tensor of shape (L,), got shape {tuple(value.shape)}."
+        )
+    value = value.detach().cpu().clone()  # a parameter goes on changing
+    return value if value.dim() else value.item()

@@ -101,8 +101,9 @@ def summarize(gradients: Tensor, max_lag: int, network: str, depth: int) -> pd.D
 def agreement(measured: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Compare measured means with those of a reference, where both have the same network, depth and lag.
 
-    They agree where they differ by at most the larger of 0.1 and three standard errors,
-    3 sqrt(sd_1^2 / n_1 + sd_2^2 / n_2).
+    They agree where they differ by at most the larger of 0.1 and three standard errors of the difference,
+    3 s sqrt(1 / n_1 + 1 / n_2), with s^2 the variance pooled over both: ((n_1 - 1) sd_1^2 + (n_2 - 1) sd_2^2) /
+    (n_1 + n_2 - 2), which a sample of two runs does not make small by chance.
 
     Args:
         measured: network, depth, lag, mean, sd, runs.
@@ -112,10 +113,45 @@ def agreement(measured: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         network, depth, lag, mean, sd, reference_mean, reference_sd, tolerance, agrees.
     """
     both = measured.merge(reference, on=["network", "depth", "lag"], suffixes=("", "_reference"))
-    error = (both["sd"] ** 2 / both["runs"] + both["sd_reference"] ** 2 / both["runs_reference"]) ** 0.5
-    tolerance = (3.0 * error).clip(lower=0.1).fillna(0.1)
+    n, m = both["runs"], both["runs_reference"]
+    squares = (n - 1) * both["sd"].fillna(0.0) ** 2 + (m - 1) * both["sd_reference"].fillna(0.0) ** 2
+    error = (squares / (n + m - 2).clip(lower=1) * (1 / n + 1 / m)) ** 0.5
+    tolerance = (3.0 * error).clip(lower=0.1)
     difference = (both["mean"] - both["mean_reference"]).abs()
     both = both.rename(columns={"mean_reference": "reference_mean", "sd_reference": "reference_sd"})
     return both.assign(tolerance=tolerance, agrees=difference <= tolerance).drop(
         columns=["runs", "runs_reference"]
     )
+
+
+def side_by_side(
+    measured: pd.DataFrame, reference: pd.DataFrame, lags: Sequence[int] = (1, 5, 15)
+) -> pd.DataFrame:
+    """Write the measured means beside those of a reference, a row for each network and depth.
+
+    Args:
+        measured: network, depth, lag, mean, sd, runs.
+        reference: the same columns.
+        lags: those that are written, one behind the other.
+
+    Returns:
+        network, depth, measured (such as "0.95 / 0.76 / 0.42"), reference, agrees ("yes" or "no", by `agreement` at
+        these lags). None where the gradient does not vary, or there is no reference.
+    """
+    rows = pd.MultiIndex.from_frame(measured[["network", "depth"]].drop_duplicates())
+    agreed = agreement(measured[measured["lag"].isin(lags)], reference).groupby(["network", "depth"])[
+        "agrees"
+    ]
+    columns = {
+        "measured": written(measured, lags),
+        "reference": written(reference, lags),
+        "agrees": agreed.all().map({True: "yes", False: "no"}),
+    }
+    table = pd.DataFrame({name: column.reindex(rows) for name, column in columns.items()}).astype(object)
+    return table.where(table.notna(), None).reset_index()
+
+
+def written(table: pd.DataFrame, lags: Sequence[int]) -> pd.Series:
+    """Return the means at some lags as one text for each network and depth."""
+    means = table.pivot(index=["network", "depth"], columns="lag", values="mean")[list(lags)].dropna()
+    return means.apply(lambda row: " / ".join(f"{mean:.2f}" for mean in row), axis=1)

@@ -25,7 +25,7 @@ class Feedback:
 
 def is_number(value: Any) -> bool:
     """Tell whether an answer is a finite number, of Python or NumPy."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def compare(value: float | None, right: float, tolerance: float, none: str, low: str, high: str) -> Feedback:

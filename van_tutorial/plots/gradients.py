@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots.style import finish, log_axis, style
 
 CORRELATION_COLORS = "RdBu"
 
@@ -15,9 +15,9 @@ NORMS = {
     "activation_norm": "activation (units)",
     "output_grad_norm": "gradient at the output (nats per unit)",
     "weight_grad_norm": "gradient of the weights (nats per unit)",
-    "weight_grad_ratio": "gradient of the weights by their norm (nats per squared unit)",
+    "weight_grad_ratio": "gradient by weight norm (nats per unit²)",
     "dead_share": "dead units (share of the layer's units)",
-    "coactive_share": "co-active pairs (share of unit and pair of inputs)",
+    "coactive_share": "co-active (share of pairs of inputs)",
 }
 SHARES = ("dead_share", "coactive_share")
 
@@ -49,7 +49,7 @@ def layer_norm_curves(
     if column in SHARES:
         fig.update_yaxes(range=[-0.02, 1.02])
     else:
-        fig.update_yaxes(type="log", exponentformat="power", nticks=10)
+        log_axis(fig, pd.concat([table[column] for table in norms.values()]))
     title = "Units by layer" if column in SHARES else "Norms by layer"
     return finish(fig, title, caption, "layer (1 is next to the input)", NORMS[column])
 
@@ -123,7 +123,7 @@ def autocorrelation_curves(
 def correlation_by_depth(
     measured: pd.DataFrame,
     predicted: pd.DataFrame | None = None,
-    caption: str = "Markers: measured. Lines without markers: theory, which assumes independent gates.",
+    caption: str = "Markers: measured. Thin lines of the same dash: theory, which assumes independent gates.",
 ) -> go.Figure:
     """Draw how strongly gradients are correlated, over the depth of the network.
 
@@ -145,10 +145,11 @@ def correlation_by_depth(
                 y=theory["correlation"],
                 mode="lines",
                 name=f"{name}, theory",
+                showlegend=False,
                 line={**look["line"], "width": 1},
                 opacity=0.7,
             )
-    fig.update_xaxes(type="log")
+    fig.update_xaxes(type="log", tickvals=sorted(measured["depth"].unique()))
     fig.update_yaxes(range=[-0.1, 1.05])
     return finish(
         fig, "Correlation of gradients and depth", caption, "depth (layers)", "correlation (no unit)"
@@ -205,6 +206,7 @@ def singular_value_spread(
         fig.add_scatter(
             x=np.concatenate([depths, depths[::-1]]),
             y=np.concatenate([middle["largest"], middle["smallest"][::-1]]),
+            mode="lines",
             fill="toself",
             fillcolor=look["line"]["color"],
             opacity=0.2,

@@ -3,6 +3,8 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
 """
 
+import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -32,3 +34,11 @@ def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figur
     fig.update_xaxes(title=x)
     fig.update_yaxes(title=y)
     return fig
+
+
+def log_axis(fig: go.Figure, values: pd.Series) -> None:
+    """Make the vertical axis logarithmic, with a label at every power of ten where `values` span several."""
+    positive = values[(values > 0) & np.isfinite(values)]
+    decades = np.log10(positive.max() / positive.min()) if len(positive) else 0.0
+    step = 1 if 2 <= decades <= 10 else None
+    fig.update_yaxes(type="log", exponentformat="power", dtick=step)

@@ -48,6 +48,7 @@ def per_layer_range(
     fig.add_scatter(
         x=np.concatenate([steps, steps[::-1]]),
         y=np.concatenate([spread["max"], spread["min"][::-1]]),
+        mode="lines",
         fill="toself",
         fillcolor=line["line"]["color"],
         opacity=0.2,

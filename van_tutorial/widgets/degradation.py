@@ -60,8 +60,8 @@ def empty_figure() -> go.Figure:
     fig.update_xaxes(title="depth (layers)", row=1, col=2)
     fig.update_yaxes(title="accuracy (share of images)", range=[0, 1.02])
     fig.update_layout(
-        template="plotly_white", height=400, font={"size": 13}, margin={"l": 60, "r": 20, "t": 50, "b": 70},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.18, "yanchor": "top"},
+        template="plotly_white", height=400, font={"size": 13}, margin={"l": 60, "r": 20, "t": 50, "b": 100},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.3, "yanchor": "top"},
     )  # fmt: skip
     return fig
 

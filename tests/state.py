@@ -1,0 +1,15 @@
+"""What a measurement must leave alone."""
+
+import torch
+
+
+def state_of(model):
+    """Everything about a network that a measurement must leave alone; to be compared by ==."""
+    tensors = {**model.state_dict(), **{f"{name}.grad": p.grad for name, p in model.named_parameters()}}
+    return (
+        {name: None if t is None else t.numpy(force=True).tobytes() for name, t in tensors.items()},
+        [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
+        [(name, id(tensor)) for name, tensor in (*model.named_parameters(), *model.named_buffers())],
+        [parameter.requires_grad for parameter in model.parameters()],
+        torch.get_rng_state().tolist(),
+    )
