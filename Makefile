@@ -52,6 +52,7 @@ evidence: setup  ## train again everything that assets/results records (about 15
 
 bench: setup  ## measure what the loop and the skip weights cost, as ratios
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.gradients
 
 clean:  ## remove what the other targets made
 	rm -rf .venv runs reports .mypy_cache .pytest_cache .ruff_cache

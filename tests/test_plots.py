@@ -106,6 +106,7 @@ def makers(
         "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
         "gradient_signals": lambda **c: plots.gradient_signals([0.0, 0.5, 1.0], signals, **c),
         "autocorrelation_curves": lambda **c: plots.autocorrelation_curves(autocorrelations, **c),
+        "autocorrelation_panels": lambda **c: plots.autocorrelation_panels(autocorrelations, **c),
         "correlation_by_depth": lambda **c: plots.correlation_by_depth(by_depth, by_depth, **c),
         "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
         "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
@@ -136,8 +137,8 @@ def test_every_figure_has_a_title_a_caption_and_names_on_both_axes(figures, name
     title, caption = fig.layout.title.text.split("<br>")
     assert title
     assert len(caption) > len("<sup></sup>")
-    assert fig.layout.xaxis.title.text or fig.layout.xaxis2.title.text  # of rows that share it
-    assert fig.layout.yaxis.title.text
+    assert any(axis.title.text for axis in fig.select_xaxes())  # panels share theirs
+    assert any(axis.title.text for axis in fig.select_yaxes())
 
 
 @pytest.mark.parametrize("name", EVERY_FIGURE)

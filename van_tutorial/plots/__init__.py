@@ -8,6 +8,7 @@ from van_tutorial.plots.dynamics import (
 )
 from van_tutorial.plots.gradients import (
     autocorrelation_curves,
+    autocorrelation_panels,
     correlation_by_depth,
     correlation_map,
     gradient_signals,
@@ -30,6 +31,7 @@ __all__ = [
     "accuracy_by_depth",
     "accuracy_curves",
     "autocorrelation_curves",
+    "autocorrelation_panels",
     "correlation_by_depth",
     "correlation_map",
     "finish",

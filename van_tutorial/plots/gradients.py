@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from van_tutorial.plots.style import finish, log_axis, style
 
@@ -118,6 +119,52 @@ def autocorrelation_curves(
     return finish(
         fig, "Autocorrelation of gradients", caption, "lag (points of the grid)", "autocorrelation (no unit)"
     )
+
+
+def autocorrelation_panels(
+    table: pd.DataFrame, caption: str = "A line for each depth. Mean over random initializations."
+) -> go.Figure:
+    """Draw the autocorrelation of gradients by lag, a panel for each network and a line for each depth.
+
+    Args:
+        table: columns network, depth, lag, mean; depth 0 for what has none, such as noise.
+        caption: one line under the title.
+
+    Returns:
+        A figure with a panel for each network, three in a row.
+    """
+    names = list(table["network"].unique())
+    num_rows = -(-len(names) // 3)
+    fig = make_subplots(
+        rows=num_rows,
+        cols=3,
+        subplot_titles=names,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+    )
+    depths = sorted(table["depth"].unique())
+    labelled: set[int] = set()
+    for panel, name in enumerate(names):
+        for depth, curve in table[table["network"] == name].groupby("depth"):
+            fig.add_scatter(
+                x=curve["lag"],
+                y=curve["mean"],
+                mode="lines+markers",
+                name=f"depth {depth}" if depth else "no depth",
+                legendgroup=str(depth),
+                showlegend=depth not in labelled,
+                row=panel // 3 + 1,
+                col=panel % 3 + 1,
+                **style(depths.index(depth)),
+            )
+            labelled.add(depth)
+    fig = finish(fig, "Autocorrelation of gradients", caption, "", "")
+    fig.update_xaxes(title="lag (points of the grid)", row=num_rows)
+    fig.update_yaxes(title="autocorrelation", col=1)
+    fig.update_yaxes(range=[-0.3, 1.05])
+    fig.update_annotations(font={"size": 13})
+    return fig.update_layout(height=140 + 240 * num_rows, margin={"t": 100})
 
 
 def correlation_by_depth(
