@@ -1,4 +1,4 @@
-"""The lesson in JupyterLab in a real browser: it runs, the panel trains, nothing leaves the machine."""
+"""The lessons in JupyterLab in a real browser: they run, the panels work, nothing leaves the machine."""
 
 import contextlib
 import os
@@ -37,7 +37,8 @@ def lab(tmp_path_factory):
     notebooks = tmp_path_factory.mktemp("course") / "notebooks"
     shutil.copytree(course_path("notebooks"), notebooks, ignore=shutil.ignore_patterns("instructor", "src"))
     shutil.copytree(course_path("assets", "figures"), notebooks.parent / "assets" / "figures")
-    make_quick(notebooks / "05_phasing_out.ipynb")
+    for name, values in QUICK.items():
+        make_quick(notebooks / f"{name}.ipynb", values)
     options = [
         f"--port={port}",
         "--no-browser",
@@ -63,20 +64,29 @@ def lab(tmp_path_factory):
     process.wait(20)
 
 
-def make_quick(path):
-    """Write small defaults into a copy of the lesson, so that the browser need not wait for deep networks."""
+# Small values for the copies of the lessons, so that the browser need not wait for deep networks.
+QUICK = {
+    "01_degradation": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 10": "num_epochs: int = 2"},
+    "03_shattered_gradients": {"num_epochs: int = 10": "num_epochs: int = 1"},
+    "05_phasing_out": {"depth: int = 40": "depth: int = 6", "num_epochs: int = 30": "num_epochs: int = 3"},
+    "06_multiplier_dynamics": {
+        "depth: int = 20": "depth: int = 4",
+        "num_epochs: int = 12": "num_epochs: int = 2",
+    },
+}
+
+
+def make_quick(path, values):
+    """Write small defaults into a copy of a lesson."""
     text = path.read_text(encoding="utf-8")
-    for name, value in (
-        ("depth: int = 40", "depth: int = 6"),
-        ("num_epochs: int = 30", "num_epochs: int = 3"),
-    ):
-        assert name in text
-        text = text.replace(name, value)
+    for default, value in values.items():
+        assert default in text
+        text = text.replace(default, value)
     path.write_text(text, encoding="utf-8")
 
 
-def run_all_cells(page, address):
-    """Open the lesson and run all cells; again where JupyterLab lost the request to a kernel not quite ready."""
+def run_all_cells(page, address, at_the_end):
+    """Open a lesson, run all cells and wait for a text; again where JupyterLab lost the request to the kernel."""
     for _ in range(4):
         page.goto(address)
         page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=90_000)
@@ -85,30 +95,92 @@ def run_all_cells(page, address):
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         with contextlib.suppress(TimeoutError):
-            page.locator(".jp-OutputArea-output", has_text="removed at step").last.wait_for(timeout=60_000)
+            page.locator(".jp-OutputArea-output", has_text=at_the_end).last.wait_for(timeout=60_000)
             page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
             return
     pytest.fail("JupyterLab did not run the cells")
 
 
 @pytest.fixture(scope="module")
-def page(lab):
-    """Open the lesson and run all of its cells."""
+def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.requested, page.failures = [], []
-        page.on("request", lambda request: page.requested.append(request.url))
-        page.on("pageerror", lambda error: page.failures.append(str(error)))
-        run_all_cells(page, f"{lab}/lab/tree/notebooks/05_phasing_out.ipynb?token=t&reset")
-        yield page
+        yield browser
         browser.close()
 
 
-def test_the_lesson_runs_to_its_end_without_an_error(page):
+@contextlib.contextmanager
+def opened(browser, lab, name, at_the_end):
+    """A lesson in a page of its own, all of its cells run."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.requested, page.failures = [], []
+    page.on("request", lambda request: page.requested.append(request.url))
+    page.on("pageerror", lambda error: page.failures.append(str(error)))
+    run_all_cells(page, f"{lab}/lab/tree/notebooks/{name}.ipynb?token=t&reset", at_the_end)
+    yield page
+    page.close()
+
+
+def assert_no_error(page):
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    assert page.get_by_text("Not yet: there is no run yet").count() == 1
     assert page.failures == []
+
+
+def keep_picture(locator, name):
+    """Keep a screenshot where a person has asked for one."""
+    if folder := os.environ.get("VAN_TUTORIAL_SCREENSHOTS"):
+        locator.screenshot(path=f"{folder}/{name}.png")
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    """Open the lesson on phasing out and run all of its cells."""
+    with opened(browser, lab, "05_phasing_out", "removed at step") as page:
+        yield page
+
+
+@pytest.mark.parametrize(
+    ("name", "at_the_end", "control"),
+    [
+        ("02_vanishing_exploding", "first to last layer", "scale of the weights"),
+        ("03_shattered_gradients", "Try some in diagnostics.predicted_correlation", "depth (layers)"),
+        ("06_multiplier_dynamics", "final multiplier", "multiplier step size"),
+    ],
+)
+def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
+    browser, lab, name, at_the_end, control
+):
+    with opened(browser, lab, name, at_the_end) as page:
+        assert_no_error(page)
+        page.get_by_role("button", name="Show").scroll_into_view_if_needed()
+        panel = page.locator(".widget-vbox").first
+        expect(panel.get_by_text("Choose, then press Show.")).to_be_visible()
+        expect(panel.get_by_text(control)).to_be_visible()
+        box = panel.locator("input[type=number], .widget-text input").first
+        before = panel.locator(".gtitle").text_content()
+        box.fill("12" if control == "depth (layers)" else "0.9")
+        box.press("Enter")
+        page.get_by_role("button", name="Show").click()
+        expect(panel.get_by_text("Shown: ")).to_be_visible(timeout=60_000)
+        expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
+        assert panel.locator(".gtitle").text_content() != before
+        keep_picture(panel, name)
+        assert page.failures == []
+
+
+def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, lab):
+    with opened(browser, lab, "01_degradation", "test accuracy") as page:
+        assert_no_error(page)
+        page.get_by_role("button", name="Train").scroll_into_view_if_needed()
+        page.get_by_role("button", name="Train").click()
+        expect(page.get_by_text(re.compile(r"Epoch 2 of 2, plain, depth 4"))).to_be_visible(timeout=60_000)
+        keep_picture(page.locator(".widget-vbox").first, "01_degradation")
+        assert page.failures == []
+
+
+def test_the_lesson_runs_to_its_end_without_an_error(page):
+    assert_no_error(page)
+    assert page.get_by_text("Not yet: there is no run yet").count() == 1
 
 
 def test_train_makes_the_skips_go_and_stop_stops(page):
@@ -119,9 +191,7 @@ def test_train_makes_the_skips_go_and_stop_stops(page):
     panel = page.locator(".widget-vbox").first
     expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
     assert panel.locator(".hm image, .heatmaplayer image").count() >= 1
-    folder = os.environ.get("VAN_TUTORIAL_SCREENSHOTS")
-    if folder:
-        panel.screenshot(path=f"{folder}/panel.png")
+    keep_picture(panel, "05_phasing_out")
 
 
 def test_the_depth_slider_moves_by_keyboard_and_its_box_follows(page):

@@ -132,7 +132,7 @@ def test_an_explore_panel_starts_with_a_figure_and_draws_anew_when_pressed(explo
     assert list(explore.figure.data[0].y) == [0.0, 2.5]
     assert explore.figure.data[0].name == "fancy"
     assert "slope 2.5" in explore.figure.layout.title.text
-    assert "slope 2.5, shape fancy" in explore.status.value
+    assert "Shown: slope (units): 2.5, shape: fancy" in explore.status.value
     assert not explore.show.disabled
 
 

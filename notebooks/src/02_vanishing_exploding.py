@@ -232,7 +232,8 @@ def show(init_scale, normalization):
     table = measure(init_scale=init_scale, normalization=normalization)
     dead = table["dead_share"].iloc[-1]
     name = f"{normalization}, scale {init_scale:.3g}"
-    return plots.layer_norm_curves({name: table}, caption=f"Dead units in the last layer: {dead:.0%}.")
+    caption = f"{name}: {dead:.0%} of the units in the last layer are dead."
+    return plots.layer_norm_curves({name: table}, caption=caption)
 
 
 # %% tags=["nbval-ignore-output"]

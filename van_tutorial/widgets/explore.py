@@ -26,6 +26,7 @@ class ExplorePanel(Panel):
         self, compute: Callable[..., go.Figure], controls: Sequence[Control], label: str = "Show"
     ) -> None:
         self._compute = compute
+        self._labels = [control.label for control in controls]
         self.error: Exception | None = None
         self.show = ipywidgets.Button(
             description=label, icon="refresh", tooltip="Draw the figure for these settings"
@@ -46,14 +47,10 @@ class ExplorePanel(Panel):
                 self.figure.data = ()
                 self.figure.add_traces(new.data)
                 self.figure.layout = new.layout
-            self.status.value = "Shown: " + html.escape(
-                ", ".join(
-                    f"{name.replace('_', ' ')} {value:.4g}"
-                    if isinstance(value, float)
-                    else f"{name.replace('_', ' ')} {value}"
-                    for name, value in self.settings.items()
-                )
-            )
+            chosen = [
+                f"{label}: {value}" for label, value in zip(self._labels, self.settings.values(), strict=True)
+            ]
+            self.status.value = f"Shown: {html.escape(', '.join(chosen))}"
         except Exception as error:  # a button has nobody else to tell
             self.error = error
             self.status.value = f"<b>Not shown:</b> {html.escape(str(error))}"
