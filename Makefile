@@ -45,12 +45,16 @@ notebooks: setup  ## make the notebooks again from notebooks/src
 readme: setup  ## write the recorded results into README.md
 	$(BIN)/python -m tools.readme
 
-evidence: setup  ## train again everything that assets/results records (about 15 minutes)
+evidence: setup  ## measure again everything that assets/results records (about half an hour)
 	$(BIN)/python -m tools.choose_step_sizes
 	$(BIN)/python -m tools.record_phase_out
+	$(BIN)/python -m tools.record_degradation
+	$(BIN)/python -m tools.record_shattered_gradients
+	$(BIN)/python -m tools.record_van_gradients
+	$(BIN)/python -m tools.record_multiplier_dynamics
 	$(BIN)/python -m tools.readme
 
-bench: setup  ## measure what the loop and the skip weights cost, as ratios
+bench: setup  ## measure what the loop, the skip weights and the diagnostics cost, as ratios
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.gradients
 

@@ -170,6 +170,8 @@ batch.record_metrics(reproduction, shown=by_depth.loc[reproduction["network"].un
 reproduction.dropna(subset="reference").pivot(index="network", columns="depth", values="reference")
 
 # %% [markdown]
+# ### Evidence
+#
 # With two random initializations that is a sketch. The whole experiment, 20 of each, is recorded. Two means *agree*
 # when they differ by at most 0.1, or three standard errors where that is more:
 
