@@ -108,6 +108,9 @@ def makers(
         "autocorrelation_curves": lambda **c: plots.autocorrelation_curves(autocorrelations, **c),
         "autocorrelation_panels": lambda **c: plots.autocorrelation_panels(autocorrelations, **c),
         "correlation_by_depth": lambda **c: plots.correlation_by_depth(by_depth, by_depth, **c),
+        "measure_curves": lambda **c: plots.measure_curves(
+            degradation.rename(columns={"depth": "epoch"}), "train_accuracy", "Accuracy", "accuracy", **c
+        ),
         "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
         "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
         "skip_and_multiplier_paths": lambda **c: plots.skip_and_multiplier_paths(paths, **c),

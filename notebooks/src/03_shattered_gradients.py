@@ -188,6 +188,12 @@ names = [
 at_lag_1 = recorded.table[(recorded.table["lag"] == 1) & recorded.table["network"].isin(names)]
 print(at_lag_1.pivot_table(index="depth", columns="network", values="mean", sort=False).round(2).to_string())
 print("made by:", recorded.command)
+at_0 = models.scalar_network("VAN, alpha 0.5", 24, seed=seed, skip_weight=0.0)
+gradients = diagnostics.input_gradients(at_0, grid, statistics="constant").flatten()
+print(
+    "at alpha = 0 a VAN has the plain network's gradients:",
+    torch.equal(gradients, signals["plain, 24 layers"]),
+)
 
 # %% [markdown]
 # ## A puzzle from a textbook
@@ -275,6 +281,29 @@ print(
 print("looks-linear: 1 at every depth:", bool((at["looks-linear"] > 0.999).all()))
 
 # %% [markdown]
+# And on the way from one image to another? 128 points on the straight line between two test images, and the
+# correlation between the gradients at each two of them, in networks of ten layers. **See**: in the plain one a thin
+# diagonal, so a gradient knows its next neighbours only; in the residual one a broad band.
+
+# %%
+line = diagnostics.straight_path(images.test_images[0], images.test_images[1], num_points=128)
+
+
+def map_of(connection):
+    network = models.mlp(10, 128, connection, normalization="batch", order="pre", num_classes=1, seed=seed)
+    correlations = diagnostics.gradient_correlation(network, line, statistics="constant")
+    return plots.correlation_map(
+        correlations.numpy(), caption=f"On the line between two images: {connection}."
+    )
+
+
+# %% tags=["nbval-ignore-output"]
+map_of("plain")
+
+# %% tags=["nbval-ignore-output"]
+map_of("residual")
+
+# %% [markdown]
 # ## While the skips go
 #
 # A VAN starts near $\alpha = 1$ with gradients that hang together, and ends as a plain network. **Predict**: do its
@@ -308,6 +337,9 @@ for column in ("pair_correlation", "correlation_length", "test_accuracy"):
     print(column.replace("_", " "))
     print(chosen.pivot_table(index="epoch", columns="network", values=column).round(4).to_string())
 print("made by:", course.command)
+
+# %% tags=["nbval-ignore-output"]
+plots.measure_curves(course.table, "pair_correlation", "Gradients at two images", "correlation (no unit)")
 
 # %% [markdown]
 # They do shatter: by the tenth epoch little of the correlation is left, and in the end they are within a factor of two

@@ -182,3 +182,36 @@ def accuracy_by_depth(
             )
     fig.update_yaxes(range=[0, 1.02])
     return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy (share of images)")
+
+
+def measure_curves(
+    table: pd.DataFrame,
+    column: str,
+    title: str,
+    y: str,
+    caption: str = "Mean over the seeds, with one standard deviation either way.",
+) -> go.Figure:
+    """Draw something that was measured in the course of several runs, over the epochs.
+
+    Args:
+        table: columns network, epoch, and `column`; a row for each run and epoch.
+        column: what is drawn.
+        title: of the figure.
+        y: name of the vertical axis, with its unit.
+        caption: one line under the title.
+
+    Returns:
+        A figure with one series a network.
+    """
+    fig = go.Figure()
+    for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
+        spread = runs.groupby("epoch")[column].agg(["mean", "std"])
+        fig.add_scatter(
+            x=spread.index,
+            y=spread["mean"],
+            error_y={"array": spread["std"].fillna(0.0), "width": 2, "thickness": 1},
+            mode="lines+markers",
+            name=str(name),
+            **style(index),
+        )
+    return finish(fig, title, caption, "epoch", y)
