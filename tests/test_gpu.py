@@ -62,3 +62,23 @@ def test_collapse_and_diagnostics_stay_on_the_gpu(few_images):
         assert torch.equal(plain(inputs), model(inputs))
     assert len(diagnostics.layer_norms(model, inputs, labels)) == 6
     assert diagnostics.input_gradients(model, inputs, output=0).device.type == "cuda"
+
+
+@pytest.mark.parametrize("statistics", ["exact", "constant"])
+def test_gradients_through_batch_statistics_are_the_cpus(few_images, statistics):
+    model = models.mlp(depth=3, width=8, connection="van", seed=0).double()
+    inputs = few_images.test_images[:12].double()
+    on_cpu = diagnostics.input_gradients(model, inputs, output=0, statistics=statistics)
+    on_gpu = diagnostics.input_gradients(model.cuda(), inputs.cuda(), output=0, statistics=statistics)
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu)
+
+
+def test_many_networks_at_once_and_dropout_leave_the_gpus_random_state_alone(few_images):
+    networks = [models.scalar_network("plain, centred", 4, seed=seed).cuda() for seed in range(3)]
+    inputs = torch.linspace(-2.0, 2.0, 16, device="cuda").unsqueeze(1)
+    before = torch.cuda.get_rng_state()
+    together = diagnostics.input_gradients_of_all(networks, inputs)
+    alone = torch.stack([diagnostics.input_gradients(n, inputs, statistics="constant") for n in networks])
+    torch.testing.assert_close(together, alone)
+    diagnostics.input_gradients(torch.nn.Sequential(networks[0], torch.nn.Dropout(0.5)), inputs)
+    assert torch.equal(torch.cuda.get_rng_state(), before)

@@ -47,6 +47,9 @@ def test_a_notebook_keeps_only_evidence_and_compares_every_cell_that_shows_somet
             assert cell.execution_count is not None
             assert bool(cell.outputs) == ("keep_output" in tags), cell.source
             assert not {"keep_output", "nbval-ignore-output"} <= set(tags)
+            last = ast.parse(cell.source).body[-1]
+            shows = isinstance(last, ast.Expr) and not isinstance(last.value, ast.Constant)
+            assert not shows or {"keep_output", "nbval-ignore-output"} & set(tags), cell.source
             assert not any(output.output_type == "error" for output in cell.outputs)
 
 

@@ -67,7 +67,7 @@ my_prediction = {0.8: None, 1.0: None, 1.25: None}  # such as 1e-3, in place of 
 # `layer_norms` watches a network by hooks while one batch goes through it and back, and leaves it as it was.
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def measure(**choices):
     choices = {"connection": "plain", "normalization": "none", **choices}
     network = models.mlp(depth=depth, width=width, seed=seed, **choices)
