@@ -4,9 +4,9 @@
 
 VANs of depth 40 and width 32, 30 epochs on the embedded images, no cap, seeds 0, 1, 2, and multiplier step sizes of a
 quarter, once, four and sixteen times the default. For every layer: the step at which its skip weight first reached 0
-and the predicted one, with a slope of 0.3 as the default has it and with the layer's own slope at the start; at the
-end the final multiplier and the price of the shortcut, on all training images in eval mode. Takes about three minutes
-on one core.
+and the predicted one, with a slope of 0.3 as the default has it, with a slope of 0, and with the layer's own slope at
+the start; at the end the final multiplier and the price of the shortcut on all training images, with the statistics of
+these images, as the multipliers saw the loss, and in eval mode. Takes about three minutes on one core.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
         "multiplier_dynamics_mini",
         "At which step does each skip of a VAN reach 0, when was it predicted to, and how far is the final multiplier "
         "above the price of the shortcut? Embedded Fashion-MNIST subset, depth 40, width 32, batch normalization, 30 "
-        "epochs, no cap; prices on all training images in eval mode.",
+        "epochs, no cap; prices on all training images, with their statistics (price) and in eval mode (price_eval).",
         "python -m tools.record_multiplier_dynamics",
     )
     images = data.load()
@@ -43,14 +43,16 @@ def main() -> None:
             num_epochs=NUM_EPOCHS, remove_by=None, seed=seed, device="cpu", dual_lr=dual_lr
         )
         trainer = training.Trainer(model, images, config)
-        slopes = diagnostics.shortcut_prices(model, *shown, skip_weight=None)["price"].tolist()
+        slopes = diagnostics.shortcut_prices(model.train(), *shown, skip_weight=None)["price"].tolist()
         for _ in trainer:
             pass
         phase_out, result = trainer.phase_out, trainer.result()
         assert phase_out is not None
         steps = diagnostics.removal_steps(phase_out)
         own = diagnostics.removal_steps(phase_out, slopes)["predicted_step"]
-        prices = diagnostics.shortcut_prices(model, *shown)["price"]
+        flat = diagnostics.removal_steps(phase_out, slope=0.0)["predicted_step"]
+        prices_eval = diagnostics.shortcut_prices(model.eval(), *shown)["price"]
+        prices = diagnostics.shortcut_prices(model.train(), *shown)["price"]
         for index, row in enumerate(steps.to_dict(orient="records")):
             first = row["first_zero_step"]
             rows.append(
@@ -61,11 +63,13 @@ def main() -> None:
                     "dual_lr": float(f"{row['dual_lr']:.4g}"),
                     "num_steps": result.num_steps,
                     "predicted_step": round(row["predicted_step"]),
+                    "predicted_without_slope": round(flat[index]),
                     "slope_at_start": float(f"{slopes[index]:.4g}"),
                     "predicted_by_slope": round(own[index]),
                     "first_zero_step": int(first) if first == first else None,
                     "final_skip_weight": float(f"{model.skip_weight[index].item():.4g}"),
                     "price": float(f"{prices[index]:.4g}"),
+                    "price_eval": float(f"{prices_eval[index]:.4g}"),
                     "multiplier": float(f"{phase_out.multipliers.values[index].item():.4g}"),
                     "test_accuracy": round(result.test_accuracy, 4),
                 }

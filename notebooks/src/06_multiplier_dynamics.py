@@ -11,7 +11,7 @@
 # - say why a skip weight and its multiplier swing, and what the clip at 0 does to that,
 # - choose a multiplier step size for the step at which the skips should be gone,
 # - use the quadratic term as friction, and say what it would be good for,
-# - tell the final multiplier from the *price* of a shortcut, and measure that.
+# - say where a multiplier ends, tell that from the *price* of a shortcut, and measure the price.
 
 # %% tags=["parameters"]
 slope: float = 0.3  # how strongly the loss holds on to the skip, in nats per unit of skip weight
@@ -63,7 +63,7 @@ setting = {"skip_weight": skip_weight, "skip_lr": skip_lr, "dual_lr": dual_lr, "
 # `slope` 0.3, `skip_weight` 0.95, `skip_lr` 0.01, `dual_lr` 0.001. Without looking ahead:
 #
 # 1. Without the clip: which is the largest value that $\alpha$ will reach?
-# 2. With the clip: at about which step will $\alpha$ be 0, and will it stay there?
+# 2. With the clip: at about which step will $\alpha$ be 0 for the first time?
 # 3. Where will $\lambda$ end: below $k$, at $k$, or above it?
 
 # %%
@@ -88,15 +88,17 @@ paths = {
 
 # %% tags=["keep_output"]
 free, clipped = paths["free, simulated"], paths["clipped, simulated"]
-gone = int((clipped["skip_weight"] == 0.0).to_numpy().argmax())
+gone = constraints.first_zero_step(clipped)
 predicted = constraints.predict_removal_step(**setting)
 for name in ("free", "clipped"):
     difference = paths[f"{name}, simulated"] - paths[f"{name}, predicted"]
     print(f"{name}: simulation and closed form agree to 0.02:", bool((difference.abs().max() < 0.02).all()))
 print("free: the skip weight becomes negative:", bool(free["skip_weight"].min() < 0))
-print("clipped: gone at step", gone, "and for good:", bool((clipped["skip_weight"].iloc[gone:] == 0).all()))
+print("clipped: gone at step", gone, "and 0 at the end:", clipped["skip_weight"].iloc[-1] == 0.0)
 print("predicted:", round(predicted))
-print("clipped: the multiplier ends above the slope:", bool(clipped["multiplier"].iloc[-1] > slope))
+excess = clipped["multiplier"].iloc[-1] - slope
+print("clipped: the multiplier ends above the slope:", bool(excess > 0))
+print("by sqrt(dual_lr / skip_lr), to within 0.01:", bool(abs(excess - (dual_lr / skip_lr) ** 0.5) < 0.01))
 
 # %% tags=["nbval-ignore-output"]
 found = {
@@ -114,7 +116,11 @@ comparison.assign(predicted=[my_prediction.get(name) for name in found]).fillna(
 #
 # **See**: the lines of simulation and closed form lie on each other. Free, the skip weight swings above 1 and below
 # 0. Clipped, it waits at 1 until the multiplier has grown to the slope, falls, and stays at 0; the multiplier stands
-# still from then on, *above* the slope.
+# still from then on, *above* the slope. By how much can be said: a skip that has waited at 1 ends with
+#
+# $$\lambda_\text{end} = k + \sqrt{\eta' / \eta_\alpha}$$
+#
+# here 0.3 + 0.316. The excess comes from the step sizes, not from the loss.
 
 # %% tags=["nbval-ignore-output"]
 plots.skip_and_multiplier_paths(paths)
@@ -123,8 +129,8 @@ plots.skip_and_multiplier_paths(paths)
 # The same in the plane of the two. **See**: free, the path is an ellipse around the balance (0, k) that never comes
 # nearer. The clip ends it at the first touch of 0: that is what turns the method into a *phase-out*. Friction is the
 # other way: a quadratic term $\frac{c}{2} \alpha^2$ in the Lagrangian, the `damping` of `Multipliers`, makes the path spiral
-# in, and from $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ on it creeps in without swinging. Only then, without the clip,
-# does $\lambda$ end at exactly $k$.
+# in, and from $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ on it comes in without oscillating (pushed hard, it may pass 0 once).
+# With any friction the path ends at the balance, so $\lambda$ ends at $k$, unless the clip catches $\alpha$ at 0 before.
 
 # %% tags=["nbval-ignore-output"]
 critical = constraints.critical_damping(skip_lr, dual_lr)
@@ -137,37 +143,26 @@ damped = {
 plots.phase_portrait({**damped, "clipped, c = 0": paths["clipped, simulated"]}, slope=slope)
 
 # %% tags=["keep_output"]
-ends = {name: path.iloc[-1] for name, path in damped.items()}
-print(
-    "undamped: the multiplier is within 0.01 of the slope:",
-    abs(ends["free, c = 0.0 c*"].multiplier - slope) < 0.01,
-)
-print(
-    "c = c*: the multiplier is within 0.01 of the slope:",
-    abs(ends["free, c = 1.0 c*"].multiplier - slope) < 0.01,
-)
-print(
-    "c = c*: the skip weight became negative:", bool((damped["free, c = 1.0 c*"].skip_weight < -1e-6).any())
-)
+for name, path in damped.items():
+    late = (path["multiplier"].iloc[-num_steps:] - slope).abs().max()
+    print(f"{name}: in the last quarter the multiplier stays within 0.01 of the slope: {late < 0.01}")
 
 # %% [markdown]
 # ## A sizing rule
 #
 # "The skips will be gone near step $N$": the closed form says when $\alpha$ first reaches 0, and `size_dual_lr` turns
-# that round. For small slopes it is simple: a quarter of a swing, $N \approx \pi / (2 \omega)$, so a step size four times
-# as large halves the time. **See** how the two cases meet: where the skip weight does not reach 1, and where it waits
-# there.
+# that round. Without a slope it is simple: a quarter of a swing, $N = \pi / (2 \omega)$, so a step size four times as large
+# halves the time. With a slope the loss holds on to the skip, and a small step size has to wait longer. **See** both
+# cases below: where the skip weight swings below 1, and where it waits at 1.
 
 # %% tags=["nbval-ignore-output"]
-wanted = [500, 1000, 2000, 4000]
-rule = pd.DataFrame({"wanted step": wanted})
-rule["dual_lr"] = [constraints.size_dual_lr(step, skip_weight, skip_lr, slope) for step in wanted]
-simulated = [
-    constraints.simulate_path(2 * step, skip_weight, skip_lr, size, slope)
-    for step, size in zip(wanted, rule["dual_lr"], strict=True)
-]
-rule["simulated step"] = [int((path["skip_weight"] == 0).to_numpy().argmax()) for path in simulated]
-rule.style.format({"dual_lr": "{:.2e}"}).hide(axis="index")
+rows = []
+for wanted in (100, 500, 1000, 2000, 4000):
+    size = constraints.size_dual_lr(wanted, skip_weight, skip_lr, slope)
+    path = constraints.simulate_path(2 * wanted, skip_weight, skip_lr, size, slope)
+    waits = bool((path["skip_weight"].iloc[1:] == 1.0).any())
+    rows.append((wanted, f"{size:.2e}", waits, constraints.first_zero_step(path)))
+pd.DataFrame(rows, columns=["wanted step", "dual_lr", "waits at 1", "simulated step"])
 
 # %% [markdown]
 # ## A real network
@@ -197,27 +192,39 @@ print("layers predicted to within 15 %:", int((error.abs() < 0.15).sum()), "of",
 
 # %% tags=["keep_output"]
 recorded = batch.recorded("multiplier_dynamics_mini")
-runs = recorded.table.assign(ratio=lambda rows: rows["first_zero_step"] / rows["predicted_step"])
+runs = recorded.table.assign(
+    ratio=lambda rows: rows["first_zero_step"] / rows["predicted_step"],
+    without_slope=lambda rows: rows["first_zero_step"] / rows["predicted_without_slope"],
+)
 summary = runs.groupby("factor").agg(
     skips=("layer", "size"),
-    reached_0=("first_zero_step", "count"),
-    ratio_median=("ratio", "median"),
-    ratio_min=("ratio", "min"),
-    ratio_max=("ratio", "max"),
+    gone=("first_zero_step", "count"),
+    smallest=("ratio", "min"),
+    median=("ratio", "median"),
+    largest=("ratio", "max"),
+    median_without_slope=("without_slope", "median"),
     test_accuracy=("test_accuracy", "mean"),
 )
 print("step of removal / predicted step, by factor of the default dual_lr")
 print(summary.round(2).to_string())
-print("made by:", recorded.command)
+late = runs[runs["first_zero_step"].isna()]
+print(
+    "skips left:",
+    len(late),
+    "  predicted for after the end:",
+    int((late["predicted_step"] > late["num_steps"]).sum()),
+)
+print("mean slope at the start:", abs(runs["slope_at_start"].mean()).round(2), "  made by:", recorded.command)
 
 # %% tags=["nbval-ignore-output"]
 named = runs.assign(run=[f"{factor:g} times the default" for factor in runs["factor"]])
 plots.predicted_and_real_steps(named)
 
 # %% [markdown]
-# To within a tenth or so, where the skip went at all (with a quarter of the default some were still there at the end),
-# though the prediction knows nothing of the network: it was made with a slope of 0.3 for every
-# layer. Why it works is in the next figure: the multipliers grow so large that what the loss has to say hardly counts.
+# To within about a tenth, though the prediction knows nothing of the network: it was made with a slope of 0.3 for every
+# layer. The record says why. Measured at the start, the loss hardly holds on to these skips at all, and with a slope of 0
+# the prediction is within two per cent in the median: the spring alone sets the time. (And the last column: haste
+# costs accuracy. With a quarter of the default some skips were still there, as predicted.)
 
 # %% [markdown]
 # ## The price of a shortcut
@@ -228,7 +235,8 @@ plots.predicted_and_real_steps(named)
 # $\lambda_l$ be near it?
 
 # %% tags=["nbval-ignore-output"]
-prices = diagnostics.shortcut_prices(van.cpu(), images.train_images, images.train_labels)
+van.cpu().train()  # with the statistics of the images, as the multipliers saw the loss
+prices = diagnostics.shortcut_prices(van, images.train_images, images.train_labels)
 prices["multiplier"] = trainer.phase_out.multipliers.values.cpu().numpy()
 plots.prices_and_multipliers(prices)
 
@@ -236,25 +244,28 @@ plots.prices_and_multipliers(prices)
 finished = runs[(runs["factor"] == 1) & (runs["final_skip_weight"] == 0)]
 above = finished["multiplier"] > finished["price"]
 print("recorded, default step size: multipliers above their price:", int(above.sum()), "of", len(above))
+print("median multiplier:", round(finished["multiplier"].median(), 2))
+for column, mode in (("price", "statistics of the images"), ("price_eval", "eval mode")):
+    low, middle, high = finished[column].quantile([0.25, 0.5, 0.75])
+    print(f"price, {mode}: median {middle:.3f}, middle half {low:.3f} to {high:.3f}")
+largest = finished.loc[finished.groupby("seed")["price"].apply(lambda price: price.abs().idxmax())]
 print(
-    "median price:",
-    round(finished["price"].median(), 2),
-    "  median multiplier:",
-    round(finished["multiplier"].median(), 2),
+    "the price of the largest size, of each seed:", largest[["layer", "price"]].to_numpy().round(2).tolist()
 )
-print("layers with a price below 0, where the loss would rise:", f"{(finished['price'] < 0).mean():.0%}")
 
 # %% [markdown]
-# Not near it at all: the ascent over-shoots by far, and under the clip nothing brings a multiplier down again. Most
-# prices are a little below 0: the network has settled in its plain life, and a little of the skip
-# would disturb it. So a final multiplier says *how hard it was pushed*, and not what the shortcut was worth. (The first
-# layer, whose skip goes first, is the exception in the recorded runs: it would like some of it back.)
+# Not near it at all: the ascent over-shoots by far, and under the clip nothing brings a multiplier down again. Nearly all
+# prices are close to 0: the finished network would hardly gain or lose by a little of its skips. Only the first layer's
+# is of any size, and its sign differs from seed to seed. So a final multiplier says *how hard it was pushed*, and not what
+# the shortcut was worth. (In eval mode, with frozen running statistics, most prices come out below 0: a little of a skip
+# shifts signals that nothing then normalizes again. That reading is ours.)
 
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *a larger multiplier step size means a stronger penalty in the end.* Change **multiplier step size**
-# and **damping** and look at both ends: the step at which the skip is gone, and where the multiplier stands still.
+# **Misconception**: *the multiplier grows until it just balances the loss, so its final value says what the skip was
+# worth.* The slope of the loss is the same in all of these pictures. Change **multiplier step size** and **damping**: when
+# is the skip gone, and where does the multiplier stand still?
 
 
 # %%
@@ -306,8 +317,8 @@ exercises.check_dual_lr(my_dual_lr, removal_step=2000)
 # %% [markdown]
 # ## Exercise 2 · Just enough friction
 #
-# `skip_lr` 0.01, `dual_lr` 0.0004, no clip: what is the smallest damping with which the skip weight does not swing
-# through 0?
+# `skip_weight` 0.95, `slope` 0.3, `skip_lr` 0.01, `dual_lr` 0.0004, no clip: what is the smallest damping with which the
+# skip weight does not oscillate?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -327,9 +338,10 @@ exercises.check_damping(my_damping, skip_lr=0.01, dual_lr=0.0004)
 #
 # - A skip weight and its multiplier are a mass on a spring. Without the clip they swing; the clip makes a phase-out.
 # - When a skip goes is set by the two step sizes, and can be predicted: to about a tenth in the recorded runs.
-# - Damping of $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ stops the swing; only damped and free does the multiplier end at the price.
-# - Under the clip the multiplier over-shoots and freezes. The price of a shortcut is $-\partial C / \partial \alpha$ at
-#   $\alpha = 0$: measure it, do not read it off the multiplier.
+# - Damping of $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ stops the oscillation, and lets the multiplier end at the price, as long as
+#   the clip does not catch the skip at 0 before.
+# - Under the clip the multiplier over-shoots, by an amount that the step sizes set, and freezes. The price of a shortcut
+#   is $-\partial C / \partial \alpha$ at $\alpha = 0$: measure it, do not read it off the multiplier.
 #
 # **Limits of the evidence.** One data set, one depth and width in the recorded runs, three seeds. The skip weights take
 # plain gradient steps; with another optimizer for them the oscillator is another. That the paper clips, and how, could

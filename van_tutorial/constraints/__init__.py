@@ -17,6 +17,7 @@ Everything here sees skip weights as a tensor of shape (L,) and knows no network
 from van_tutorial.constraints.multipliers import Multipliers, project, spread_dual_lr
 from van_tutorial.constraints.predictions import (
     critical_damping,
+    first_zero_step,
     predict_path,
     predict_removal_step,
     simulate_path,
@@ -29,6 +30,7 @@ __all__ = [
     "Multipliers",
     "critical_damping",
     "falling_cap",
+    "first_zero_step",
     "predict_path",
     "predict_removal_step",
     "project",

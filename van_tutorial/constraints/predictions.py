@@ -103,10 +103,11 @@ def size_dual_lr(
 
 
 def critical_damping(skip_lr: float, dual_lr: float) -> float:
-    """Return the weight of the quadratic term with which alpha comes to 0 soonest without swinging through it.
+    """Return the weight of the quadratic term with which alpha comes to 0 soonest without oscillating.
 
-    c* = 2 sqrt(dual_lr / skip_lr): below it (alpha, lambda) swings, above it creeps. It holds without projection,
-    for a loss that is linear in alpha; curvature of the loss adds to the damping.
+    c* = 2 sqrt(dual_lr / skip_lr): below it (alpha, lambda) oscillates, above it creeps. Pushed hard at the start alpha
+    may still pass 0 once, at c* where k < c* alpha_0 / 2. It holds without projection, for a loss that is linear in
+    alpha; curvature of the loss adds to the damping.
 
     Args:
         skip_lr: step size of the skip weight, above 0.
@@ -265,6 +266,23 @@ def simulate_path(
         multipliers.dual_step(alpha)
         path.append((alpha.item(), multipliers.values.item()))
     return pd.DataFrame(path, columns=["skip_weight", "multiplier"]).rename_axis("step").reset_index()
+
+
+def first_zero_step(path: pd.DataFrame) -> int | None:
+    """Return the step at which the skip weight of a path is 0 for the first time, or None.
+
+    Args:
+        path: columns step, skip_weight, as `simulate_path` and `predict_path` return them.
+
+    Returns:
+        The step.
+
+    Example:
+        >>> first_zero_step(pd.DataFrame({"step": [0, 1, 2], "skip_weight": [0.5, 0.0, 0.0]}))
+        1
+    """
+    gone = path.loc[path["skip_weight"] == 0.0, "step"]
+    return int(gone.iloc[0]) if len(gone) else None
 
 
 def check_path(

@@ -23,7 +23,9 @@ def shortcut_prices(
 
     price_l = -dC / dalpha_l at alpha = 0, by autograd. A multiplier equals it in the end only where nothing clips
     the skip weights and the ascent is damped; with the clip a multiplier over-shoots and then stands still. One
-    forward and one backward pass (cheap). The model is left as it is, in its present mode.
+    forward and one backward pass (cheap). The model is left as it is, and measured in its present mode: under batch
+    normalization take training mode, in which the multipliers saw the loss; in eval mode the running statistics are
+    frozen, a little of a skip shifts signals that nothing normalizes again, and prices can come out below 0.
 
     Args:
         model: has a parameter `skip_weight` of shape (L,).

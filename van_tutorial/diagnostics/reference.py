@@ -53,8 +53,8 @@ def predicted_correlation(
 
         plain      relu(h) A                        variance 1, covariance 1/2           correlation 2^-L
         residual   h + beta relu(h) A               1 + beta^2, 1 + beta^2 / 2           (3/4)^L at beta = 1
-        residual   h + beta relu(BN h) A            1 + r_l, 1 + r_l / 2 with            about 1 / (beta sqrt(L))
-                   ("batch")                        r_l = beta^2 / (1 + beta^2 (l - 1))
+        residual   h + beta relu(BN h) A            1 + r_l, 1 + r_l / 2 with            about 1 / sqrt(1 + beta^2 L),
+                   ("batch")                        r_l = beta^2 / (1 + beta^2 (l - 1))  so 1 / (beta sqrt(L)) if deep
         van        alpha h + (1 - alpha) relu(h) A  alpha^2 + (1 - alpha)^2,             falls fastest at
                    ("convex")                       alpha^2 + (1 - alpha)^2 / 2          alpha = 0
 

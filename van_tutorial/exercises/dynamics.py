@@ -1,6 +1,6 @@
 """The checks of lesson 6, multiplier dynamics."""
 
-from van_tutorial.constraints import critical_damping, simulate_path
+from van_tutorial.constraints import critical_damping, first_zero_step, simulate_path
 from van_tutorial.exercises.feedback import Feedback, is_number
 
 
@@ -30,21 +30,21 @@ def check_dual_lr(
     if not 0.0 < dual_lr <= 1e3:
         return Feedback(False, "a multiplier step size is above 0; sensible ones lie below 1.")
     path = simulate_path(4 * removal_step, skip_weight, skip_lr, dual_lr, slope)
-    gone = path.index[path["skip_weight"] == 0.0]
-    if len(gone) == 0:
+    gone = first_zero_step(path)
+    if gone is None:
         return Feedback(False, f"after {4 * removal_step} steps the skip is still there: take a larger one.")
-    if abs(gone[0] - removal_step) <= removal_step / 20:
-        return Feedback(True, f"the skip is gone at step {gone[0]}.")
-    slower = gone[0] < removal_step
+    if abs(gone - removal_step) <= removal_step / 20:
+        return Feedback(True, f"the skip is gone at step {gone}.")
+    slower = gone < removal_step
     return Feedback(
         False,
-        f"the skip is gone at step {gone[0]}, {'before' if slower else 'after'} {removal_step}: "
+        f"the skip is gone at step {gone}, {'before' if slower else 'after'} {removal_step}: "
         f"take a {'smaller' if slower else 'larger'} one; the time goes roughly as 1 / sqrt(dual_lr).",
     )
 
 
 def check_damping(damping: float | None, skip_lr: float, dual_lr: float) -> Feedback:
-    """Check the smallest damping with which an unclipped skip weight does not swing through 0.
+    """Check the smallest damping with which an unclipped skip weight does not oscillate.
 
     Args:
         damping: the learner's number; None where there is none yet.
@@ -60,7 +60,7 @@ def check_damping(damping: float | None, skip_lr: float, dual_lr: float) -> Feed
     if not is_number(damping):
         return Feedback(False, f"{damping!r} is not a number.")
     if damping < 0.95 * right:
-        return Feedback(False, "with that the skip weight still swings through 0: take more.")
+        return Feedback(False, "with that the skip weight still oscillates: take more.")
     if damping > 1.05 * right:
-        return Feedback(False, "it does not swing, but less damping would do, and be faster.")
+        return Feedback(False, "it does not oscillate, but less damping would do, and be faster.")
     return Feedback(True, f"c* = 2 sqrt(dual_lr / skip_lr) = {right:.3g}.")

@@ -45,8 +45,9 @@ def scalar_network(recipe: str, depth: int, seed: int | None = None, **choices: 
         h_l = connection(h_{l-1}, relu(norm(h_{l-1})) A)     l = 2, ..., L
         y   = v . relu(h_L)                                  (post order: relu(norm(h_{l-1} A)), and y = v . h_L)
 
-    norm takes the mean over the batch off (centred), is batch normalization, or nothing. The random biases b
-    matter: with b = 0 every unit has its kink at x = 0, and dy/dx takes two values only.
+    norm takes the mean over the batch off (centred), is batch normalization, or nothing. Where nothing is centred the
+    random biases b matter: with b = 0 every unit has its kink at x = 0. Centring takes them off again, so that there,
+    on inputs that lie evenly about 0, dy/dx of two layers has two values only.
 
     Args:
         recipe: a name in `SCALAR_RECIPES`.
