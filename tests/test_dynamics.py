@@ -350,7 +350,7 @@ def test_each_layer_may_have_a_slope_of_its_own(few_images, quick):
     both = diagnostics.removal_steps(trainer.phase_out, [0.1, 0.9])["predicted_step"]
     assert both.tolist() == [one[0], other[1]]
     assert both[0] < both[1]
-    with pytest.raises(ValueError, match="shorter than"):
+    with pytest.raises(ValueError, match="one number for each"):
         diagnostics.removal_steps(trainer.phase_out, [0.1])
 
 

@@ -195,6 +195,23 @@ def test_the_degradation_panel_collects_the_runs_by_depth(few_images):
     panel.close()
 
 
+def test_a_finished_run_is_collected_once_however_fast_it_is_drawn(few_images, monkeypatch):
+    monkeypatch.setattr("van_tutorial.widgets.training.REDRAW_SECONDS", 0.0)
+    panel = widgets.degradation_panel(few_images, depth=3, width=8, num_epochs=2)
+    for _ in range(2):
+        panel.train.click()
+        panel.wait(60)
+    assert list(panel.figure.data[2].x) == [3, 3]
+    panel.close()
+
+
+def test_close_leaves_no_control_behind(few_images):
+    panel = widgets.explore_panel(line, CONTROLS)
+    controls = [panel.slope, panel.shape, panel.show, panel.status, panel.figure, panel.slope.layout]
+    panel.close()
+    assert all(control.comm is None for control in controls)
+
+
 def test_a_run_that_was_stopped_does_not_join_the_others(few_images):
     panel = widgets.degradation_panel(few_images, depth=20, num_epochs=500)
     panel.train.click()

@@ -43,7 +43,8 @@ def predict_removal_step(
         The number of steps, not rounded.
 
     Raises:
-        ValueError: for an initial skip weight outside (0, 1] or a step size that is not above 0.
+        ValueError: for an initial skip weight outside (0, 1], a step size that is not above 0, or a slope that is
+            not finite.
 
     Example:
         >>> round(predict_removal_step(skip_weight=0.5, skip_lr=0.01, dual_lr=0.01, slope=0.3))
@@ -57,6 +58,7 @@ def predict_removal_step(
     check_range("skip_weight", skip_weight, 0.0, 1.0, open_low=True)
     check_range("skip_lr", skip_lr, 0.0, math.inf, open_low=True)
     check_range("dual_lr", dual_lr, 0.0, math.inf, open_low=True)
+    check_range("slope", slope, -math.inf, math.inf)
     w = math.sqrt(skip_lr * dual_lr)
     b = skip_lr * slope / w
     amplitude = math.hypot(skip_weight, b)

@@ -38,7 +38,9 @@ def jacobian_singular_values(model: nn.Module, inputs: Tensor, statistics: str =
     """
     jacobians = input_jacobians(model, inputs, statistics)
     check_finite(jacobians)
-    return torch.linalg.svdvals(jacobians.reshape(*jacobians.shape[:2], -1))
+    matrices = jacobians.reshape(*jacobians.shape[:2], -1)
+    is_half = matrices.dtype in (torch.float16, torch.bfloat16)  # in which there is no decomposition
+    return torch.linalg.svdvals(matrices.float() if is_half else matrices)
 
 
 def conditioning(model: nn.Module, inputs: Tensor, statistics: str = "exact") -> pd.DataFrame:

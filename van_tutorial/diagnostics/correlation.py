@@ -76,6 +76,8 @@ def correlation_length(autocorrelation: Tensor, spacing: float = 1.0, level: flo
     values = autocorrelation.tolist()
     if any(math.isnan(value) for value in values):
         return math.nan
+    if values and values[0] <= level:
+        return 0.0
     for lag in range(1, len(values)):
         before, here = values[lag - 1], values[lag]
         if here <= level:

@@ -1,5 +1,8 @@
 """What the multipliers' theory says of a network at hand: the price of each shortcut, and when each skip goes."""
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -7,8 +10,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from van_tutorial.constraints import predict_removal_step
-from van_tutorial.diagnostics.gradients import copies_of_buffers, same_random_state
-from van_tutorial.diagnostics.norms import Loss
+from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation
+from van_tutorial.diagnostics.norms import Loss, mean_loss
 from van_tutorial.training import PhaseOut
 
 
@@ -38,7 +41,7 @@ def shortcut_prices(
         One row per layer: layer (from 1), price, in nats per unit of skip weight.
 
     Raises:
-        ValueError: where the model has no skip weights.
+        ValueError: where the model has no skip weights, and for a loss that is not one number.
 
     Example:
         >>> from van_tutorial import models
@@ -52,20 +55,24 @@ def shortcut_prices(
         optimization and Lagrange multiplier methods.
     """
     parameter = getattr(model, "skip_weight", None)
-    if not isinstance(parameter, Tensor):
+    # By the name under which the model knows it: in a compiled model that has a prefix.
+    names = [name for name, own in model.named_parameters() if own is parameter]
+    if parameter is None or not names:
         raise ValueError(
             "The model has no skip weights, so its shortcuts have no price: make it with connection='van'."
         )
-    alpha = parameter.detach().clone() if skip_weight is None else torch.full_like(parameter, skip_weight)
-    alpha.requires_grad_(True)
-    with torch.enable_grad(), same_random_state(inputs.device):
-        state = {"skip_weight": alpha, **copies_of_buffers(model)}
-        cost = loss(functional_call(model, state, (inputs,)), labels)
+    with differentiation(inputs.device):
+        alpha = parameter.detach().clone()
+        if skip_weight is not None:
+            alpha.fill_(skip_weight)
+        state = {names[0]: alpha.requires_grad_(True), **copies_of_buffers(model)}
+        outputs = functional_call(model, state, (inputs.detach().clone(),), tie_weights=False)
+        cost = mean_loss(loss, outputs, labels)
         (gradient,) = torch.autograd.grad(cost, alpha, materialize_grads=True)
     return pd.DataFrame({"layer": range(1, len(alpha) + 1), "price": (-gradient).tolist()})
 
 
-def removal_steps(phase_out: PhaseOut, slope: float | list[float] = 0.3) -> pd.DataFrame:
+def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> pd.DataFrame:
     """Compare, for each layer, the step at which its skip first reached 0 with the one that theory predicts.
 
     The prediction is `constraints.predict_removal_step` for the layer's own multiplier step size.
@@ -75,12 +82,20 @@ def removal_steps(phase_out: PhaseOut, slope: float | list[float] = 0.3) -> pd.D
         slope: -dC/dalpha, in nats per unit of skip weight: one for all, or one per layer.
 
     Returns:
-        One row per layer: layer (from 1), dual_lr, predicted_step, first_zero_step (NaN where it is still there).
+        One row per layer: layer (from 1), dual_lr, predicted_step (NaN where the skip starts at 0 or the multiplier
+        stands still), first_zero_step (NaN where it is still there).
+
+    Raises:
+        ValueError: for another number of slopes than there are layers.
     """
     step_sizes = phase_out.multipliers.dual_lr.tolist()
-    slopes = slope if isinstance(slope, list) else [slope] * len(step_sizes)
+    slopes = [slope] * len(step_sizes) if isinstance(slope, int | float) else list(map(float, slope))
+    if len(slopes) != len(step_sizes):
+        raise ValueError(
+            f"slope must have one number for each of {len(step_sizes)} layers, got {len(slopes)}."
+        )
     predicted = [
-        predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k)
+        predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k) if start and dual_lr else math.nan
         for start, dual_lr, k in zip(phase_out.initial.tolist(), step_sizes, slopes, strict=True)
     ]
     return pd.DataFrame(

@@ -2,12 +2,14 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from van_tutorial._checks import check_choice
 from van_tutorial.models.parts import Center
@@ -30,8 +32,8 @@ def input_gradients(
         "constant"   holds mean and variance at their values on this batch. One backward pass (cheap).
 
     In eval mode, and without such a normalization, both are the same. Parameters and their gradients, buffers,
-    modes and random states are left as they are. What other layers do across examples is not noticed: a network
-    with attention between examples needs a batch of one.
+    modes and random states are left as they are. What other modules do across examples, or a function such as
+    `functional.batch_norm` in training, is not noticed: such a network needs a batch of one.
 
     Args:
         model: maps (N, ...) to (N,) or (N, num_outputs).
@@ -44,7 +46,8 @@ def input_gradients(
         depend on the input; infinite or NaN where the network's own derivative is.
 
     Raises:
-        ValueError: for inputs that are not floating point, and an output index that is not there or is missing.
+        ValueError: for inputs that are not floating point, an output index that is not there or is missing, a
+            network that gives no row of outputs for each input, and one whose lazy modules were never called.
 
     Example:
         >>> linear = nn.Linear(2, 1)
@@ -104,10 +107,11 @@ def input_gradients_of_all(
     """Differentiate one output of many networks of one shape, such as many random initializations, at once.
 
     Parameters and buffers are stacked (`torch.func.stack_module_state`), and the gradient of one network is mapped
-    over them. Cheap for each network: narrow ones cost little more together than one alone.
+    over them. Cheap for each network: narrow ones cost little more together than one alone. Networks that differ in
+    more than their parameters and buffers, or hold an operation that cannot be mapped, go one after another.
 
     Args:
-        models: K networks of one class and shape, on one device, all in the same mode.
+        models: K networks, on one device; at once where they are of one class, shape, mode and setting.
         inputs: shape (N, ...), the same for every network.
         output: index of the output; None only where there is a single one.
         statistics: as for `input_gradients`; "exact" goes through the networks one after another.
@@ -127,9 +131,32 @@ def input_gradients_of_all(
         raise ValueError("models must hold at least one network, got none.")
     check_choice("statistics", statistics, STATISTICS)
     is_exact = statistics == "exact" and any(map(uses_batch_statistics, models[0].modules()))
-    if len(models) == 1 or is_exact or not models[0].state_dict():
-        return torch.stack([input_gradients(model, inputs, output, statistics) for model in models])
+    if len(models) > 1 and not is_exact and models[0].state_dict() and are_alike(models):
+        try:
+            return gradients_at_once(models, inputs, output)
+        except RuntimeError:  # an operation that cannot be mapped, or an error that comes again
+            pass
+    return torch.stack([input_gradients(model, inputs, output, statistics) for model in models])
+
+
+def are_alike(models: Sequence[nn.Module]) -> bool:
+    """Tell whether networks differ in nothing but the values of their parameters and buffers."""
+
+    def outline(model: nn.Module) -> list[object]:
+        plain = (bool, int, float, str)  # such as a slope, a scale, the mode
+        return [
+            (name, type(module), {k: v for k, v in vars(module).items() if isinstance(v, plain)})
+            for name, module in model.named_modules()
+        ]
+
+    first = outline(models[0])
+    return all(outline(model) == first for model in models[1:])
+
+
+def gradients_at_once(models: Sequence[nn.Module], inputs: Tensor, output: int | None) -> Tensor:
+    """Return the gradients of stacked networks, shape (K, N, ...), with statistics of the batch held constant."""
     check_inputs(inputs)
+    check_initialized(models[0].modules())
     parameters, buffers = stack_module_state(list(models))
     template = copy.deepcopy(models[0])
 
@@ -138,10 +165,10 @@ def input_gradients_of_all(
             outputs = as_rows(functional_call(template, state, (x.clone(),)), len(inputs))
         return outputs[:, pick_output(outputs, output)].sum()
 
-    with same_random_state(inputs.device):
+    with differentiation(inputs.device):
         gradients = vmap(
             grad(total), in_dims=(None, 0, 0), randomness="different", chunk_size=NETWORKS_AT_ONCE
-        )(inputs.detach(), parameters, buffers)
+        )(inputs.detach().clone(), parameters, buffers)
     return gradients.detach()
 
 
@@ -149,14 +176,16 @@ def outputs_of(model: nn.Module, inputs: Tensor, statistics: str) -> tuple[Tenso
     """Return inputs to be differentiated, outputs (N, K), and whether these depend on each other's inputs."""
     check_choice("statistics", statistics, STATISTICS)
     check_inputs(inputs)
-    leaf = inputs.detach().requires_grad_(True)  # its copies go into the model, which may work in place
     modules = list(model.modules())  # once: in a narrow network that alone takes a tenth of the time
+    check_initialized(modules)
     is_interacting = any(map(uses_batch_statistics, modules))
     is_constant = is_interacting and statistics == "constant"
     holding = statistics_held_constant(model) if is_constant else contextlib.nullcontext()
-    with torch.enable_grad(), same_random_state(inputs.device), holding:
-        if any(module.training for module in modules):  # it may change its buffers: let those be copies
-            outputs = functional_call(model, copies_of_buffers(model), (leaf.clone(),))
+    with differentiation(inputs.device), holding:
+        leaf = inputs.detach().clone().requires_grad_(True)
+        # The model may work in place on what it gets, and may change its buffers: let both be copies.
+        if any(map(may_change_buffers, modules)):
+            outputs = functional_call(model, copies_of_buffers(model), (leaf.clone(),), tie_weights=False)
         else:
             outputs = model(leaf.clone())
         outputs = as_rows(outputs, len(inputs))
@@ -164,8 +193,30 @@ def outputs_of(model: nn.Module, inputs: Tensor, statistics: str) -> tuple[Tenso
 
 
 def copies_of_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of a model's buffers, such as running statistics, by name."""
-    return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    """Return copies of a model's buffers, such as running statistics, by name, for `functional_call`."""
+    buffers = own_tensors(model, nn.Module.named_buffers)
+    copies = {id(buffer): buffer.detach().clone() for buffer in buffers.values()}
+    return {name: copies[id(buffer)] for name, buffer in buffers.items()}
+
+
+def own_tensors(model: nn.Module, named: Callable[..., Iterator[tuple[str, Tensor]]]) -> dict[str, Tensor]:
+    """Return what `named` lists for each module, under one name a module.
+
+    A module that stands in a model twice would be replaced twice by `functional_call`, which then puts back its own
+    replacement. So the call must not tie weights: a tensor that two modules share is listed for both.
+    """
+    return {
+        name: tensor
+        for prefix, module in model.named_modules()
+        for name, tensor in named(module, prefix=prefix, recurse=False, remove_duplicate=False)
+    }
+
+
+@contextlib.contextmanager
+def differentiation(device: torch.device) -> Iterator[None]:
+    """Record what is computed, also where the caller does not, and put the random states back."""
+    with torch.inference_mode(False), torch.enable_grad(), same_random_state(device):
+        yield
 
 
 @contextlib.contextmanager
@@ -183,6 +234,11 @@ def uses_batch_statistics(module: nn.Module) -> bool:
     return isinstance(module, Center) and module.training
 
 
+def may_change_buffers(module: nn.Module) -> bool:
+    """Tell whether a module may change its buffers: in training mode, or where we do not know what they are for."""
+    return module.training or bool(module._buffers and not isinstance(module, _BatchNorm | Center))
+
+
 @contextlib.contextmanager
 def statistics_held_constant(model: nn.Module) -> Iterator[None]:
     """Let every normalization by the batch take the batch's mean and variance as constants.
@@ -195,15 +251,16 @@ def statistics_held_constant(model: nn.Module) -> Iterator[None]:
         (module.training, module.running_mean, getattr(module, "running_var", None)) for module in modules
     ]
 
-    def hold(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        x = args[0].detach()
+    def hold(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        x = next(iter((*args, *kwargs.values()))).detach()
         over = [dim for dim in range(x.dim()) if dim != 1]
-        module.running_mean = x.mean(over)
+        kept = next(filter(torch.is_tensor, (module.running_mean, getattr(module, "weight", None), x)))
+        module.running_mean = x.mean(over).to(kept)  # whose precision is not that of the input under autocast
         if isinstance(module, _BatchNorm):
-            module.running_var = x.var(over, correction=0)
+            module.running_var = x.var(over, correction=0).to(kept)
         module.training = False
 
-    handles = [module.register_forward_pre_hook(hold) for module in modules]
+    handles = [module.register_forward_pre_hook(hold, with_kwargs=True) for module in modules]
     try:
         yield
     finally:
@@ -218,19 +275,28 @@ def statistics_held_constant(model: nn.Module) -> Iterator[None]:
 def backward(leaf: Tensor, outputs: Tensor, directions: Tensor) -> Tensor:
     """Return the gradients of outputs (N, K) in a direction (N, K), or in each of several (B, N, K)."""
     is_batched = directions.dim() > outputs.dim()
-    gradients = None
-    if outputs.requires_grad:
-        (gradients,) = torch.autograd.grad(
+    if not outputs.requires_grad:  # they do not depend on the input
+        return leaf.new_zeros((len(directions), *leaf.shape) if is_batched else leaf.shape)
+
+    def differentiate(direction: Tensor, is_batch: bool) -> Tensor:
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
             outputs,
             leaf,
-            directions,
+            direction,
             retain_graph=is_batched,  # there may be more to come
-            is_grads_batched=is_batched,
+            is_grads_batched=is_batch,
             allow_unused=True,
         )
-    if gradients is None:  # they do not depend on the input
-        return leaf.new_zeros((len(directions), *leaf.shape) if is_batched else leaf.shape)
-    return gradients.detach()
+        if (gradients := found[0]) is None:
+            return leaf.new_zeros((len(direction), *leaf.shape) if is_batch else leaf.shape)
+        return gradients.detach()
+
+    if not is_batched:
+        return differentiate(directions, False)
+    try:
+        return differentiate(directions, True)
+    except RuntimeError:  # an operation that cannot be batched, or an error that comes again
+        return torch.stack([differentiate(direction, False) for direction in directions])
 
 
 def backward_rows(leaf: Tensor, outputs: Tensor, columns: list[int]) -> Tensor:
@@ -248,11 +314,26 @@ def backward_rows(leaf: Tensor, outputs: Tensor, columns: list[int]) -> Tensor:
 
 def check_inputs(inputs: Tensor) -> None:
     """Raise unless inputs can be differentiated."""
+    check_examples(inputs)
     if not inputs.is_floating_point():
         raise ValueError(f"inputs must be floating point to be differentiated, got {inputs.dtype}.")
+
+
+def check_examples(inputs: Tensor) -> None:
+    """Raise unless inputs are a tensor with at least one example."""
+    if not isinstance(inputs, Tensor):
+        raise ValueError(f"inputs must be a tensor, got {type(inputs).__name__}.")
     if inputs.dim() == 0 or len(inputs) == 0:
         raise ValueError(
             f"inputs must hold at least one example along dimension 0, got shape {tuple(inputs.shape)}."
+        )
+
+
+def check_initialized(modules: Iterable[nn.Module]) -> None:
+    """Raise where a first call would make parameters, and so change the network."""
+    if any(isinstance(module, LazyModuleMixin) and module.has_uninitialized_params() for module in modules):
+        raise ValueError(
+            "The network has lazy modules without parameters yet: call it once on a batch of inputs."
         )
 
 
@@ -271,7 +352,10 @@ def pick_output(outputs: Tensor, output: int | None) -> int:
     num_outputs = outputs.shape[1]
     if output is None and num_outputs != 1:
         raise ValueError(f"The network has {num_outputs} outputs: name one by output=0 … {num_outputs - 1}.")
-    index = 0 if output is None else output
+    try:
+        index = 0 if output is None else operator.index(output)
+    except TypeError:
+        raise ValueError(f"output must be a whole number, got {output!r}.") from None
     if not 0 <= index < num_outputs:
         raise ValueError(f"output must be from 0 to {num_outputs - 1}, got {output!r}.")
     return index

@@ -1,5 +1,6 @@
 """How large signals and gradients are, layer by layer, and how many units take part."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,9 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from van_tutorial.diagnostics.gradients import copies_of_buffers, same_random_state
+from van_tutorial.diagnostics.gradients import (
+    check_examples,
+    check_initialized,
+    copies_of_buffers,
+    differentiation,
+    own_tensors,
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -58,10 +66,12 @@ def layer_norms(
         coactive_share     share of (unit, pair of inputs) with a_u > 0 at both; 1/4 where every unit is active at
                            half of the inputs, independently
 
-    Layers are `model.layers` where the model has them, else all modules with a weight matrix of their own; a layer
+    Layers are `model.layers` where the model has them, else all modules with a matrix called `weight` (which those in
+    `nn.LSTM`, `nn.GRU` and the inner projection of `nn.MultiheadAttention` are not); a layer
     that the model does not call, or whose output is no tensor, has no row, and of a layer that is called more
     than once the last call counts. A rectifier belongs to the layer that was entered last before it, so that it
-    may stand in the layer or behind it; a unit is one number of its output. NaN where a layer has none.
+    may stand in the layer or behind it; a unit is one number of its output. NaN where a layer has none, and where
+    dimension 0 of an output does not count the N examples.
 
     One forward and one backward pass (cheap). The model is measured in its present mode; its parameters and their
     gradients, buffers, modes and random states are left as they are, and hooks are removed whatever happens.
@@ -77,7 +87,8 @@ def layer_norms(
         units of the activation or the weight, gradients in units of the loss (nats) per such unit.
 
     Raises:
-        ValueError: where the model has no layer with a weight matrix.
+        ValueError: where the model has no layer with a weight matrix, where it calls none that gives a tensor, for
+            lazy modules that were never called, and for outputs and losses that are not tensors of the right kind.
 
     Example:
         >>> from van_tutorial import models
@@ -90,12 +101,14 @@ def layer_norms(
         Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks (norms by
         layer); Balduzzi et al. 2017, The shattered gradients problem, section 3 (co-activated units).
     """
+    check_examples(inputs)
+    check_initialized(model.modules())
     layers = named_layers(model)
-    parameters = {
-        name: parameter.detach().requires_grad_(parameter.is_floating_point())
-        for name, parameter in model.named_parameters()
-    }
-    copies = {id(parameter): parameters[name] for name, parameter in model.named_parameters()}
+    with torch.inference_mode(False):
+        copies = {  # an embedding with a largest norm changes its weights in place
+            id(parameter): parameter.detach().clone().requires_grad_(parameter.is_floating_point())
+            for parameter in model.parameters()
+        }
     everywhere = {  # a matrix that two layers share stands under both names
         name: copies[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)
     }
@@ -115,16 +128,22 @@ def layer_norms(
     handles = [module.register_forward_pre_hook(partial(enter, name)) for name, module in layers.items()]
     handles += [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:
-        with torch.enable_grad(), same_random_state(inputs.device), activity:
-            state = parameters | copies_of_buffers(model)
-            leaf = inputs.detach().requires_grad_(
-                inputs.is_floating_point()
-            )  # so that every output has a gradient
-            cost = loss(functional_call(model, state, (leaf.clone(),)), labels)
+        with differentiation(inputs.device), activity:
+            state = {name: everywhere[name] for name in own_tensors(model, nn.Module.named_parameters)}
+            leaf = inputs.detach().clone()
+            leaf.requires_grad_(leaf.is_floating_point())  # so that every output has a gradient
+            given = functional_call(
+                model, state | copies_of_buffers(model), (leaf.clone(),), tie_weights=False
+            )
+            cost = mean_loss(loss, given, labels)
     finally:
         for handle in handles:
             handle.remove()
     reached = [name for name in layers if name in outputs]
+    if not reached:
+        raise ValueError(
+            f"None of the layers ({', '.join(layers)}) was called and gave a tensor to differentiate by."
+        )
     weights = {name: weights_of(name, everywhere) for name in reached}
     wanted = [outputs[name] for name in reached] + [weight for name in reached for weight in weights[name]]
     if cost.requires_grad:
@@ -142,11 +161,11 @@ def layer_norms(
             {
                 "layer": index,
                 "name": name,
-                "activation_norm": mean_norm(outputs[name]),
-                "output_grad_norm": mean_norm(output_grads[name]) * len(inputs),
+                "activation_norm": mean_norm(outputs[name], len(inputs)),
+                "output_grad_norm": mean_norm(output_grads[name], len(inputs)) * len(inputs),
                 "weight_grad_norm": weight_grad_norm,
                 "weight_norm": weight_norm,
-                "weight_grad_ratio": weight_grad_norm / weight_norm if weight_norm else float("nan"),
+                "weight_grad_ratio": weight_grad_norm / weight_norm if weight_norm else math.nan,
                 **activity.shares(name, len(inputs)),
             }
         )
@@ -168,15 +187,17 @@ class ActivityByLayer(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call the function, and look at what a rectifier gave."""
-        output = func(*args, **(kwargs or {}))
-        if self.layer is not None and func in RECTIFIERS:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        is_relu6 = func is functional.hardtanh and kwargs.get("min_val") == 0.0
+        if self.layer is not None and (func in RECTIFIERS or is_relu6):
             self.is_active[self.layer].append((output.detach() > 0).flatten(1))
         return output
 
     def shares(self, layer: str, num_inputs: int) -> dict[str, float]:
         """Return the shares of dead units and of co-activated pairs of a layer."""
         if layer not in self.is_active or any(len(active) != num_inputs for active in self.is_active[layer]):
-            return {"dead_share": float("nan"), "coactive_share": float("nan")}
+            return {"dead_share": math.nan, "coactive_share": math.nan}
         counts = torch.cat(self.is_active[layer], dim=1).sum(dim=0).double()
         pairs = (
             counts * (counts - 1) / (num_inputs * (num_inputs - 1)) if num_inputs > 1 else counts * torch.nan
@@ -195,12 +216,38 @@ def weights_of(layer: str, parameters: dict[str, Tensor]) -> list[Tensor]:
 
 def total_norm(tensors: Iterable[Tensor]) -> float:
     """Return the Euclidean norm of all numbers in some tensors together."""
-    return sum(tensor.detach().square().sum().item() for tensor in tensors) ** 0.5
+    return math.hypot(*(norms_of(tensor.reshape(1, -1)).item() for tensor in tensors))
 
 
-def mean_norm(values: Tensor) -> float:
-    """Return the mean over dimension 0 of the Euclidean norm of what is left."""
-    return values.detach().flatten(1).norm(dim=1).mean().item()
+def mean_norm(values: Tensor, num_inputs: int) -> float:
+    """Return the mean over dimension 0 of the Euclidean norm of what is left, where it counts the inputs."""
+    if values.dim() == 0 or len(values) != num_inputs:
+        return math.nan
+    return norms_of(values.reshape(num_inputs, -1)).mean().item()
+
+
+def norms_of(rows: Tensor) -> Tensor:
+    """Return the Euclidean norm of each row, in single precision at least; no square leaves the numbers' range."""
+    rows = rows.detach().to(torch.promote_types(rows.dtype, torch.float32))
+    scale = (
+        rows.abs().amax(dim=1, keepdim=True).clamp(torch.finfo(rows.dtype).tiny, torch.finfo(rows.dtype).max)
+    )
+    return (rows / scale).norm(dim=1) * scale.squeeze(1)
+
+
+def mean_loss(loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
+    """Return the loss, or raise where it cannot take the outputs, or is not one number."""
+    if loss is functional.cross_entropy and not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"The network must give a tensor, got {type(outputs).__name__}: give a loss that takes it."
+        )
+    cost = loss(
+        outputs, labels.clone() if isinstance(labels, Tensor) else labels
+    )  # one made in inference mode
+    if not isinstance(cost, Tensor) or cost.numel() != 1:
+        what = f"shape {tuple(cost.shape)}" if isinstance(cost, Tensor) else type(cost).__name__
+        raise ValueError(f"loss must return one number, the mean over the examples, got {what}.")
+    return cost
 
 
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -208,11 +255,16 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     layers = getattr(model, "layers", None)
     if isinstance(layers, nn.ModuleList):
         return {f"layers.{index}": layer for index, layer in enumerate(layers)}
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.dim() > 1
-    }
+    found = {name: module for name, module in model.named_modules() if has_weight_matrix(module)}
     if not found:
         raise ValueError("The model has no layer with a weight matrix, so there is nothing to measure.")
     return found
+
+
+def has_weight_matrix(module: nn.Module) -> bool:
+    """Tell whether a module has a weight of two dimensions or more, without computing a parametrized one."""
+    if parametrize.is_parametrized(module, "weight"):  # spectral normalization would take a step
+        originals = module.get_submodule("parametrizations.weight").parameters(recurse=False)
+        return any(original.dim() > 1 for original in originals)
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() > 1

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from van_tutorial._checks import check_count
 from van_tutorial.training import Record
+from van_tutorial.training.records import HISTORY_COLUMNS, LAYER_COLUMNS
 
 Measure = Callable[[nn.Module], float | Tensor]
 
@@ -29,7 +30,8 @@ class Recorder:
         measures: by the names of their columns.
 
     Raises:
-        ValueError: for `every` below 1, and no measure; when called, for tensors of another shape.
+        ValueError: for `every` below 1, no measure, and a name that a column has already; when called, for
+            tensors of another shape.
 
     Example:
         >>> from van_tutorial import data, models, training
@@ -46,6 +48,10 @@ class Recorder:
         check_count("every", every)
         if not measures:
             raise ValueError("Recorder needs at least one measure, such as length=lambda network: ….")
+        if taken := measures.keys() & {*HISTORY_COLUMNS, *LAYER_COLUMNS}:
+            raise ValueError(
+                f"A measure cannot be named {', '.join(sorted(taken))}: the history has that column already."
+            )
         self.every = every
         self.measures = measures
         self._last_step: int | None = None

@@ -153,5 +153,6 @@ def side_by_side(
 
 def written(table: pd.DataFrame, lags: Sequence[int]) -> pd.Series:
     """Return the means at some lags as one text for each network and depth."""
-    means = table.pivot(index=["network", "depth"], columns="lag", values="mean")[list(lags)].dropna()
+    means = table.pivot(index=["network", "depth"], columns="lag", values="mean")
+    means = means.reindex(columns=list(lags)).dropna()
     return means.apply(lambda row: " / ".join(f"{mean:.2f}" for mean in row), axis=1)

@@ -1,5 +1,7 @@
 """The checks of lesson 1, degradation."""
 
+import math
+
 import pandas as pd
 
 from van_tutorial.exercises.feedback import Feedback, compare, is_number
@@ -22,8 +24,9 @@ def check_degradation_depth(depth: int | None, table: pd.DataFrame, gap: float =
         The verdict with a hint.
     """
     accuracy = mean_accuracy(table, "plain", "train_accuracy")
-    right = int(accuracy.index[accuracy < accuracy.iloc[0] - gap][0])
-    if depth is not None and depth not in accuracy.index:
+    behind = accuracy.index[accuracy < accuracy.iloc[0] - gap]
+    right = float(behind[0]) if len(behind) else math.inf
+    if depth is not None and depth not in list(accuracy.index):
         return Feedback(
             False, f"no network of depth {depth} was recorded: {', '.join(map(str, accuracy.index))}."
         )

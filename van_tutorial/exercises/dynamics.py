@@ -29,7 +29,7 @@ def check_dual_lr(
         return Feedback(False, f"{dual_lr!r} is not a number.")
     if not 0.0 < dual_lr <= 1e3:
         return Feedback(False, "a multiplier step size is above 0; sensible ones lie below 1.")
-    path = simulate_path(4 * removal_step, skip_weight, skip_lr, dual_lr, slope)
+    path = simulate_path(4 * removal_step, skip_weight, skip_lr, float(dual_lr), slope)
     gone = first_zero_step(path)
     if gone is None:
         return Feedback(False, f"after {4 * removal_step} steps the skip is still there: take a larger one.")

@@ -1,6 +1,6 @@
 """The checks of lesson 5, phasing out."""
 
-from van_tutorial.exercises.feedback import Feedback
+from van_tutorial.exercises.feedback import Feedback, is_number
 from van_tutorial.training import TrainResult
 
 
@@ -67,6 +67,8 @@ def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult 
         )
     if cost is None:
         return Feedback(False, "there is no number yet. Both results have a test_accuracy.")
+    if not is_number(cost):
+        return Feedback(False, f"{cost!r} is not a number.")
     right = unhurried.test_accuracy - hurried.test_accuracy
     if abs(cost - right) < 0.005:
         verb = "cost" if right > 0 else "gained"

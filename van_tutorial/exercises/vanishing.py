@@ -18,6 +18,10 @@ def check_level_gradients(norms: pd.DataFrame | None, factor: float = 10.0) -> F
     if norms is None:
         return Feedback(False, "there are no norms yet. Give my_scale a number between 0.5 and 2.")
     gradients = norms["output_grad_norm"]
+    if len(gradients) == 0 or gradients.isna().any():
+        return Feedback(
+            False, "some gradients are not a number: the network has left the range of the numbers."
+        )
     ratio = float(gradients.max() / gradients.min()) if gradients.min() > 0 else float("inf")
     if ratio <= factor:
         return Feedback(True, f"the largest gradient is {ratio:.2g} times the smallest.")

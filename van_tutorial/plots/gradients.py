@@ -50,7 +50,7 @@ def layer_norm_curves(
     if column in SHARES:
         fig.update_yaxes(range=[-0.02, 1.02])
     else:
-        log_axis(fig, pd.concat([table[column] for table in norms.values()]))
+        log_axis(fig, pd.concat([pd.Series(dtype=float), *(table[column] for table in norms.values())]))
     title = "Units by layer" if column in SHARES else "Norms by layer"
     return finish(fig, title, caption, "layer (1 is next to the input)", NORMS[column])
 
@@ -73,7 +73,7 @@ def gradient_signals(
     fig = go.Figure()
     for index, (name, values) in enumerate(gradients.items()):
         signal = np.asarray(values, dtype=float)
-        spread = signal.std()
+        spread = signal.std() if signal.size else 0.0
         # One that does not vary but for rounding is a flat line.
         is_flat = spread <= 1e-5 * np.abs(signal).max(initial=0.0)
         scaled = np.zeros_like(signal) if is_flat else (signal - signal.mean()) / spread
@@ -134,7 +134,7 @@ def autocorrelation_panels(
         A figure with a panel for each network, three in a row.
     """
     names = list(table["network"].unique())
-    num_rows = -(-len(names) // 3)
+    num_rows = max(1, -(-len(names) // 3))
     fig = make_subplots(
         rows=num_rows,
         cols=3,

@@ -58,7 +58,7 @@ class TrainResult:
             test_loss, test_accuracy, mean_skip_weight, num_skips, cap, seconds, and a column for each number
             among the records' measures. NaN where there is no value.
         layers: one row per record and layer: step, layer (from 1), skip_weight, multiplier, and a column for each
-            tensor among the records' measures.
+            tensor among the records' measures. NaN where there is no value.
         num_steps: steps done.
         is_complete: whether that is all of them; False after a stop.
         test_accuracy: in eval mode, at the end; NaN where no record was made.
@@ -91,6 +91,7 @@ HISTORY_COLUMNS = (
     "step", "epoch", "lr", "loss", "lagrangian", "train_accuracy", "validation_accuracy", "test_loss",
     "test_accuracy", "mean_skip_weight", "num_skips", "cap", "seconds",
 )  # fmt: skip
+LAYER_COLUMNS = ("step", "layer", "skip_weight", "multiplier")
 
 
 def history_frame(records: list[Record]) -> pd.DataFrame:
@@ -120,5 +121,7 @@ def layers_frame(records: list[Record]) -> pd.DataFrame:
         if columns:
             layers = range(1, len(next(iter(columns.values()))) + 1)
             frames.append(pd.DataFrame({"step": record.step, "layer": layers, **columns}))
-    names = ["step", "layer", "skip_weight", "multiplier"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names, dtype=float)
+    if not frames:
+        return pd.DataFrame(columns=list(LAYER_COLUMNS), dtype=float)
+    table = pd.concat(frames, ignore_index=True)
+    return table.reindex(columns=list(dict.fromkeys((*LAYER_COLUMNS, *table.columns))))

@@ -44,6 +44,8 @@ class DivergenceError(RuntimeError):
 CHECKPOINT_PARTS = {
     "identity", "step", "seconds", "sums", "model", "optimizer", "scheduler", "phase_out", "records",
 }  # fmt: skip
+# What older checkpoints do not name, and what it was then.
+ADDED_LATER = {"model.init_scale": 1.0, "model.bias_std": 0.0, "model.input_init": "same"}
 
 
 class CheckpointError(ValueError):
@@ -335,6 +337,7 @@ class Trainer:
                 f"{path} is not a checkpoint that can be read ({type(error).__name__})."
             ) from error
         here = self._identity()
+        saved = {name: value for name, value in ADDED_LATER.items() if name in here} | saved
         if differing := [
             name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)
         ]:

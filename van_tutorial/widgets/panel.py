@@ -19,7 +19,7 @@ class Slider:
     Attributes:
         name: under which the panel holds it, and the computation gets it.
         label: what the reader sees, with the unit.
-        value: at the start; a whole number makes a slider of whole numbers.
+        value: at the start; a whole number makes a slider of whole numbers, unless it is logarithmic.
         low: smallest value.
         high: largest value.
         help: one sentence that shows when the pointer rests on it.
@@ -46,7 +46,7 @@ class Slider:
         }
         bounds = {"value": self.value, "min": self.low, "max": self.high}
         box: ipywidgets.Widget
-        if isinstance(self.value, int):
+        if isinstance(self.value, int) and not self.is_log:
             slider = ipywidgets.IntSlider(**bounds, step=int(self.step or 1), **common, **WIDE)
             box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **NARROW)
         elif self.is_log:
@@ -131,13 +131,12 @@ class Panel:
         return {name: control.value for name, control in self._controls.items()}
 
     def close(self) -> None:
-        """Free every control."""
-        ipywidgets.Widget.close(self.figure)
-        for row in self.view.children:
-            for child in getattr(row, "children", ()):
-                child.close()
-            row.close()
-        self.view.close()
+        """Free every control, with its look."""
+        rows = self.view.children
+        for widget in (*(child for row in rows for child in getattr(row, "children", ())), *rows, self.view):
+            for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+                if isinstance(part, ipywidgets.Widget):
+                    part.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Let a notebook show the panel."""

@@ -85,7 +85,8 @@ class TrainingPanel(Panel):
             state.trainer = trainer = self._make_trainer(state.stop, **settings)
             drawn = -math.inf
             for _ in trainer:
-                if time.monotonic() - drawn >= REDRAW_SECONDS:
+                is_last = trainer.step == trainer.num_steps  # is drawn below, once: a figure may collect runs
+                if not is_last and time.monotonic() - drawn >= REDRAW_SECONDS:
                     self._draw(trainer)
                     drawn = time.monotonic()
             self._draw(trainer)
