@@ -108,9 +108,10 @@ Gradients at 256 inputs, depth {DEPTH}; milliseconds are those of the whole firs
 in eval mode, so that examples do not look at each other, unless the row says otherwise."""
     remarks = """\
 At width 200 the batched pass is matrix products at the processor's speed, and the loop's smaller products lose less
-than at width 32, where the calls are what costs: so the factor over the loop depends on the width, and misses its aim at
-200, where even one pass by hand would miss it. Exact gradients through batch statistics take one backward pass an output however they are arranged; batching saves the calls. Wide
-networks gain nothing from being stacked on one thread."""
+than at width 32, where the calls are what costs: so the factor over the loop depends on the width, and misses its
+aim at 200, where one pass by hand would miss it too. Exact gradients through batch statistics take one backward pass
+an output however they are arranged; batching saves the calls. Wide networks gain nothing from being stacked on one
+thread."""
     write_section("gradients", rows, about, remarks)
 
 
