@@ -1,6 +1,5 @@
 """Train plain and residual networks of any depth by button, and collect what became of each."""
 
-import threading
 from functools import partial
 from typing import Any, cast
 
@@ -10,30 +9,9 @@ from plotly.subplots import make_subplots
 from van_tutorial import models, plots, training
 from van_tutorial.data import Images
 from van_tutorial.widgets.panel import Choice, Slider
-from van_tutorial.widgets.training import TrainingPanel
+from van_tutorial.widgets.training import TrainingPanel, make_trainer
 
 CONNECTIONS = ("plain", "residual")
-
-
-def make_trainer(
-    images: Images,
-    width: int,
-    num_epochs: int,
-    seed: int,
-    stop: threading.Event | None,
-    depth: int,
-    connection: str,
-) -> training.Trainer:
-    """Return the trainer of a network with the settings of a panel."""
-    model = models.mlp(
-        depth=depth,
-        width=width,
-        connection=connection,
-        in_features=images.num_features,
-        num_classes=images.num_classes,
-        seed=seed,
-    )
-    return training.Trainer(model, images, training.TrainConfig(num_epochs=num_epochs, seed=seed), stop=stop)
 
 
 def empty_figure() -> go.Figure:
@@ -113,7 +91,7 @@ def degradation_panel(
     Returns:
         The panel, or a plotly figure.
     """
-    make = partial(make_trainer, images, width, num_epochs, seed)
+    make = partial(make_trainer, images, width=width, num_epochs=num_epochs, seed=seed)
     if interactive:
         controls = (
             Slider("depth", "depth (layers)", depth, 1, 100, "Number of layers of the next network"),
@@ -122,7 +100,7 @@ def degradation_panel(
         return TrainingPanel(controls, empty_figure(), make, fill_figure, describe)
     fig, said = empty_figure(), []
     for connection in CONNECTIONS:
-        trainer = make(None, depth=depth, connection=connection)
+        trainer = make(stop=None, depth=depth, connection=connection)
         for _ in trainer:
             pass
         fill_figure(fig, trainer)

@@ -1,6 +1,5 @@
 """Train a VAN by button, and see its skips go."""
 
-import threading
 from functools import partial
 from typing import Any
 
@@ -10,34 +9,9 @@ from plotly.subplots import make_subplots
 from van_tutorial import models, plots, training
 from van_tutorial.data import Images
 from van_tutorial.widgets.panel import Slider
-from van_tutorial.widgets.training import TrainingPanel
+from van_tutorial.widgets.training import TrainingPanel, make_trainer
 
 RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
-
-
-def make_trainer(
-    images: Images,
-    width: int,
-    num_epochs: int,
-    seed: int,
-    stop: threading.Event | None,
-    depth: int,
-    dual_lr: float,
-) -> training.Trainer:
-    """Return the trainer of a VAN with the settings of a panel."""
-    model = models.mlp(
-        depth=depth,
-        width=width,
-        connection="van",
-        in_features=images.num_features,
-        num_classes=images.num_classes,
-        seed=seed,
-    )
-    num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
-    config = training.TrainConfig(
-        num_epochs=num_epochs, dual_lr=dual_lr, seed=seed, log_every=max(1, num_steps // RECORDS_PER_RUN)
-    )
-    return training.Trainer(model, images, config, stop=stop)
 
 
 def empty_figure() -> go.Figure:
@@ -123,11 +97,19 @@ def phase_out_panel(
     Returns:
         The panel, or a plotly figure.
     """
+    num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
     if dual_lr is None:
-        num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
         dual_lr = training.default_dual_lr(num_steps, models.MLPConfig.skip_weight, training.TrainConfig())
         dual_lr = float(f"{dual_lr:.2g}")  # as a hand would set it
-    make = partial(make_trainer, images, width, num_epochs, seed)
+    make = partial(
+        make_trainer,
+        images,
+        connection="van",
+        width=width,
+        num_epochs=num_epochs,
+        seed=seed,
+        log_every=max(1, num_steps // RECORDS_PER_RUN),
+    )
     if interactive:
         controls = (
             Slider(
@@ -149,7 +131,7 @@ def phase_out_panel(
             ),
         )
         return TrainingPanel(controls, empty_figure(), make, fill_figure, describe)
-    trainer = make(None, depth=depth, dual_lr=dual_lr)
+    trainer = make(stop=None, depth=depth, dual_lr=dual_lr)
     for _ in trainer:
         pass
     fig = empty_figure()

@@ -11,7 +11,8 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
-from van_tutorial import training
+from van_tutorial import models, training
+from van_tutorial.data import Images
 from van_tutorial.widgets.panel import Control, Panel
 
 REDRAW_SECONDS = 0.2  # five redraws a second at most
@@ -26,13 +27,36 @@ class PanelState:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
+def make_trainer(
+    images: Images,
+    depth: int,
+    connection: str,
+    width: int,
+    num_epochs: int,
+    seed: int,
+    stop: threading.Event | None,
+    **choices: Any,
+) -> training.Trainer:
+    """Return the trainer of a network with the settings of a panel; `choices` are of `TrainConfig`."""
+    model = models.mlp(
+        depth=depth,
+        width=width,
+        connection=connection,
+        in_features=images.num_features,
+        num_classes=images.num_classes,
+        seed=seed,
+    )
+    config = training.TrainConfig(num_epochs=num_epochs, seed=seed, **choices)
+    return training.Trainer(model, images, config, stop=stop)
+
+
 class TrainingPanel(Panel):
     """Train a network by button, and see what becomes of it.
 
     Args:
         controls: what can be chosen.
         figure: the figure before a run.
-        make_trainer: makes the trainer of a run from the event that stops it and the controls' values.
+        make_trainer: makes the trainer of a run from `stop`, the event that ends it, and the controls' values.
         draw: puts a trainer's records into the figure.
         describe: says in words where a trainer's run is.
 
@@ -82,7 +106,7 @@ class TrainingPanel(Panel):
     def _run(self, state: PanelState, settings: dict[str, Any]) -> None:
         """Train, and redraw at most five times a second; an error is shown as text and kept."""
         try:
-            state.trainer = trainer = self._make_trainer(state.stop, **settings)
+            state.trainer = trainer = self._make_trainer(stop=state.stop, **settings)
             drawn = -math.inf
             for _ in trainer:
                 is_last = trainer.step == trainer.num_steps  # is drawn below, once: a figure may collect runs
