@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from hypothesis import settings
+from torch import nn
 
 from van_tutorial import data, models, training
 
@@ -44,3 +45,16 @@ def phased_out(few_images, quick):
     """A run of 160 steps, step sizes at their defaults, with a record of each; leave its network as it is."""
     model = models.mlp(depth=4, width=24, seed=0)
     return training.train(model, few_images, quick(num_epochs=10, batch_size=32, log_every=1))
+
+
+@pytest.fixture
+def seeded():
+    """The same global random numbers in every test that asks for it, and none of them missing afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def two_layers(seeded):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7), nn.Tanh(), nn.Linear(7, 10)).double()

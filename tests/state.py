@@ -1,6 +1,7 @@
-"""What a measurement must leave alone."""
+"""Pieces of the tests of diagnostics: small modules, and what a measurement must leave alone."""
 
 import torch
+from torch import nn
 
 
 def state_of(model):
@@ -13,3 +14,18 @@ def state_of(model):
         [parameter.requires_grad for parameter in model.parameters()],
         torch.get_rng_state().tolist(),
     )
+
+
+class Map(nn.Module):
+    """A function as a network without parameters."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def fail(module, args):
+    raise RuntimeError("out of luck")

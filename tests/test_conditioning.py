@@ -8,12 +8,7 @@ from torch import nn
 
 from van_tutorial import diagnostics, models
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def test_singular_values_are_those_of_the_jacobian_put_together_by_hand():

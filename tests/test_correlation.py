@@ -9,22 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from tests.state import Map
 from van_tutorial import diagnostics, models
 
 
 def noise(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-class Map(nn.Module):
-    """A function as a network without parameters."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 # Autocorrelation along a path.

@@ -8,9 +8,11 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from tests.state import state_of
+from tests.state import Map, fail, state_of
 from van_tutorial import diagnostics, models
 from van_tutorial.models import parts
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 NORMALIZATIONS = {
     "batch norm": lambda: nn.BatchNorm1d(5),
@@ -64,22 +66,6 @@ def one_at_a_time(model, inputs, output):
     return torch.stack(gradients)
 
 
-def fail(module, args):
-    raise RuntimeError("out of luck")
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-@pytest.fixture
-def two_layers():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7), nn.Tanh(), nn.Linear(7, 10)).double()
-
-
 @pytest.fixture
 def batch(few_images):
     return few_images.train_images[:16].double()
@@ -98,17 +84,6 @@ def normalized():
         return model
 
     return make
-
-
-class Map(nn.Module):
-    """A function as a network without parameters."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 # Networks whose examples do not look at each other.

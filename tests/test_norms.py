@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from tests.state import state_of
+from tests.state import fail, state_of
 from van_tutorial import diagnostics, models
 from van_tutorial.models import parts
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 COLUMNS = [
     "layer",
@@ -27,24 +29,8 @@ COLUMNS = [
 ]
 
 
-def fail(module, args):
-    raise RuntimeError("out of luck")
-
-
 def sum_of_outputs(outputs, labels):
     return outputs.sum(dim=1).mean()
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-@pytest.fixture
-def two_layers():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7), nn.Tanh(), nn.Linear(7, 10)).double()
 
 
 @pytest.fixture

@@ -105,7 +105,6 @@ def makers(
         "layer_norm_curves": lambda **c: plots.layer_norm_curves(norms, **c),
         "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
         "gradient_signals": lambda **c: plots.gradient_signals([0.0, 0.5, 1.0], signals, **c),
-        "autocorrelation_curves": lambda **c: plots.autocorrelation_curves(autocorrelations, **c),
         "autocorrelation_panels": lambda **c: plots.autocorrelation_panels(autocorrelations, **c),
         "correlation_by_depth": lambda **c: plots.correlation_by_depth(by_depth, by_depth, **c),
         "measure_curves": lambda **c: plots.measure_curves(
@@ -233,13 +232,15 @@ def test_a_signal_that_does_not_vary_is_a_flat_line_and_the_others_are_scaled_al
     assert np.std(second.y) == pytest.approx(1.0)
 
 
-def test_autocorrelation_is_drawn_with_its_error_and_not_where_there_is_none(figures, autocorrelations):
-    names = [trace.name for trace in figures["autocorrelation_curves"].data]
-    assert names == ["plain, centred", "white noise", "brown noise"]  # looks-linear does not vary
+def test_autocorrelation_has_a_panel_for_each_network_and_the_curve_that_was_measured(
+    figures, autocorrelations
+):
+    fig = figures["autocorrelation_panels"]
+    titles = [annotation.text for annotation in fig.layout.annotations]
+    assert titles == ["plain, centred", "looks-linear", "white noise", "brown noise"]
     white = autocorrelations.query("network == 'white noise'")
-    trace = figures["autocorrelation_curves"].data[1]
-    assert list(trace.y) == white["mean"].tolist()
-    np.testing.assert_allclose(trace.error_y.array, 2 * white["sd"] / 3**0.5)
+    drawn = next(trace for trace in fig.data if trace.xaxis == "x3")
+    assert list(drawn.y) == white["mean"].tolist()
 
 
 def test_a_skip_that_never_went_is_not_drawn_as_gone(figures):

@@ -1,7 +1,6 @@
 """The published experiment: networks of one number, defined as they should be, and the numbers that come out."""
 
 import itertools
-import json
 import math
 import statistics
 
@@ -11,8 +10,7 @@ import pytest
 import torch
 
 from tools import record_shattered_gradients as tool
-from van_tutorial import diagnostics, models
-from van_tutorial._course import course_path
+from van_tutorial import batch, diagnostics, models
 
 GRID = torch.linspace(-2.0, 2.0, 256, dtype=torch.float64).unsqueeze(1)
 
@@ -310,10 +308,7 @@ def test_a_deep_plain_network_is_like_white_noise_and_a_deep_residual_one_is_not
 
 def recorded(name):
     """The rows of a recorded result."""
-    path = course_path("assets", "results", f"{name}.json")
-    if not path.exists():
-        pytest.skip(f"{path.name} is not recorded yet")
-    return pd.DataFrame(json.loads(path.read_text())["runs"]).astype({"mean": float, "sd": float})
+    return batch.recorded(name).table.astype({"mean": float, "sd": float})
 
 
 @pytest.mark.parametrize("name", ["shattered_gradients", "shattered_gradients_reference"])

@@ -67,6 +67,9 @@ def correlation_length(autocorrelation: Tensor, spacing: float = 1.0, level: flo
     Raises:
         ValueError: for values outside these bounds.
 
+    Source:
+        The definition is this project's.
+
     Example:
         >>> round(correlation_length(torch.tensor([1.0, 0.6, 0.2]), level=0.5), 6)
         1.25

@@ -87,6 +87,9 @@ def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> 
 
     Raises:
         ValueError: for another number of slopes than there are layers.
+
+    Source:
+        Derived for this project, with `constraints.predict_removal_step`.
     """
     step_sizes = phase_out.multipliers.dual_lr.tolist()
     slopes = [slope] * len(step_sizes) if isinstance(slope, int | float) else list(map(float, slope))

@@ -214,16 +214,10 @@ def own_tensors(model: nn.Module, named: Callable[..., Iterator[tuple[str, Tenso
 
 @contextlib.contextmanager
 def differentiation(device: torch.device) -> Iterator[None]:
-    """Record what is computed, also where the caller does not, and put the random states back."""
-    with torch.inference_mode(False), torch.enable_grad(), same_random_state(device):
-        yield
-
-
-@contextlib.contextmanager
-def same_random_state(device: torch.device) -> Iterator[None]:
-    """Put the random states of the CPU and of a device back, which dropout would move."""
+    """Record what is computed, also where the caller does not, and put the random states that dropout moves back."""
     devices = [device] if device.type != "cpu" else []
-    with torch.random.fork_rng(devices=devices, device_type="cuda" if not devices else device.type):
+    forked = torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda")
+    with torch.inference_mode(False), torch.enable_grad(), forked:
         yield
 
 

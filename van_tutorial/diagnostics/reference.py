@@ -17,7 +17,10 @@ def white_noise(num_points: int, num_runs: int = 1, seed: int | None = None) -> 
         seed: of the draws; None takes torch's global generator.
 
     Returns:
-        Shape (R, N).
+        Shape (R, N), without unit.
+
+    Raises:
+        ValueError: for fewer than one point or path.
     """
     check_count("num_points", num_points)
     check_count("num_runs", num_runs)
@@ -34,7 +37,10 @@ def brown_noise(num_points: int, num_runs: int = 1, seed: int | None = None) -> 
         seed: of the draws; None takes torch's global generator.
 
     Returns:
-        Shape (R, N).
+        Shape (R, N), without unit.
+
+    Raises:
+        ValueError: for fewer than one point or path.
     """
     return white_noise(num_points, num_runs, seed).cumsum(dim=1)
 

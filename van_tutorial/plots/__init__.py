@@ -7,7 +7,6 @@ from van_tutorial.plots.dynamics import (
     skip_and_multiplier_paths,
 )
 from van_tutorial.plots.gradients import (
-    autocorrelation_curves,
     autocorrelation_panels,
     correlation_by_depth,
     correlation_map,
@@ -31,7 +30,6 @@ __all__ = [
     "SKIP_COLORS",
     "accuracy_by_depth",
     "accuracy_curves",
-    "autocorrelation_curves",
     "autocorrelation_panels",
     "correlation_by_depth",
     "correlation_map",

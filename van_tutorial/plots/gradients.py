@@ -89,38 +89,6 @@ def gradient_signals(
     return finish(fig, "Gradients as signals", caption, "input x", "dy/dx (standard deviations, shifted)")
 
 
-def autocorrelation_curves(
-    table: pd.DataFrame,
-    caption: str = "Mean over random initializations, with two standard errors either way.",
-) -> go.Figure:
-    """Draw the autocorrelation of gradients by lag.
-
-    Args:
-        table: columns network, lag, mean, sd, runs; one depth only. Networks whose gradient does not vary (NaN)
-            are left out.
-        caption: one line under the title.
-
-    Returns:
-        A figure with one series a network.
-    """
-    fig = go.Figure()
-    for index, (name, curve) in enumerate(table.groupby("network", sort=False)):
-        if curve["mean"].notna().any():
-            error = 2.0 * curve["sd"] / curve["runs"] ** 0.5
-            fig.add_scatter(
-                x=curve["lag"],
-                y=curve["mean"],
-                error_y={"array": error.fillna(0.0), "width": 0, "thickness": 1},
-                mode="lines+markers",
-                name=name,
-                **style(index),
-            )
-    fig.update_yaxes(range=[-0.3, 1.05])
-    return finish(
-        fig, "Autocorrelation of gradients", caption, "lag (points of the grid)", "autocorrelation (no unit)"
-    )
-
-
 def autocorrelation_panels(
     table: pd.DataFrame, caption: str = "A line for each depth. Mean over random initializations."
 ) -> go.Figure:

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from van_tutorial import models, plots, training
 from van_tutorial.data import Images
-from van_tutorial.widgets.panel import Choice, Slider
+from van_tutorial.widgets.panel import FIGURE, Choice, Slider
 from van_tutorial.widgets.training import TrainingPanel, make_trainer
 
 CONNECTIONS = ("plain", "residual")
@@ -37,11 +37,7 @@ def empty_figure() -> go.Figure:
     fig.update_xaxes(title="epoch", row=1, col=1)
     fig.update_xaxes(title="depth (layers)", row=1, col=2)
     fig.update_yaxes(title="accuracy (share of images)", range=[0, 1.02])
-    fig.update_layout(
-        template="plotly_white", height=400, font={"size": 13}, margin={"l": 60, "r": 20, "t": 50, "b": 100},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.3, "yanchor": "top"},
-    )  # fmt: skip
-    return fig
+    return fig.update_layout(**FIGURE, margin_b=100, legend_y=-0.3)
 
 
 def fill_figure(fig: Any, trainer: training.Trainer) -> None:

@@ -10,6 +10,14 @@ import plotly.graph_objects as go
 
 WIDE = {"style": {"description_width": "14em"}, "layout": {"width": "34em"}}
 NARROW = {"layout": {"width": "8em"}}
+# Of figures of two pictures side by side; the legend stands below.
+FIGURE = {
+    "template": "plotly_white",
+    "height": 400,
+    "font": {"size": 13},
+    "margin": {"l": 60, "r": 20, "t": 50},
+    "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top"},
+}
 
 
 @dataclass(frozen=True)

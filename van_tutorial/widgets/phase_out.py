@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from van_tutorial import models, plots, training
 from van_tutorial.data import Images
-from van_tutorial.widgets.panel import Slider
+from van_tutorial.widgets.panel import FIGURE, Slider
 from van_tutorial.widgets.training import TrainingPanel, make_trainer
 
 RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
@@ -37,11 +37,7 @@ def empty_figure() -> go.Figure:
     fig.update_xaxes(title="step")
     fig.update_yaxes(title="layer (1 is next to the input)", row=1, col=1)
     fig.update_yaxes(title="accuracy (share of images)", range=[0, 1], row=1, col=2)
-    fig.update_layout(
-        template="plotly_white", height=400, font={"size": 13}, margin={"l": 60, "r": 20, "t": 50, "b": 70},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.15, "yanchor": "top"},
-    )  # fmt: skip
-    return fig
+    return fig.update_layout(**FIGURE, margin_b=70, legend_y=-0.15)
 
 
 def fill_figure(fig: Any, trainer: training.Trainer) -> None:
