@@ -54,6 +54,9 @@ def saved(few_images, quick, tmp_path):
         {"log_every": 3, "optimizer": "sgd", "validation_fraction": 0.2},
         {"log_every": 5, "optimizer": "adamw", "weight_decay": 0.1, "dual_lr": 0.3, "skip_lr": 0.1},
         {"log_every": 3, "skip_schedule": "cosine", "lr_schedule": "constant"},
+        {"log_every": 3, "augment": "crop-flip", "channels_last": True},
+        {"log_every": 3, "skip_target": 1.0, "skip_schedule": "penalty", "skip_lr": 0.5},
+        {"log_every": 3, "skip_target": 1.0, "skip_lr": 0.1, "dual_lr": 0.1},
     ],
     ids=str,
 )
@@ -128,6 +131,10 @@ def refused(path, few_images, config, **choices):
         ({"lr": 0.01}, {}, "lr 0.003 there and 0.01 here"),
         ({"seed": 1}, {}, "seed 0 there and 1 here"),
         ({"num_epochs": 3}, {}, "num_epochs 2 there and 3 here"),
+        ({"skip_target": 1.0}, {}, "skip_target 0.0 there and 1.0 here"),
+        ({"skip_penalty": 0.5}, {}, "skip_penalty 0.25 there and 0.5 here"),
+        ({"augment": "crop-flip"}, {}, "augment 'none' there and 'crop-flip' here"),
+        ({"channels_last": True}, {}, "channels_last False there and True here"),
         ({}, {"width": 13}, "model.width 12 there and 13 here"),
         ({}, {"skip": "additive"}, "model.skip 'convex' there and 'additive' here"),
         ({}, {"connection": "plain"}, "model.connection 'van' there and 'plain' here"),
@@ -139,6 +146,41 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_difference(
     message = refused(saved, few_images, quick(log_every=3, **config), **model)
     assert "is a checkpoint of another run" in message
     assert difference in message
+
+
+NOT_IN_OLDER_ONES = ("skip_target", "skip_penalty", "augment", "channels_last", "weight decay of")
+
+
+def save_as_older(trainer, path):
+    """Write a checkpoint as the version before wrote it: with one group of parameters, which all decay."""
+    trainer.save(path)
+    state = torch.load(path, weights_only=True)
+    for name in NOT_IN_OLDER_ONES:
+        state["identity"].pop(name, None)
+    groups = state["optimizer"]["param_groups"]
+    groups[0]["params"] = [index for group in groups for index in group["params"]]
+    state["optimizer"]["param_groups"] = groups[:1]
+    state["sums"] = {name: float(value) for name, value in state["sums"].items()}
+    torch.save(state, path)
+
+
+def test_an_older_checkpoint_goes_on(few_images, quick, tmp_path):
+    first = training.Trainer(small(), few_images, quick(log_every=3))
+    first_record(first)
+    save_as_older(first, tmp_path / "run.pt")
+    second = training.train(small(), few_images, quick(log_every=3), checkpoint=tmp_path / "run.pt")
+    assert_same_run(second, training.train(small(), few_images, quick(log_every=3)))
+
+
+def test_an_older_checkpoint_of_a_run_in_which_biases_decayed_is_refused(few_images, quick, tmp_path):
+    config = quick(log_every=3, weight_decay=0.1)
+    first = training.Trainer(small(), few_images, config)
+    first_record(first)
+    save_as_older(first, tmp_path / "run.pt")
+    message = refused(tmp_path / "run.pt", few_images, config)
+    assert (
+        "weight decay of 'all parameters' there and 'parameters of two and more dimensions' here" in message
+    )
 
 
 @pytest.mark.parametrize("what", ["train_images", "train_labels"])

@@ -36,9 +36,18 @@ def test_data_list_and_verify_name_every_set(capsys, tmp_path):
     assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 0
     verified = capsys.readouterr().out
     for name in data.NAMES:
-        assert name in listed
-        assert name in verified
+        assert f"\n{name} " in f"\n{listed}"
+        assert f"\n{name} " in f"\n{verified}"
     assert "ok" in verified
+
+
+def test_data_verify_tells_beneath_a_missing_set_how_to_get_it(capsys, tmp_path):
+    assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cifar10 = next(number for number, line in enumerate(lines) if line.startswith("cifar10 "))
+    assert "missing" in lines[cifar10]
+    assert lines[cifar10 + 1].startswith(f"    - put the originals into {tmp_path}, as cifar-10-batches-py")
+    assert lines[cifar10 + 2].startswith("    - go online and run: van-tutorial data fetch cifar10")
 
 
 def test_data_verify_fails_on_a_broken_file(capsys, tmp_path):

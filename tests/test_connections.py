@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from van_tutorial import connections
@@ -40,13 +41,13 @@ def test_a_connection_gives_what_its_formula_says(connection, alpha, expected):
     ("bias", "expected"), [(-50.0, X), (50.0, torch.relu(Z))], ids=["carried", "transformed"]
 )
 def test_a_highway_layer_goes_from_its_input_to_its_transform_by_the_gates_bias(bias, expected):
-    highway = connections.Highway(num_features=2, transform_bias=bias).double()
+    highway = connections.Highway(nn.Linear(2, 2), transform_bias=bias).double()
     torch.nn.init.zeros_(highway.gate.weight)
     torch.testing.assert_close(connect(highway), expected, atol=1e-12, rtol=0.0)
 
 
 def test_a_highway_gate_looks_at_the_input_unit_by_unit():
-    highway = connections.Highway(num_features=2, transform_bias=0.0).double()
+    highway = connections.Highway(nn.Linear(2, 2), transform_bias=0.0).double()
     gate = torch.sigmoid(X @ highway.gate.weight.T)
     torch.testing.assert_close(connect(highway), gate * torch.relu(Z) + (1 - gate) * X)
 

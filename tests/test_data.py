@@ -5,6 +5,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import pickle
 import shutil
 import socket
 import struct
@@ -54,8 +55,10 @@ def small_set(monkeypatch, tmp_path):
     files = {name: idx(array) for name, array in zip(data.FILES, arrays, strict=True)}
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     for name in ("mnist", "fashion-mnist"):
-        monkeypatch.setitem(data.SETS, name, dataclasses.replace(data.SETS[name], sha256=checksums))
-    monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path / "debian")
+        (layout,) = data.SETS[name].layouts
+        layouts = (dataclasses.replace(layout, checksums=checksums),)
+        monkeypatch.setitem(data.SETS, name, dataclasses.replace(data.SETS[name], layouts=layouts))
+    monkeypatch.setattr("van_tutorial.data.sets.DEBIAN_ROOT", tmp_path / "debian")
     monkeypatch.setenv("VAN_TUTORIAL_DATA", str(tmp_path / "default"))
     return files
 
@@ -133,7 +136,7 @@ def test_a_damaged_embedded_file_is_named_and_never_used(monkeypatch, tmp_path, 
     content = damage(data.MINI_FILE.read_bytes())
     if content is not None:
         copy.write_bytes(content)
-    monkeypatch.setattr(data, "MINI_FILE", copy)
+    monkeypatch.setattr("van_tutorial.data.sets.MINI_FILE", copy)
     with pytest.raises(data.DataError, match=message) as raised:
         data.load()
     assert str(copy) in str(raised.value)
@@ -161,8 +164,8 @@ def test_a_full_set_in_torchvisions_layout_is_read(small_set, tmp_path, name, fo
 
 
 def test_a_full_set_is_found_in_the_default_folder_and_in_debians_package(small_set, tmp_path):
-    put(small_set, data.DEBIAN_ROOT / "fashion-mnist", packed=True)
-    assert data.load("fashion-mnist").source == str(data.DEBIAN_ROOT / "fashion-mnist")
+    put(small_set, tmp_path / "debian" / "fashion-mnist", packed=True)
+    assert data.load("fashion-mnist").source == str(tmp_path / "debian" / "fashion-mnist")
     put(small_set, tmp_path / "default" / "FashionMNIST" / "raw")
     assert data.load("fashion-mnist").source == str(tmp_path / "default" / "FashionMNIST" / "raw")
 
@@ -270,7 +273,9 @@ def test_what_the_error_of_an_altered_file_advises_brings_the_set_back(mirror, s
     put({**small_set, data.FILES[0]: b"altered"}, folder)
     with pytest.raises(data.DataError) as raised:
         data.load("mnist", root=tmp_path / "mine")
-    assert f"remove the folder {folder} and run: van-tutorial data fetch" in str(raised.value)
+    assert f"remove {folder} and run: van-tutorial data fetch mnist --root {tmp_path / 'mine'}" in str(
+        raised.value
+    )
     shutil.rmtree(folder)
     assert data.load("mnist", root=tmp_path / "mine").train_images.shape == (60, 1, 28, 28)
 
@@ -278,15 +283,32 @@ def test_what_the_error_of_an_altered_file_advises_brings_the_set_back(mirror, s
 def test_verify_finds_full_sets_sound_whether_packed_or_not(small_set, tmp_path):
     put(small_set, tmp_path / "mine" / "MNIST" / "raw", packed=True)
     put(small_set, tmp_path / "mine" / "FashionMNIST" / "raw")
-    assert [state for _, state, _ in data.verify(root=tmp_path / "mine")] == ["ok"] * 3
+    findings = {finding.name: finding for finding in data.verify(root=tmp_path / "mine")}
+    for name in ("fashion-mnist-mini", "fashion-mnist", "mnist"):
+        assert (findings[name].state, findings[name].mends) == ("ok", ())
+    assert str(tmp_path / "mine" / "MNIST" / "raw") in findings["mnist"].detail
 
 
-def test_verify_tells_sound_missing_and_broken_sets_apart(small_set, tmp_path):
-    broken = dict(small_set)
-    broken[data.FILES[1]] = b"nothing"
-    put(broken, tmp_path / "mine" / "MNIST" / "raw")
-    states = {name: (state, text) for name, state, text in data.verify(root=tmp_path / "mine")}
-    assert states["fashion-mnist-mini"][0] == "ok"
-    assert states["fashion-mnist"] == ("missing", "get it with: van-tutorial data fetch fashion-mnist")
-    assert states["mnist"][0] == "broken"
-    assert data.FILES[1] in states["mnist"][1]
+def test_verify_says_of_a_missing_set_how_to_get_it(small_set, tmp_path):
+    findings = {finding.name: finding for finding in data.verify(root=tmp_path)}
+    assert findings["fashion-mnist"].state == "missing"
+    assert len(findings["fashion-mnist"].mends) == 3
+    assert findings["mnist"].mends == (
+        f"put the originals into {tmp_path}, as MNIST/raw (torchvision's layout)",
+        f"go online and run: van-tutorial data fetch mnist --root {tmp_path}",
+    )
+
+
+def test_verify_names_every_broken_file_and_not_only_the_first(small_set, tmp_path):
+    put({**small_set, data.FILES[1]: b"nothing", data.FILES[3]: b"nothing"}, tmp_path / "MNIST" / "raw")
+    finding = next(finding for finding in data.verify(root=tmp_path) if finding.name == "mnist")
+    assert finding.state == "broken"
+    assert data.FILES[1] in finding.detail
+    assert data.FILES[3] in finding.detail
+    assert data.FILES[0] not in finding.detail
+    assert str(tmp_path / "MNIST" / "raw") in finding.mends[0]
+
+
+def test_an_error_of_the_data_survives_the_way_from_one_process_to_another():
+    error = pickle.loads(pickle.dumps(data.DataError("the file is missing", "put it there")))
+    assert str(error) == "the file is missing: put it there."

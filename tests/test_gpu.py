@@ -1,5 +1,7 @@
 """The same training on a GPU, where there is one."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -38,6 +40,59 @@ def test_an_option_of_the_trainer_works_on_the_gpu(few_images, options):
     result = train(few_images, **options)
     assert result.is_complete
     assert models.num_skips(result.model) == 0
+
+
+@pytest.mark.parametrize("connection", ["van", "residual"])
+def test_a_convolutional_network_trains_fast_and_augmented_on_the_gpu(few_images, connection):
+    options = {"channels_last": True, "mixed_precision": True, "augment": "crop-flip"}
+    config = training.TrainConfig(num_epochs=4, dual_lr=0.5, **options)
+    model = models.convnet(depth=8, width=4, in_channels=1, connection=connection, seed=0)
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    seen = []
+    for module in convolutions[1:]:
+        module.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    result = training.train(model, few_images, config)
+    assert result.is_complete
+    assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
+    assert {tensor.stride(1) for tensor in seen} == {1}
+    if connection == "van":
+        assert models.num_skips(result.model) == 0
+
+
+def test_augmented_batches_are_the_same_on_the_gpu(few_images):
+    given = {}
+    for device in ("cuda", "cpu"):
+        config = training.TrainConfig(num_epochs=1, device=device, augment="crop-flip", channels_last=True)
+        model, given[device] = models.mlp(depth=1, width=4, seed=0), []
+        model.register_forward_pre_hook(lambda module, args, to=given[device]: to.append(args[0].cpu()))
+        training.train(model, few_images, config)
+    assert all(map(torch.equal, given["cuda"], given["cpu"]))
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_schedule": "penalty"}, {"skip_schedule": "cosine"}], ids=str)
+def test_activations_are_phased_out_on_the_gpu(few_images, options):
+    config = training.TrainConfig(num_epochs=4, skip_target=1.0, **options)
+    model = models.mlp(depth=4, width=16, skip="activation", skip_weight=0.0, seed=0)
+    result = training.train(model, few_images, config)
+    assert models.skip_weights(result.model).tolist() == [1.0] * 4
+    assert result.removed_at_step is not None
+
+
+def test_every_pixel_is_classified_on_the_gpu(few_images, seeded):
+    model = torch.nn.Conv2d(1, 10, 3, padding=1)
+    labels = (few_images.train_images[:, 0] > 0).long()
+    images = dataclasses.replace(
+        few_images,
+        train_labels=labels,
+        test_images=few_images.train_images[:100],
+        test_labels=labels[:100],
+    )
+    result = training.train(model, images, training.TrainConfig(num_epochs=4, lr=0.1))
+    assert result.test_accuracy > 0.6
+    on_gpu = training.mean_iou(model, images.test_images.cuda(), images.test_labels.cuda(), 10)
+    assert on_gpu == pytest.approx(
+        training.mean_iou(model.cpu(), images.test_images, images.test_labels, 10), abs=1e-3
+    )
 
 
 def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(few_images, tmp_path):

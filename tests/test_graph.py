@@ -1,5 +1,7 @@
 """Whether a skip is left, read off exported graphs: ours, torchvision's, and small ones made to mislead."""
 
+import warnings
+
 import pytest
 import torch
 import torchvision
@@ -45,11 +47,21 @@ def test_no_skip_is_left_in_a_collapsed_network(skip):
 
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
-    [("resnet18", 32, True), ("densenet121", 32, True), ("vgg11", 32, False), ("alexnet", 63, False)],
+    [
+        ("resnet18", 32, True),
+        ("densenet121", 32, True),
+        ("mobilenet_v2", 32, True),
+        ("googlenet", 32, True),  # branches of one to three convolutions, concatenated
+        ("squeezenet1_1", 32, False),  # branches of one convolution each, concatenated
+        ("vgg11", 32, False),
+        ("vgg11_bn", 32, False),
+        ("alexnet", 63, False),
+    ],
 )
 def test_published_architectures_are_told_apart(name, size, expected):
     with torch.device("meta"):  # the graph needs no numbers, and a VGG has half a gigabyte of them
-        model = torchvision.models.get_model(name, weights=None)
+        options = {"init_weights": False} if name == "googlenet" else {}
+        model = torchvision.models.get_model(name, weights=None, **options)
         assert is_skipped(model, 2, 3, size, size) is expected
 
 
@@ -69,6 +81,34 @@ def add_in_place(net, x):
     out = net.b(torch.relu(net.a(x)))
     out += x
     return out
+
+
+def fill(net, x):
+    out = torch.zeros(len(x), 8)
+    out[:, :4] = x
+    out[:, 4:] = net.a(x)
+    return out
+
+
+def without_gradients(net, x):
+    with torch.no_grad():
+        return net.a(x) + x
+
+
+def under_autocast(net, x):
+    with torch.autocast("cpu"):
+        return net.a(x) + x
+
+
+def parts_in_place(net, x):
+    with torch.no_grad():
+        out = net.b(torch.relu_(net.a(x)))
+        out[:, :2] *= 2.0
+    return out
+
+
+def mask_by_input(net, x):
+    return net.a(x).masked_fill(x < 0.0, 0.0) * (net.b(net.c(x)).argmax(dim=1, keepdim=True) * 1.0)
 
 
 def attend(net, x):
@@ -94,14 +134,102 @@ def attend(net, x):
         (attend, False),
         (lambda net, x: attend(net, x) + net.b(x), False),
         (lambda net, x: attend(net, x) + x, True),
+        (lambda net, x: torch.addmm(x, x, net.a.weight), True),
+        (lambda net, x: torch.addmm(x, x, net.a.weight, beta=2, alpha=3), True),
+        (lambda net, x: torch.addmm(net.b(x), x, net.a.weight), False),
+        (lambda net, x: torch.addmm(net.a.bias, x, net.a.weight), False),
+        (lambda net, x: torch.baddbmm(x[None], x[None], net.a.weight[None]), True),
+        (lambda net, x: torch.addcmul(x, net.a(x), net.b.bias), True),
+        (lambda net, x: torch.addcmul(x, x, net.b.bias), False),
+        (lambda net, x: torch.nn.functional.linear(net.a(x)[:1], net.b.weight, bias=x[0]), True),
+        (lambda net, x: torch.einsum("ni,oi->no", x, net.a.weight) + net.b(x), False),
+        (lambda net, x: torch.einsum("ni,oi->no", x, net.a.weight) + x, True),
+        (lambda net, x: torch.maximum(net.a(x), x), True),
+        (lambda net, x: torch.where(x > 0.0, net.a(x), x), True),
+        (lambda net, x: torch.where(x > 0.0, net.a(x), net.b(x)), False),
+        (lambda net, x: net.a(x).view_as(x) + net.b(x), False),
+        (lambda net, x: net.a(x) + net.b(net.c(torch.ones_like(x))), False),
+        (mask_by_input, False),
+        (fill, True),
+        (without_gradients, True),
+        (under_autocast, True),
+        (parts_in_place, False),
     ],
     ids=[
         "two branches of equal depth", "concatenated branches of equal depth", "gate of equal depth",
         "a constant added", "branches of unequal depth", "difference", "product with the input",
         "mix with the input", "concatenation with the input", "hstack with the input",
         "concatenate with the input", "skip inside", "sum in place", "attention without a skip",
-        "attention beside a branch of its depth", "attention with a skip",
+        "attention beside a branch of its depth", "attention with a skip", "addmm with a skip",
+        "scaled addmm with a skip", "addmm of equal depth", "addmm", "baddbmm with a skip", "addcmul with a skip",
+        "addcmul", "bias from the input", "einsum", "einsum with a skip", "maximum with the input",
+        "choice of the input", "choice", "shape of the input", "ones of the input's shape",
+        "mask and index of another depth", "parts filled in", "skip without gradients", "skip under autocast",
+        "parts in place",
     ],
 )  # fmt: skip
 def test_a_skip_is_two_paths_of_different_depth_that_are_joined(join, expected):
     assert is_skipped(Made(join), 3, 4) is expected
+
+
+def test_a_recurrent_layer_applies_weights():
+    class Recurrent(nn.Module):
+        def __init__(self, has_skip):
+            super().__init__()
+            self.rnn, self.has_skip = nn.GRU(4, 4), has_skip
+
+        def forward(self, x):
+            out = self.rnn(x, torch.zeros(1, 4))[0]
+            return out + x if self.has_skip else out
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The tensor attributes .*_flat_weights", UserWarning
+        )  # of any nn.RNNBase
+        assert [is_skipped(Recurrent(has_skip), 3, 4) for has_skip in (True, False)] == [True, False]
+
+
+class RepVGGBlock(nn.Module):
+    """Ding et al. 2021: the sum of a 3 x 3 convolution, a 1 x 1 convolution and the identity; or the first alone."""
+
+    def __init__(self, is_merged):
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(3))
+        self.is_merged = is_merged
+
+    def forward(self, x):
+        if self.is_merged:
+            return torch.relu(self.wide(x))
+        branches = (self.wide(x), self.narrow(x), x)
+        return torch.relu(sum(norm(branch) for norm, branch in zip(self.norms, branches, strict=True)))
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_a_block_with_an_identity_branch_has_a_skip_until_it_is_merged(is_merged):
+    model = nn.Sequential(RepVGGBlock(is_merged), RepVGGBlock(is_merged))
+    assert is_skipped(model, 2, 3, 8, 8) is not is_merged
+
+
+@pytest.mark.parametrize("has_skip", [False, True])
+def test_a_batch_of_any_size_makes_no_difference(has_skip):
+    # its size is a number in the graph, read off the input and used again at each depth
+    made = Made(lambda net, x: net.c(net.a(x)).reshape(x.shape[0], -1) + (x if has_skip else net.a(net.b(x))))
+    program = torch.export.export(
+        made.eval(), (torch.zeros(3, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    assert models.has_skip(program) is has_skip
+
+
+def test_tokens_are_signals():
+    class Embedded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.linear = nn.Embedding(5, 4), nn.Linear(4, 4)
+
+        def forward(self, tokens):
+            x = self.embedding(tokens.flip(0))
+            return x + self.linear(x)
+
+    program = torch.export.export(Embedded().eval(), (torch.zeros(3, dtype=torch.int64),))
+    assert models.has_skip(program)

@@ -233,6 +233,9 @@ def test_networks_without_skips_to_phase_out_have_no_skip_weights(connection):
 @pytest.mark.parametrize("order", parts.ORDERS)
 def test_every_combination_of_choices_learns_in_every_layer(few_images, connection, normalization, order):
     model = small(connection=connection, normalization=normalization, order=order, skip_weight=0.5)
+    if connection == "rezero":  # at its initial scale of 0 no gradient gets into a layer
+        for layer in model.layers:
+            torch.nn.init.constant_(layer.connection.scale, 0.5)
     outputs = model(few_images.train_images[:32])
     assert outputs.shape == (32, 10)
     torch.nn.functional.cross_entropy(outputs, few_images.train_labels[:32]).backward()

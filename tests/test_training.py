@@ -437,20 +437,148 @@ def test_weights_move_as_torchs_own_optimizer_moves_them(few_images, quick, opti
     )
     model = linear()
     peer = {
-        "adam": functools.partial(torch.optim.Adam, weight_decay=0.1),
-        "adamw": functools.partial(torch.optim.AdamW, weight_decay=0.1),
-        "sgd": functools.partial(torch.optim.SGD, weight_decay=0.1, momentum=0.9),
-    }[optimizer](model.parameters(), lr=0.01)
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "sgd": functools.partial(torch.optim.SGD, momentum=0.9),
+    }[optimizer](
+        [
+            {"params": [model[1].weight], "weight_decay": 0.1},
+            {"params": [model[1].bias], "weight_decay": 0.0},
+        ],
+        lr=0.01,
+    )
     for step in range(6):
         if lr_schedule == "cosine":
-            peer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * step / 6))
+            for group in peer.param_groups:
+                group["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * step / 6))
         peer.zero_grad()
         functional.cross_entropy(model(whole.train_images), whole.train_labels).backward()
         peer.step()
-    torch.testing.assert_close(result.model[1].weight, model[1].weight, atol=1e-5, rtol=1e-4)
+    for name, parameter in model.named_parameters():
+        trained = result.model.get_parameter(name)
+        torch.testing.assert_close(trained, parameter, atol=1e-5, rtol=1e-4, msg=name)
     assert result.history["lr"].iloc[-1] == pytest.approx(
         0.01 if lr_schedule == "constant" else 0.0, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("has_only_vectors", [True, False])
+def test_weight_decay_is_for_parameters_of_two_and_more_dimensions(
+    few_images, quick, optimizer, has_only_vectors
+):
+    """A loss without gradient: decay alone moves the parameters, and it shrinks all of them that it is for."""
+
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            shapes = [(3,), ()] if has_only_vectors else [(3,), (), (3, 2), (4, 3, 2, 2)]
+            self.values = nn.ParameterList([nn.Parameter(torch.ones(shape)) for shape in shapes])
+
+        def forward(self, x):
+            return 0.0 * sum(value.sum() for value in self.values) + x.flatten(1)[:, :10]
+
+    result = training.train(Constant(), few_images, quick(optimizer=optimizer, weight_decay=0.5))
+    for value in result.model.values:
+        assert bool((value < 1.0).all() if value.ndim >= 2 else (value == 1.0).all()), value.shape
+
+
+def convolutional(num_channels=1):
+    """A small convolutional network, its outputs one for each image."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(num_channels, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(),
+            nn.Conv2d(4, 8, 3, stride=2), nn.ReLU(),
+            nn.Conv2d(8, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+        )  # fmt: skip
+
+
+def in_colour(images):
+    """The same images with three channels."""
+    return dataclasses.replace(
+        images,
+        train_images=images.train_images.repeat(1, 3, 1, 1),
+        test_images=images.test_images.repeat(1, 3, 1, 1),
+    )
+
+
+@pytest.mark.parametrize("num_channels", [1, 3])
+@pytest.mark.parametrize("choices", [{}, {"augment": "crop-flip", "validation_fraction": 0.2}], ids=str)
+def test_every_convolution_of_a_channels_last_run_sees_its_images_pixel_by_pixel(
+    few_images, quick, num_channels, choices
+):
+    images = few_images if num_channels == 1 else in_colour(few_images)
+    model, seen = convolutional(num_channels), []
+    for module in model:
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda module, args, output: seen.append((args[0], output, module.weight.detach()))
+            )
+    config = quick(num_epochs=1, log_every=4, channels_last=True, **choices)
+    result = training.train(model, images, config)
+    assert len(seen) > 3 * result.num_steps
+    for tensors in seen:
+        assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
+    batches = [x for x, _, _ in seen if x.shape[1] == num_channels > 1]
+    hidden = [output for _, output, _ in seen]
+    assert {tensor.stride(1) for tensor in batches + hidden} == {1}
+    assert few_images.train_images.is_contiguous()
+
+
+def test_channels_last_changes_no_more_than_rounding_and_nothing_without_convolutions(few_images, quick):
+    for make, tolerance in ((convolutional, 1e-4), (small, 0.0)):
+        one, other = (
+            training.train(make(), few_images, quick(channels_last=is_last)) for is_last in (False, True)
+        )
+        assert other.history["loss"].tolist() == pytest.approx(one.history["loss"].tolist(), abs=tolerance)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_convolutional_network_trains_in_mixed_precision(few_images, quick, channels_last):
+    single, mixed = (
+        training.train(
+            convolutional(), few_images, quick(mixed_precision=is_mixed, channels_last=channels_last)
+        )
+        for is_mixed in (False, True)
+    )
+    assert mixed.history["loss"].tolist() == pytest.approx(single.history["loss"].tolist(), abs=0.1)
+    assert mixed.history["loss"].tolist() != single.history["loss"].tolist()
+    assert {parameter.dtype for parameter in mixed.model.parameters()} == {torch.float32}
+
+
+def inputs_of(images, config):
+    """What the network is given in the course of a run, in training and in eval mode."""
+    model, given = linear(), {True: [], False: []}
+    model.register_forward_pre_hook(lambda module, args: given[module.training].append(args[0].clone()))
+    training.train(model, images, config)
+    return given
+
+
+def test_augmentation_is_for_training_images_alone_and_a_function_of_seed_and_step(few_images, quick):
+    plain, one, again, other = (
+        inputs_of(few_images, quick(**choices))
+        for choices in (
+            {},
+            {"augment": "crop-flip"},
+            {"augment": "crop-flip"},
+            {"augment": "crop-flip", "seed": 1},
+        )
+    )
+    assert all(map(torch.equal, plain[False], one[False]))
+    assert all(map(torch.equal, one[True], again[True]))
+    assert not any(map(torch.equal, one[True], other[True]))
+    assert not any(map(torch.equal, plain[True], one[True]))
+    assert plain[True][0].shape == one[True][0].shape
+
+
+def test_each_step_of_each_seed_is_augmented_in_its_own_way(few_images, quick):
+    """All images are one image, so that batches differ by their augmentation alone."""
+    image = few_images.train_images[:1].expand(512, -1, -1, -1)
+    images = dataclasses.replace(few_images, train_images=image)
+    batches = [x for seed in (0, 1) for x in inputs_of(images, quick(augment="crop-flip", seed=seed))[True]]
+    assert len(batches) == 2 * 16
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(batches, 2))
 
 
 @pytest.mark.parametrize(
@@ -504,6 +632,13 @@ def test_a_compiled_network_trains_to_the_same_numbers(few_images, quick, monkey
         ({"dual_lr_spread": 0.0}, "dual_lr_spread must be a number above 0, got 0.0"),
         ({"damping": -0.1}, "damping must be a number at least 0"),
         ({"weight_decay": "much"}, "weight_decay must be a number at least 0, got 'much'"),
+        ({"skip_target": 0.5}, "skip_target must be 0.0 or 1.0, got 0.5"),
+        ({"skip_target": None}, "skip_target must be 0.0 or 1.0, got None"),
+        ({"skip_penalty": -0.25}, "skip_penalty must be a number at least 0, got -0.25"),
+        (
+            {"augment": "crop-flop"},
+            r"augment must be one of 'none', 'crop-flip', .* Did you mean 'crop-flip'\?",
+        ),
         ({"remove_by": 0.0}, r"remove_by must be a number in \(0, 1\], got 0.0"),
         ({"remove_by": 1.5}, r"remove_by must be a number in \(0, 1\], got 1.5"),
         ({"skip_schedule": "lineal"}, r"skip_schedule must be one of .* Did you mean 'linear'\?"),

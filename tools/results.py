@@ -14,7 +14,7 @@ from van_tutorial._files import write_atomic
 
 
 class Recording:
-    """A recording that goes on: single-threaded, timed, and written when it is whole.
+    """A recording that goes on: single-threaded, timed, and written whole.
 
     Args:
         name: of the file in assets/results, without its ending.
@@ -24,8 +24,20 @@ class Recording:
 
     def __init__(self, name: str, question: str, command: str) -> None:
         torch.set_num_threads(1)
-        self.name, self.question, self.command = name, question, command
+        self.question, self.command = question, command
         self.started = time.monotonic()
+        self.hours_before = 0.0
+        self.path = course_path("assets", "results", f"{name}.json")
+
+    def resume(self) -> list[dict[str, Any]]:
+        """Return the runs that the file holds already, where they answer the same question; else none."""
+        if not self.path.exists():
+            return []
+        there = json.loads(self.path.read_text(encoding="utf-8"))
+        if (there["question"], there["command"]) != (self.question, self.command):
+            return []
+        self.hours_before = there["hours"]
+        return list(there["runs"])
 
     def write(self, runs: list[dict[str, Any]]) -> Path:
         """Write assets/results/NAME.json, a row a line, and return its path."""
@@ -37,10 +49,9 @@ class Recording:
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("torch", "numpy")},
             },
-            "hours": round((time.monotonic() - self.started) / 3600, 2),
+            "hours": round(self.hours_before + (time.monotonic() - self.started) / 3600, 2),
         }
         lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
         text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "runs": [\n{lines}\n ]\n}}\n'
-        path = course_path("assets", "results", f"{self.name}.json")
-        write_atomic(path, text.encode())
-        return path
+        write_atomic(self.path, text.encode())
+        return self.path

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise unless `value` is one of `choices`; a near miss is named."""
     choices = list(choices)
     if value not in choices:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from van_tutorial import __version__
+from van_tutorial._checks import check_choice
 from van_tutorial._course import course_path
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
     )
     run.set_defaults(function=run_notebook)
+
+    models = commands.add_parser("models", help="list the family of networks, or tell what one of them is")
+    models.add_argument("name", nargs="?", help="of a network: its formula, its source, how it is trained")
+    models.set_defaults(function=run_models)
 
     data = commands.add_parser("data", help="list, verify or fetch the data sets")
     data.add_argument("action", choices=("list", "verify", "fetch"))
@@ -160,24 +165,49 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print(table.where(table.notna(), "-").to_string(index=False))
 
 
+def run_models(options: argparse.Namespace) -> int:
+    """Print the table of the family, or one of its recipes."""
+    from van_tutorial import models
+
+    if options.name is None:
+        table = models.family_table()
+        table.columns = [name.replace("_", " ") for name in table.columns]
+        print(table.to_string(index=False))
+        print("\nMake one with models.make(NAME). More about one: van-tutorial models NAME")
+        return 0
+    check_choice("name", options.name, models.FAMILY)
+    recipe = models.FAMILY[options.name]
+    print(f"{options.name}: {recipe.formula}")
+    print(f"source:             {recipe.source}")
+    print(f"ends without skips: {recipe.ends_without_skips}")
+    for label, choices in ((f"models.{recipe.kind}", recipe.choices), ("TrainConfig", recipe.training)):
+        if choices:
+            values = ", ".join(f"{name}={value!r}" for name, value in choices.items())
+            print(f"{label + ':':19s} {values}")
+    return 0
+
+
 def run_data(options: argparse.Namespace) -> int:
     """List, verify or fetch data sets."""
     from van_tutorial import data
 
-    root = options.root or data.default_root()
+    root = options.root
     if options.action == "list":
         for name in data.NAMES:
-            folder = data.MINI_FILE.parent if name == data.MINI else data.find(name, root)
-            print(f"{name:20s} {folder or f'not here; get it with: van-tutorial data fetch {name}'}")
+            place = data.MINI_FILE.parent if name == data.MINI else data.find(name, root)
+            print(f"{name:20s} {place or f'not here; get it with: {data.fetch_command(name, root)}'}")
         return 0
     if options.action == "fetch":
         for name in options.names or data.SETS:
             print(f"{name}: {data.load(name, root).source}")
         return 0
-    states = list(data.verify(root))
-    for name, state, detail in states:
-        print(f"{name:20s} {state:8s} {detail}")
-    return int(any(state == "broken" for _, state, _ in states))
+    is_broken = False
+    for finding in data.verify(root):
+        print(f"{finding.name:20s} {finding.state:8s} {finding.detail}")
+        for mend in finding.mends:
+            print(f"    - {mend}")
+        is_broken |= finding.state == "broken"
+    return int(is_broken)
 
 
 def run_lab(options: argparse.Namespace) -> int:

@@ -6,10 +6,13 @@ alone, and the layer need not know which.
 
     plain       f(x)
     residual    x + scale f(x)                                 He et al. 2016
+    rezero      x + s f(x), s learned, 0 at the start          Bachlechner et al. 2020, De and Smith 2020
     highway     T(x) f(x) + (1 - T(x)) x                       Srivastava et al. 2015
     van         alpha x + (1 - alpha) f(x)      "convex"       our reading of the abstract of
                 f(x) + alpha x                  "additive"     Monti, Tootoonian and Cao 2018
                 alpha z + (1 - alpha) act(z)    "activation"   in place of act(z), z the pre-activation
+
+Where f(x) has another shape than x, a `Subsample` stands in for x.
 
 The full text of the paper on variable activation networks could not be read, and its abstract fits each of
 the three forms. At alpha = 0 each of them is the plain layer, to the last bit.
@@ -20,8 +23,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-CONNECTIONS = ("plain", "residual", "highway", "van")
+CONNECTIONS = ("plain", "residual", "rezero", "highway", "van")
 SKIPS = ("convex", "additive", "activation")
 
 Activation = Callable[[Tensor], Tensor]
@@ -44,6 +48,32 @@ def mix(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     return torch.lerp(start, end, weight)
 
 
+class Subsample(nn.Module):
+    """Fit an image to a layer with fewer places and more channels, without parameters.
+
+    Takes every `stride`-th row and column, and appends channels of zeros.
+
+    Args:
+        num_new: channels to append.
+        stride: of the layer.
+
+    Source:
+        He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, section 3.3, option (A).
+    """
+
+    def __init__(self, num_new: int, stride: int) -> None:
+        super().__init__()
+        self.num_new, self.stride = num_new, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return shape (N, C + num_new, H / stride, W / stride), rounded up, for x of shape (N, C, H, W)."""
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.num_new))
+
+    def extra_repr(self) -> str:
+        """Name the two numbers in the printed module."""
+        return f"num_new={self.num_new}, stride={self.stride}"
+
+
 class Plain(nn.Module):
     """Pass on f(x) alone: no skip-connection."""
 
@@ -59,25 +89,55 @@ class Residual(nn.Module):
 
     Args:
         scale: factor of f(x), `residual_scale` in the models; Balduzzi et al. call it beta.
+        shortcut: what fits x to f(x); None where it fits.
 
     Source:
         He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, eq. 1; the scale:
         Balduzzi et al. 2017, The shattered gradients problem.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, shortcut: nn.Module | None = None) -> None:
         super().__init__()
         self.scale = scale
+        self.shortcut = shortcut or nn.Identity()
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
     ) -> Tensor:
         """Return x + scale f(x)."""
-        return torch.add(x, transform(x, activation), alpha=self.scale)
+        return torch.add(self.shortcut(x), transform(x, activation), alpha=self.scale)
 
     def extra_repr(self) -> str:
         """Name the scale in the printed module."""
         return f"scale={self.scale}"
+
+
+class LearnedResidual(nn.Module):
+    """Add a share s of the layer's output to its input, s being learned from 0: x + s f(x).
+
+    At the start every layer passes its input on. s is one number a layer.
+
+    Args:
+        shortcut: what fits x to f(x); None where it fits.
+
+    Attributes:
+        scale: s, a parameter without dimensions.
+
+    Source:
+        Bachlechner et al. 2020, ReZero is all you need: fast convergence at large depth, eq. 1; De and Smith 2020,
+        Batch normalization biases residual blocks towards the identity function in deep networks (SkipInit).
+    """
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+        self.shortcut = shortcut or nn.Identity()
+
+    def forward(
+        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return x + s f(x)."""
+        return torch.addcmul(self.shortcut(x), transform(x, activation), self.scale)
 
 
 class Highway(nn.Module):
@@ -86,23 +146,28 @@ class Highway(nn.Module):
     y = T(x) f(x) + (1 - T(x)) x, T(x) = sigmoid(W x + b). A negative b lets the input pass at the start.
 
     Args:
-        num_features: length n of the layer's input and output.
+        gate: the linear map or convolution W x + b, from what fits f(x) to the shape of f(x).
         transform_bias: initial value of every entry of b.
+        shortcut: what fits x to f(x), for the gate too; None where it fits.
 
     Source:
         Srivastava, Greff and Schmidhuber 2015, Highway networks, eq. 3.
     """
 
-    def __init__(self, num_features: int, transform_bias: float) -> None:
+    def __init__(
+        self, gate: nn.Linear | nn.Conv2d, transform_bias: float, shortcut: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.gate = nn.Linear(num_features, num_features)
-        nn.init.constant_(self.gate.bias, transform_bias)
+        self.gate = gate
+        self.shortcut = shortcut or nn.Identity()
+        nn.init.constant_(gate.bias, transform_bias)  # type: ignore[arg-type]
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
     ) -> Tensor:
         """Return T(x) f(x) + (1 - T(x)) x."""
         output = transform(x, activation)
+        x = self.shortcut(x)
         return mix(x, output, torch.sigmoid(self.gate(x)))
 
 
@@ -111,23 +176,36 @@ class ConvexSkip(nn.Module):
 
     alpha = 1 is the identity, alpha = 0 the plain layer. One fused operation, `torch.lerp`, which is exact at
     both ends.
+
+    Args:
+        shortcut: what fits x to f(x); None where it fits.
     """
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.shortcut = shortcut or nn.Identity()
 
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return alpha x + (1 - alpha) f(x) for the scalar tensor alpha = `skip_weight`."""
-        output = transform(x, activation)
-        return mix(output, x, skip_weight)
+        return mix(transform(x, activation), self.shortcut(x), skip_weight)
 
 
 class AdditiveSkip(nn.Module):
     """Add the weighted input to the output: f(x) + alpha x.
 
     alpha = 1 is a residual layer, alpha = 0 the plain one.
+
+    Args:
+        shortcut: what fits x to f(x); None where it fits.
     """
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.shortcut = shortcut or nn.Identity()
 
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return f(x) + alpha x for the scalar tensor alpha = `skip_weight`."""
-        return torch.addcmul(transform(x, activation), x, skip_weight)
+        return torch.addcmul(transform(x, activation), self.shortcut(x), skip_weight)
 
 
 class ActivationSkip(nn.Module):

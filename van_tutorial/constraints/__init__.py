@@ -7,6 +7,9 @@
     projection    alpha_l <- min(max(alpha_l, 0), 1)
     dual step     lambda_l <- lambda_l + dual_lr alpha_l
 
+Where the *activation* is to go, alpha_l is driven to 1 in the same way: its violation v_l = 1 - alpha_l takes
+the place of alpha_l in the penalty, the dual step and the projection.
+
 The formulas are our reading of the abstract of Monti, Tootoonian and Cao 2018, Avoiding degradation in deep
 feed-forward networks by phasing out skip-connections; its full text could not be read. The method of
 multipliers by simultaneous descent and ascent: Platt and Barr 1987, Constrained differential optimization.
@@ -14,7 +17,7 @@ multipliers by simultaneous descent and ascent: Platt and Barr 1987, Constrained
 Everything here sees skip weights as a tensor of shape (L,) and knows no network.
 """
 
-from van_tutorial.constraints.multipliers import Multipliers, project, spread_dual_lr
+from van_tutorial.constraints.multipliers import Multipliers, fixed_penalty, project, spread_dual_lr
 from van_tutorial.constraints.predictions import (
     critical_damping,
     first_zero_step,
@@ -31,6 +34,7 @@ __all__ = [
     "critical_damping",
     "falling_cap",
     "first_zero_step",
+    "fixed_penalty",
     "predict_path",
     "predict_removal_step",
     "project",

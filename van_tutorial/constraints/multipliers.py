@@ -81,9 +81,32 @@ class Multipliers(nn.Module):
         self.values.addcmul_(self.dual_lr, alpha)
 
 
+def fixed_penalty(violation: Tensor, strength: float = 0.25) -> Tensor:
+    """Return strength sum_l (1 - (1 - v_l)^2), a scalar to be added to the loss: no multiplier, the same for all.
+
+    For skip weights that are to become 1, v_l = 1 - alpha_l, and this is strength sum_l |1 - alpha_l^2|. Its pull
+    2 strength (1 - v_l) is full at the target and fades to nothing at v_l = 1: it parts the layers into those
+    that reach their target and those that stay away from it.
+
+    Args:
+        violation: how far each skip weight is from its target, shape (L,), in [0, 1].
+        strength: in nats, at least 0.
+
+    Example:
+        >>> alpha = torch.tensor([0.5, 1.0])
+        >>> fixed_penalty(1.0 - alpha)
+        tensor(0.1875)
+
+    Source:
+        Dror, Zehngut, Raviv, Artyomov, Vitek and Jevnisek 2021, Layer Folding: neural network depth reduction using
+        activation linearization (arXiv 2106.09309); the strength of 0.25 is that of their code.
+    """
+    return strength * torch.dot(violation, 2.0 - violation)
+
+
 @torch.no_grad()
-def project(alpha: Tensor, cap: float = 1.0) -> None:
-    """Clip skip weights to [0, cap] in place.
+def project(alpha: Tensor, cap: float = 1.0, target: float = 0.0) -> None:
+    """Clip skip weights in place to those within `cap` of their target: [0, cap] for 0, [1 - cap, 1] for 1.
 
     Clipping at 0 treats the constraint as alpha_l <= 0 on the set alpha_l >= 0, whose only solution is
     alpha_l = 0. The equality alone would let alpha swing through 0 to negative values, an "anti-skip", and
@@ -92,9 +115,10 @@ def project(alpha: Tensor, cap: float = 1.0) -> None:
 
     Args:
         alpha: skip weights, shape (L,).
-        cap: upper bound, in [0, 1].
+        cap: bound on their distance from the target, in [0, 1].
+        target: 0 or 1.
     """
-    alpha.clamp_(0.0, cap)
+    alpha.clamp_(max(target - cap, 0.0), min(target + cap, 1.0))
 
 
 def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tensor:

@@ -27,7 +27,7 @@ def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
     return min(1.0, max(0.0, 2.0 - 2.0 * step / (remove_by * num_steps)))
 
 
-SCHEDULES = ("multipliers", "fixed", "linear", "cosine")
+SCHEDULES = ("multipliers", "penalty", "fixed", "linear", "cosine")
 
 
 def scheduled_skip_weight(

@@ -12,6 +12,7 @@ from van_tutorial.diagnostics.correlation import (
     pair_correlation,
     straight_path,
 )
+from van_tutorial.diagnostics.cost import costs
 from van_tutorial.diagnostics.dynamics import removal_steps, shortcut_prices
 from van_tutorial.diagnostics.gradients import input_gradients, input_gradients_of_all, input_jacobians
 from van_tutorial.diagnostics.norms import layer_norms
@@ -36,6 +37,7 @@ __all__ = [
     "conditioning",
     "correlation_length",
     "correlation_matrix",
+    "costs",
     "gradient_autocorrelation",
     "gradient_correlation",
     "input_gradients",

@@ -97,9 +97,10 @@ def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> 
         raise ValueError(
             f"slope must have one number for each of {len(step_sizes)} layers, got {len(slopes)}."
         )
+    starts = (phase_out.initial - phase_out.config.skip_target).abs().tolist()
     predicted = [
         predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k) if start and dual_lr else math.nan
-        for start, dual_lr, k in zip(phase_out.initial.tolist(), step_sizes, slopes, strict=True)
+        for start, dual_lr, k in zip(starts, step_sizes, slopes, strict=True)
     ]
     return pd.DataFrame(
         {

@@ -1,19 +1,38 @@
 """Networks as five independent choices: connection, parametrization, activation, init, normalization."""
 
-from van_tutorial.models.collapse import collapse, num_skips, skip_weights
+from van_tutorial.models.collapse import collapse, fold_batch_norm, merge, num_skips, skip_weights
+from van_tutorial.models.convnet import ConvNet, ConvNetConfig, convnet
+from van_tutorial.models.family import FAMILY, Recipe, diracnet, family_table, make
 from van_tutorial.models.graph import has_skip
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
+from van_tutorial.models.msnet import MSNet, MSNetConfig, msnet
+from van_tutorial.models.parametrizations import Dirac, add_dirac
 from van_tutorial.models.recipes import SCALAR_RECIPES, scalar_network
 from van_tutorial.models.stack import Stack
 
 __all__ = [
+    "FAMILY",
     "MLP",
     "SCALAR_RECIPES",
+    "ConvNet",
+    "ConvNetConfig",
+    "Dirac",
     "MLPConfig",
+    "MSNet",
+    "MSNetConfig",
+    "Recipe",
     "Stack",
+    "add_dirac",
     "collapse",
+    "convnet",
+    "diracnet",
+    "family_table",
+    "fold_batch_norm",
     "has_skip",
+    "make",
+    "merge",
     "mlp",
+    "msnet",
     "num_skips",
     "scalar_network",
     "skip_weights",

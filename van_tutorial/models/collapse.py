@@ -1,13 +1,18 @@
-"""From a network whose skips have been phased out to the plain network that it has become."""
+"""From a trained network to the plain network that it has become: without skips, parametrizations, spare layers."""
 
 import copy
 import dataclasses
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from van_tutorial import connections
+from van_tutorial.models.convnet import Block, ConvNet
+from van_tutorial.models.mlp import MLP, Layer
+from van_tutorial.models.parametrizations import Branches, fold_parametrizations
 from van_tutorial.models.stack import Stack
 
 Model = TypeVar("Model", bound=Stack)
@@ -23,30 +28,37 @@ def num_skips(model: Stack) -> int:
     """Count the skip-connections that a network of this package still has.
 
     Args:
-        model: a network with `config` and `layers`, as `mlp` makes it.
+        model: a network with `config` and `layers`, as `mlp` and `convnet` make it.
 
     Returns:
-        The number of skip weights that are not 0; every layer where the skips are not weighted (residual, highway).
+        The number of skip weights that are not 0; every layer with a connection where the skips are not weighted
+        (residual, rezero, highway); and every convolution of three branches (repvgg).
     """
+    branched = sum(isinstance(module, Branches) for module in model.modules())
     if model.config.connection == "van":
-        return int(torch.count_nonzero(skip_weights(model)))
-    return 0 if model.config.connection == "plain" else len(model.layers)
+        return int(torch.count_nonzero(skip_weights(model))) + branched
+    return sum(not isinstance(layer.connection, connections.Plain) for layer in model.layers) + branched
 
 
-def collapse(model: Model) -> Model:
-    """Return the plain network that a network with every skip weight at 0 is: a copy without skips.
+def collapse(model: Model, fold_normalization: bool = False) -> Model:
+    """Return the plain network that a trained network has become: a copy without skips.
 
-    It has the same weights, statistics, device and mode, gives the same answers to the last bit, and holds no
-    skip weight any more. The model itself is left alone.
+    A VAN with every skip weight at 0 loses its connections. Weights that were parametrized ("dirac") become ordinary
+    ones, and three branches ("repvgg") with the normalizations in them one convolution with biases. What is left has
+    the same statistics, device and mode. It gives the same answers: to the last bit where only connections go or
+    Dirac weights are folded, up to rounding in eval mode where branches or normalizations are. The model itself is
+    left alone.
 
     Args:
         model: a network of this package with connection "van" or "plain".
+        fold_normalization: whether to work batch normalization into the weights before it as well, as
+            `fold_batch_norm` does.
 
     Returns:
-        The plain network; its config names connection "plain".
+        The plain network; its config names connection "plain" and parametrization "none".
 
     Raises:
-        ValueError: while any skip weight is not 0, and for connections that are kept (residual, highway).
+        ValueError: while any skip weight is not 0, and for connections that are kept (residual, rezero, highway).
 
     Example:
         >>> from van_tutorial import models
@@ -54,21 +66,188 @@ def collapse(model: Model) -> Model:
         >>> models.collapse(model).config.connection
         'plain'
     """
+    check_can_collapse(model, skip_weights(model))
+    plain = copy.deepcopy(model)
+    without_skips(plain)
+    has_branches = plain.config.parametrization == "repvgg"
+    fold_parametrizations(plain)
+    plain.config = dataclasses.replace(plain.config, connection="plain", parametrization="none")
+    # The normalizations in the branches are gone: so is then the one left, of the first convolution.
+    return fold_batch_norm(plain) if fold_normalization or has_branches else plain
+
+
+def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
+    """Raise unless the network is plain or a VAN, and none of `alphas` is other than 0."""
     if model.config.connection not in ("van", "plain"):
         raise ValueError(
             f"connection {model.config.connection!r} keeps its skips: only 'van' networks can be collapsed."
         )
-    alphas = skip_weights(model)
     if (left := int(torch.count_nonzero(alphas))) > 0:
         largest = int(alphas.argmax())
         raise ValueError(
-            f"{left} of {len(alphas)} skip weights are not 0 (the largest, of layer {largest + 1}, is "
-            f"{alphas[largest].item():.3g}): train until they are, or set remove_by in TrainConfig."
+            f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer {largest + 1}, is "
+            f"{skip_weights(model)[largest].item():.3g}): train until they are, or set remove_by in TrainConfig."
         )
-    plain = copy.deepcopy(model)
-    if hasattr(plain, "skip_weight"):
-        del plain.skip_weight
-    for layer in plain.layers:
+
+
+def without_skips(model: Stack) -> None:
+    """Take the connections out of a network, in place, and its skip weights with them."""
+    if hasattr(model, "skip_weight"):
+        del model.skip_weight
+    for layer in model.layers:
         layer.add_module("connection", connections.Plain().train(layer.training))
-    plain.config = dataclasses.replace(plain.config, connection="plain")
-    return plain
+
+
+def fold_batch_norm(model: Model) -> Model:
+    """Return a copy of a network whose batch normalizations have gone into the weights before them.
+
+    In eval mode batch normalization is gamma (z - mu) / sigma + beta with constants, and z = W x + b. So it is a linear
+    map with weight gamma / sigma W and bias beta + (b - mu) gamma / sigma.
+
+    Args:
+        model: a network of this package with normalization "batch" or "none"; in order "pre" only a plain
+            convolutional one that makes images smaller by strides, since elsewhere a normalization follows a sum or a
+            maximum.
+
+    Returns:
+        The copy, in eval mode, with the same answers up to rounding; its config names normalization "none".
+
+    Raises:
+        ValueError: where there is a normalization that cannot be folded.
+
+    Example:
+        >>> from van_tutorial import models
+        >>> fold_batch_norm(models.mlp(depth=3, width=4, connection="plain", seed=0)).config.normalization
+        'none'
+    """
+    config = model.config
+    if config.normalization not in ("batch", "none"):
+        raise ValueError(
+            f"normalization {config.normalization!r} cannot be folded into the weights: only 'batch' can."
+        )
+    if config.order == "pre" and not (
+        isinstance(model, ConvNet) and config.connection == "plain" and config.downsampling == "stride"
+    ):
+        raise ValueError(
+            "in order 'pre' batch normalization can be folded only where it follows a weight directly: in plain "
+            "convolutional networks with downsampling 'stride'."
+        )
+    if config.parametrization != "none":
+        raise ValueError(
+            f"parametrization {config.parametrization!r} must be folded first: use collapse(model, "
+            "fold_normalization=True)."
+        )
+    folded = copy.deepcopy(model).eval()
+    if config.normalization == "batch":
+        for (weight_owner, weight_name), (norm_owner, norm_name) in weights_and_norms(folded):
+            weight, norm = getattr(weight_owner, weight_name), getattr(norm_owner, norm_name)
+            if isinstance(norm, nn.Identity):  # of a block whose branches were folded
+                continue
+            fuse = fuse_conv_bn_eval if isinstance(weight, nn.Conv2d) else fuse_linear_bn_eval
+            setattr(weight_owner, weight_name, fuse(weight, norm))
+            setattr(norm_owner, norm_name, nn.Identity())
+    folded.config = dataclasses.replace(config, normalization="none")
+    return folded
+
+
+Place = tuple[nn.Module, str]  # a module, and the name of one of its children
+
+
+def weights_and_norms(model: Stack) -> Iterator[tuple[Place, Place]]:
+    """Yield where each normalization stands, after where the linear map or convolution before it stands."""
+    if isinstance(model, MLP):
+        for layer in model.layers:
+            yield (layer, "linear"), (layer, "norm")
+        return
+    weights: list[Place] = [(model, "stem")]
+    norms: list[Place] = []
+    for block in cast("list[Block]", list(model.layers)):
+        for index in map(str, range(len(block.convolutions))):
+            weights.append((block.convolutions, index))
+            norms.append((block.norms, index))
+    # The one outside the blocks follows the first convolution in order "post", and the last one in order "pre".
+    norms.insert(len(norms) if model.config.order == "pre" else 0, (model, "norm"))
+    yield from zip(weights, norms, strict=True)
+
+
+def merge(model: MLP) -> MLP:
+    """Return the shallower network that is left when some activations have become the identity.
+
+    Where the skip weight of a network with skip "activation" is 1, alpha z + (1 - alpha) act(z) is z: the layer is
+    affine, and goes into the weights of the next one, or of the head. Where it is 0, and where there is none, the layer
+    keeps its activation. So VanillaNet halves its layers, and Layer Folding drops those whose activation it could
+    spare.
+
+    Args:
+        model: a fully connected network with connection "van", skip "activation", order "post", and every skip
+            weight 0 or 1; normalization "none" or "batch".
+
+    Returns:
+        A plain network in eval mode, of as many layers as have kept their activation, with the same answers in eval
+        mode up to rounding.
+
+    Raises:
+        ValueError: for another network, a skip weight between 0 and 1, or where no activation is left.
+
+    Example:
+        >>> from van_tutorial import models
+        >>> model = models.mlp(depth=6, width=4, skip="activation", skip_weight=1.0, skip_every=2, seed=0)
+        >>> models.merge(model).config.depth
+        3
+
+    Source:
+        Chen, Wang, Guo and Tao 2023, VanillaNet: the power of minimalism in deep learning, section 3.1; Dror,
+        Zehngut, Raviv et al. 2021, Layer folding: neural network depth reduction using activation linearization.
+    """
+    config = model.config
+    if (config.connection, config.skip, config.order) != (
+        "van",
+        "activation",
+        "post",
+    ) or config.normalization not in ("none", "batch"):
+        raise ValueError(
+            "only networks with connection 'van', skip 'activation', order 'post' and normalization 'none' or 'batch' "
+            "can be merged."
+        )
+    alphas = skip_weights(model)
+    between = (alphas > 0) & (alphas < 1)
+    check_can_collapse(model, between.int(), target="0 or 1")
+    weights = iter(alphas.tolist())
+    is_affine = [
+        not isinstance(layer.connection, connections.Plain) and next(weights) == 1.0 for layer in model.layers
+    ]
+    if all(is_affine):
+        raise ValueError("no activation is left: the network is one affine map, with no layer to keep.")
+    merged = copy.deepcopy(model).eval()
+    without_skips(merged)
+    fold_parametrizations(merged)
+    before: nn.Linear | None = None
+    kept = []
+    for layer, affine in zip(cast("list[Layer]", list(merged.layers)), is_affine, strict=True):
+        layer.linear = compose(before, layer.linear)
+        if affine:
+            norm = layer.norm
+            before = (
+                fuse_linear_bn_eval(layer.linear, norm) if isinstance(norm, nn.BatchNorm1d) else layer.linear
+            )
+        else:
+            before = None
+            kept.append(layer)
+    merged.layers = nn.ModuleList(kept)
+    merged.head = compose(before, merged.head)
+    merged.config = dataclasses.replace(
+        config, depth=len(kept), connection="plain", parametrization="none", skip_every=1
+    )
+    return merged
+
+
+@torch.no_grad()
+def compose(first: nn.Linear | None, second: nn.Linear) -> nn.Linear:
+    """Return the linear layer that does `first` and then `second`: W2 (W1 x + b1) + b2; `second` without a first."""
+    if first is None:
+        return second
+    both = copy.deepcopy(second)
+    both.in_features = first.in_features
+    both.weight = nn.Parameter(second.weight @ first.weight)
+    both.bias = nn.Parameter(torch.addmv(second.bias, second.weight, first.bias))
+    return both

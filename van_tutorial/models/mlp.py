@@ -3,37 +3,38 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from van_tutorial import connections
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial.connections import Activation, Connection
-from van_tutorial.models import parts
-from van_tutorial.models.stack import Stack
+from van_tutorial.models import parametrizations, parts
+from van_tutorial.models.stack import Stack, StackConfig, build, make_connection
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(StackConfig):
     """Everything that determines a fully connected network, its initial weights included.
 
     Attributes:
         depth: number L of layers of `width` to `width` units, at least 1; each has its connection.
         width: units per layer n, at least 1, counted before a concatenating activation.
-        connection: "plain", "residual", "highway" or "van".
+        connection: "plain", "residual", "rezero" (a residual scale learned from 0), "highway" or "van".
         skip: form of the "van" connection: "convex", "additive" or "activation".
         skip_weight: initial skip weight of every layer, in [0, 1].
+        skip_every: 1 gives every layer its connection; n gives it to layers 1, n + 1, 2 n + 1, ... and leaves the
+            others plain, as the pairs of layers of a VanillaNet have it (n = 2).
         residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
         normalization: "none", "batch", "layer" or "center" (the mean over the batch taken off).
-        activation: "relu", "tanh" or "crelu".
+        activation: "relu", "tanh", "selu" or "crelu".
         order: "post": f(x) = act(norm(W x + b)); "pre": f(x) = W act(norm(x)).
-        init: "he", "orthogonal" or "looks-linear" (for "crelu").
+        init: "he", "lecun" (for "selu"), "orthogonal" or "looks-linear" (for "crelu").
         init_scale: factor of the initial weights of the `depth` layers, above 0; 1 leaves them as `init` has them.
         bias_std: standard deviation of the initial biases of the `depth` layers, at least 0; 0 sets them to 0.
             In order "pre" the layers have biases only where it is above 0.
         input_init: of the input layer: "same" is `init` with biases 0; "normal" draws the weights with variance
             1 / in_features and the biases with variance 1, so that the units' kinks lie spread over the data.
-        parametrization: of the weights; "none".
+        parametrization: of the layers' weights: "none" or "dirac".
         in_features: features per example after flattening, at least 1.
         num_classes: outputs of the head, at least 1.
         seed: of the initial weights; None draws them from torch's global generator.
@@ -42,55 +43,24 @@ class MLPConfig:
         ValueError: for a value outside these bounds or a pair of choices that do not fit.
     """
 
-    depth: int = 40
-    width: int = 32
-    connection: str = "van"
-    skip: str = "convex"
-    skip_weight: float = 0.95
-    residual_scale: float = 1.0
-    normalization: str = "batch"
-    activation: str = "relu"
-    order: str = "post"
-    init: str = "he"
+    skip_every: int = 1
     init_scale: float = 1.0
     bias_std: float = 0.0
     input_init: str = "same"
-    parametrization: str = "none"
     in_features: int = 784
-    num_classes: int = 10
-    seed: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for name in ("depth", "width", "in_features", "num_classes"):
-            check_count(name, getattr(self, name))
-        check_choice("connection", self.connection, connections.CONNECTIONS)
-        check_choice("skip", self.skip, connections.SKIPS)
-        check_choice("normalization", self.normalization, parts.NORMALIZATIONS)
-        check_choice("activation", self.activation, parts.ACTIVATIONS)
-        check_choice("order", self.order, parts.ORDERS)
-        check_choice("init", self.init, parts.INITS)
+        super().__post_init__()
+        check_count("in_features", self.in_features)
+        check_count("skip_every", self.skip_every)
         check_choice("input_init", self.input_init, parts.INPUT_INITS)
-        check_choice("parametrization", self.parametrization, parts.PARAMETRIZATIONS)
-        check_range("skip_weight", self.skip_weight, 0.0, 1.0)
-        check_range("residual_scale", self.residual_scale, 0.0, math.inf, open_low=True)
         check_range("init_scale", self.init_scale, 0.0, math.inf, open_low=True)
         check_range("bias_std", self.bias_std, 0.0, math.inf)
-        if self.seed is not None:
-            check_count("seed", self.seed, minimum=0)
-        concatenates = parts.EXPANSION[self.activation] > 1
-        if self.init == "looks-linear" and not concatenates:
-            raise ValueError(f"init 'looks-linear' needs activation 'crelu', got {self.activation!r}.")
-        if concatenates and self.connection == "van" and self.skip == "activation":
-            raise ValueError(
-                "skip 'activation' mixes z and act(z), which 'crelu' makes twice as long: "
-                "take skip 'convex' or 'additive'."
-            )
-        if concatenates and self.connection != "plain" and self.order == "post":
-            raise ValueError(
-                "activation 'crelu' doubles the length of f(x), so that x does not fit in connection "
-                f"{self.connection!r}: take order 'pre'."
-            )
+        if self.init == "delta-orthogonal":
+            raise ValueError("init 'delta-orthogonal' is for convolutions: take 'orthogonal'.")
+        if self.parametrization == "repvgg":
+            raise ValueError("parametrization 'repvgg' is for convolutions: take 'dirac' or 'none'.")
 
 
 class Layer(nn.Module):
@@ -103,7 +73,7 @@ class Layer(nn.Module):
     def __init__(self, config: MLPConfig, in_features: int, connection: Connection) -> None:
         super().__init__()
         self.is_pre = config.order == "pre"
-        expansion = parts.EXPANSION[config.activation]
+        expansion = config.expansion
         fan_in = config.width * expansion if self.is_pre else in_features
         self.linear = nn.Linear(fan_in, config.width, bias=not self.is_pre or config.bias_std > 0.0)
         is_mirrored = expansion > 1 and fan_in > config.width
@@ -114,6 +84,8 @@ class Layer(nn.Module):
             nn.init.normal_(self.linear.bias, std=config.bias_std)
         elif self.linear.bias is not None:
             nn.init.zeros_(self.linear.bias)
+        if config.parametrization == "dirac":
+            parametrizations.add_dirac(self.linear)
         self.norm = parts.make_normalization(config.normalization, config.width)
         self.activation = parts.ACTIVATIONS[config.activation]()
         self.connection = connection
@@ -142,18 +114,22 @@ class MLP(Stack):
     Attributes:
         config: the frozen `MLPConfig`.
         layers: the L layers.
-        skip_weight: parameter of shape (L,); only where connection is "van".
+        skip_weight: parameter of shape (L,), or (L / skip_every,) rounded up; only where connection is "van".
     """
 
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         self.config = config
-        expansion = parts.EXPANSION[config.activation]
+        expansion = config.expansion
         self.input_layer = nn.Linear(config.in_features, config.width)
         layers = []
         for index in range(config.depth):
             in_features = config.width if index == 0 or config.order == "pre" else config.width * expansion
-            layers.append(Layer(config, in_features, make_connection(config)))
+            connection: Connection = connections.Plain()
+            if index % config.skip_every == 0:
+                gate = nn.Linear(config.width, config.width) if config.connection == "highway" else None
+                connection = make_connection(config, gate)
+            layers.append(Layer(config, in_features, connection))
         self.layers = nn.ModuleList(layers)
         self.head = nn.Linear(config.width * expansion, config.num_classes)
         self.head_activation = (
@@ -167,8 +143,12 @@ class MLP(Stack):
             nn.init.zeros_(self.input_layer.bias)
         parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=expansion > 1)
         nn.init.zeros_(self.head.bias)
-        if config.connection == "van":
-            self.skip_weight = nn.Parameter(torch.full((config.depth,), float(config.skip_weight)))
+        self.add_skip_weights()
+
+    @property
+    def num_layers(self) -> int:
+        """Weight layers in a row, input layer and head included."""
+        return self.config.depth + 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, shape (N, num_classes), for inputs (N, ...) of `in_features` numbers each."""
@@ -178,44 +158,8 @@ class MLP(Stack):
                 f"The network takes {self.config.in_features} features per example, got {x.shape[1]}: "
                 f"make it with in_features={x.shape[1]}."
             )
-        x = self.input_layer(x)
-        is_van = self.config.connection == "van"
-        skip_weights = self.skip_weight.unbind() if is_van else (None,) * self.config.depth
-        for layer, skip_weight in zip(self.layers, skip_weights, strict=True):
-            x = layer(x, skip_weight)
+        x = self.run_layers(self.input_layer(x))
         return self.head(self.head_activation(x))
-
-
-def make_connection(config: MLPConfig) -> Connection:
-    """Return the connection module that the config names, for one layer."""
-    if config.connection == "plain":
-        return connections.Plain()
-    if config.connection == "residual":
-        return connections.Residual(config.residual_scale)
-    if config.connection == "highway":
-        return connections.Highway(config.width, highway_bias(config.depth))
-    skips = {
-        "convex": connections.ConvexSkip,
-        "additive": connections.AdditiveSkip,
-        "activation": connections.ActivationSkip,
-    }
-    return skips[config.skip]()
-
-
-def highway_bias(depth: int) -> float:
-    """Return the initial transform bias of a highway network: the deeper, the more its layers carry.
-
-    -1 up to 10 layers, -2 up to 20, -3 up to 50, -4 beyond. That deeper networks want a more negative bias,
-    in this range, is from Srivastava, Greff and Schmidhuber 2015, Training very deep networks; the three steps
-    are ours.
-
-    Args:
-        depth: number of layers.
-
-    Returns:
-        The bias.
-    """
-    return -1.0 if depth <= 10 else -2.0 if depth <= 20 else -3.0 if depth <= 50 else -4.0
 
 
 def mlp(
@@ -224,6 +168,7 @@ def mlp(
     connection: str = "van",
     skip: str = "convex",
     skip_weight: float = 0.95,
+    skip_every: int = 1,
     residual_scale: float = 1.0,
     normalization: str = "batch",
     activation: str = "relu",
@@ -244,18 +189,19 @@ def mlp(
     Args:
         depth: number of layers, each with its connection.
         width: units per layer.
-        connection: "plain", "residual", "highway" or "van".
+        connection: "plain", "residual", "rezero", "highway" or "van".
         skip: "convex", "additive" or "activation".
         skip_weight: initial skip weight, in [0, 1].
+        skip_every: every how many layers there is a connection.
         residual_scale: factor of f(x) in a residual layer.
         normalization: "none", "batch", "layer" or "center".
-        activation: "relu", "tanh" or "crelu".
+        activation: "relu", "tanh", "selu" or "crelu".
         order: "post" or "pre".
-        init: "he", "orthogonal" or "looks-linear".
+        init: "he", "lecun", "orthogonal" or "looks-linear".
         init_scale: factor of the layers' initial weights.
         bias_std: standard deviation of the layers' initial biases.
         input_init: "same" or "normal", of the input layer.
-        parametrization: "none".
+        parametrization: "none" or "dirac".
         in_features: features per example.
         num_classes: number of outputs.
         seed: of the initial weights, or None.
@@ -267,6 +213,7 @@ def mlp(
         ValueError: for a value that `MLPConfig` refuses.
 
     Example:
+        >>> import torch
         >>> model = mlp(depth=3, width=4, connection="van", seed=0)
         >>> model(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
@@ -279,6 +226,7 @@ def mlp(
         connection=connection,
         skip=skip,
         skip_weight=skip_weight,
+        skip_every=skip_every,
         residual_scale=residual_scale,
         normalization=normalization,
         activation=activation,
@@ -292,8 +240,4 @@ def mlp(
         num_classes=num_classes,
         seed=seed,
     )
-    if seed is None:
-        return MLP(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
-        return MLP(config)
+    return build(MLP, config)

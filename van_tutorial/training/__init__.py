@@ -1,13 +1,13 @@
 """Training: an iterator of records."""
 
 from van_tutorial.training.config import TrainConfig
+from van_tutorial.training.evaluation import accuracy, mean_iou
 from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
 from van_tutorial.training.trainer import (
     CheckpointError,
     DivergenceError,
     Trainer,
-    accuracy,
     pick_device,
     train,
 )
@@ -22,6 +22,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "default_dual_lr",
+    "mean_iou",
     "pick_device",
     "train",
 ]

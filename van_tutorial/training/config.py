@@ -8,6 +8,7 @@ from van_tutorial.constraints import SCHEDULES
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 LR_SCHEDULES = ("cosine", "constant")
+AUGMENTATIONS = ("none", "crop-flip")
 
 
 @dataclass(frozen=True)
@@ -19,24 +20,32 @@ class TrainConfig:
         batch_size: examples per step, at least 2; what is left over at the end of an epoch is dropped.
         lr: step size of the weights, above 0.
         skip_lr: step size of the skip weights (plain gradient steps, constant), at least 0.
+        skip_target: the value that the skip weights are driven to. 0 takes the skips away, as a VAN does. 1 takes
+            the *activation* away from networks with skip "activation", whose layers alpha z + (1 - alpha) act(z)
+            end up affine: what VanillaNet and Layer Folding do.
         dual_lr: step size of the multipliers, at least 0; None sizes it from the number of steps, so that the
             multipliers have removed the skips before the cap comes down.
         dual_lr_spread: ratio of the first layer's multiplier step size to their geometric mean, above 0; the
             last layer's is the mean divided by it. Above 1 the skips go from the input side first.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
-        remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at 0; None
-            leaves the removal to the multipliers, which may not finish.
-        skip_schedule: "multipliers", or, to compare with, "fixed", "linear" or "cosine", which set the skip
-            weights without looking at the loss.
+        remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
+            None leaves that to the multipliers, or to the penalty, which may not finish.
+        skip_schedule: "multipliers", or, to compare with, "penalty", which adds a fixed penalty on the skip weights
+            to the loss, or "fixed", "linear" or "cosine", which set them without looking at the loss.
+        skip_penalty: strength of the penalty of skip_schedule "penalty", in nats, at least 0.
         optimizer: of the weights: "adam", "adamw" or "sgd" (with momentum).
         momentum: of "sgd", in [0, 1].
-        weight_decay: of the weights, at least 0.
+        weight_decay: of the weights, at least 0; parameters of less than two dimensions (biases, a normalization's
+            shift and scale) have none.
         lr_schedule: "cosine" (to 0 at the end) or "constant".
         validation_fraction: share of the training images held out, in [0, 0.9]; the same images for every seed.
         log_every: steps between two records; None means once an epoch.
-        seed: of the order in which examples are drawn.
+        augment: "crop-flip" shifts and mirrors each training image at random (`data.augment`); "none".
+        seed: of the order in which examples are drawn, and of their augmentation.
         device: "auto" (cuda, else mps, else cpu) or a name that torch knows.
         mixed_precision: run forward passes in bfloat16 where torch holds that to be safe.
+        channels_last: keep images and convolutions in memory pixel by pixel instead of channel by channel
+            (`torch.channels_last`), which GPUs convolve faster in mixed precision.
         compile: compile the network by `torch.compile`; pays on long runs.
 
     Raises:
@@ -47,20 +56,24 @@ class TrainConfig:
     batch_size: int = 128
     lr: float = 3e-3
     skip_lr: float = 1e-3
+    skip_target: float = 0.0
     dual_lr: float | None = None
     dual_lr_spread: float = 5.0
     damping: float = 0.0
     remove_by: float | None = 2 / 3
     skip_schedule: str = "multipliers"
+    skip_penalty: float = 0.25
     optimizer: str = "adam"
     momentum: float = 0.9
     weight_decay: float = 0.0
     lr_schedule: str = "cosine"
     validation_fraction: float = 0.0
     log_every: int | None = None
+    augment: str = "none"
     seed: int = 0
     device: str = "auto"
     mixed_precision: bool = False
+    channels_last: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -68,8 +81,10 @@ class TrainConfig:
         check_count("num_epochs", self.num_epochs)
         check_count("batch_size", self.batch_size, minimum=2)
         check_range("lr", self.lr, 0.0, math.inf, open_low=True)
-        for name in ("skip_lr", "damping", "weight_decay"):
+        for name in ("skip_lr", "damping", "skip_penalty", "weight_decay"):
             check_range(name, getattr(self, name), 0.0, math.inf)
+        if self.skip_target not in (0.0, 1.0):
+            raise ValueError(f"skip_target must be 0.0 or 1.0, got {self.skip_target!r}.")
         if self.dual_lr is not None:
             check_range("dual_lr", self.dual_lr, 0.0, math.inf)
         check_range("dual_lr_spread", self.dual_lr_spread, 0.0, math.inf, open_low=True)
@@ -82,4 +97,5 @@ class TrainConfig:
         check_range("validation_fraction", self.validation_fraction, 0.0, 0.9)
         if self.log_every is not None:
             check_count("log_every", self.log_every)
+        check_choice("augment", self.augment, AUGMENTATIONS)
         check_count("seed", self.seed, minimum=0)

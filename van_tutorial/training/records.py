@@ -17,15 +17,15 @@ class Record:
         step: optimizer updates done.
         epoch: passes over the training images done, a fraction within an epoch.
         lr: step size of the weights in the next step.
-        loss: mean training loss C, in nats per example.
+        loss: mean training loss C, in nats per label: per example, or per pixel where every pixel has one.
         lagrangian: mean of C plus the penalty on the skip weights.
-        train_accuracy: share of training examples classified right, on the batches as they were trained.
+        train_accuracy: share of the labels given right, on the batches as they were trained, augmented ones as such.
         validation_accuracy: the same on the held-out images in eval mode; None without any.
-        test_loss: on the test images, in eval mode, in nats per example.
+        test_loss: on the test images, in eval mode, in nats per label.
         test_accuracy: on the test images, in eval mode.
         skip_weights: shape (L,), on the CPU; empty where there are none.
         multipliers: shape (L,), on the CPU; empty where there are none.
-        cap: bound on the skip weights; None where there are none.
+        cap: bound on how far a skip weight is from config.skip_target; None where there are none.
         seconds: time spent in training and evaluation so far.
         measures: what whoever iterates has measured at this step, by name: numbers, and tensors of shape (L,) on
             the CPU; `diagnostics.Recorder` fills it.
@@ -51,6 +51,9 @@ class Record:
 class TrainResult:
     """What came out of a run.
 
+    "Removed" is said of skips, whose weights are then 0. With config.skip_target 1 it is said of activations, whose
+    skip weights are then 1: read "1" for "0" in `removed_at_step`, `num_capped` and `first_zero_steps`.
+
     Attributes:
         model: the network, trained, on the device it was trained on.
         config: the run's config.
@@ -65,7 +68,7 @@ class TrainResult:
         validation_accuracy: the same on the held-out images; None without any.
         removed_at_step: the step since which all skip weights have been 0; None while one is not, and where
             there were none.
-        removed_by: "multipliers", "cap", "schedule", or None like `removed_at_step`.
+        removed_by: "multipliers", "penalty", "cap", "schedule", or None like `removed_at_step`.
         num_capped: layers whose skip weight the cap lowered on its way to 0.
         first_zero_steps: for each layer the step at which its skip weight was 0 for the first time, or None;
             empty where there were none. What `constraints.predict_removal_step` predicts.

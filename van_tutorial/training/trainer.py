@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from van_tutorial import data
 from van_tutorial._files import write_atomic
 from van_tutorial.data import Images
 from van_tutorial.models import skip_weights
 from van_tutorial.training.config import TrainConfig
+from van_tutorial.training.evaluation import evaluate
 from van_tutorial.training.phase_out import PhaseOut
 from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
 
@@ -45,7 +47,18 @@ CHECKPOINT_PARTS = {
     "identity", "step", "seconds", "sums", "model", "optimizer", "scheduler", "phase_out", "records",
 }  # fmt: skip
 # What older checkpoints do not name, and what it was then.
-ADDED_LATER = {"model.init_scale": 1.0, "model.bias_std": 0.0, "model.input_init": "same"}
+ADDED_LATER = {
+    "model.init_scale": 1.0,
+    "model.bias_std": 0.0,
+    "model.input_init": "same",
+    "model.skip_every": 1,
+    "skip_target": 0.0,
+    "skip_penalty": 0.25,
+    "augment": "none",
+    "channels_last": False,
+    "weight decay of": "all parameters",
+}
+AUGMENTATION = 1  # sets the seeds of the augmentation apart from those of the order of the examples
 
 
 class CheckpointError(ValueError):
@@ -83,8 +96,9 @@ class Trainer:
     are done. torch's global random state and number of threads are not touched.
 
     Args:
-        model: maps images (N, C, H, W) to logits (N, num_classes).
-        images: the data; they are moved to the device once.
+        model: maps images (N, C, H, W) to logits (N, num_classes), or (N, num_classes, H, W) where every pixel has
+            its label.
+        images: the data; they are moved to the device once. Labels are of shape (N,) or (N, H, W).
         config: the run.
         stop: an event that ends the iteration after the step in which it is set, with a last record.
 
@@ -95,8 +109,8 @@ class Trainer:
         phase_out: the `PhaseOut`, or None where there are no skip weights.
 
     Raises:
-        ValueError: for a device that is not there, fewer training images than one batch, or labels that the
-            network has no output for.
+        ValueError: for a device that is not there, fewer training images than one batch, or outputs of the network
+            that do not fit the labels.
     """
 
     def __init__(
@@ -109,6 +123,8 @@ class Trainer:
         self.config = config = config or TrainConfig()
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
+        if config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
         self.stop = stop or threading.Event()
         train, held_out = split(len(images.train_labels), config.validation_fraction)
         if len(train) < config.batch_size:
@@ -130,14 +146,10 @@ class Trainer:
         weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
         self.optimizer = make_optimizer(weights, config, self.device)
         self.scheduler = make_scheduler(self.optimizer, config, self.num_steps)
+        self._labels_per_batch = config.batch_size * self.train_labels[0].numel()
         self._seconds = 0.0
-        self._sums = {"loss": 0.0, "lagrangian": 0.0, "correct": 0.0, "count": 0.0}
-        num_classes = self._check_outputs()
-        if images.num_classes > num_classes:
-            raise ValueError(
-                f"The network has {num_classes} outputs for {images.num_classes} classes: "
-                f"make it with num_classes={images.num_classes}."
-            )
+        self._sums = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
+        self._check_outputs(images.num_classes)
 
     def __iter__(self) -> Iterator[Record]:
         """Train on from where the run is.
@@ -192,11 +204,13 @@ class Trainer:
         """Return the batch of the next step; it depends on the seed and the step alone, so a run can be resumed."""
         epoch, index = divmod(self.step, self.steps_per_epoch)
         if index == 0 or not hasattr(self, "_order"):
-            seed = int(np.random.SeedSequence((self.config.seed, epoch)).generate_state(1)[0])
-            generator = torch.Generator().manual_seed(seed)
+            generator = make_generator(self.config.seed, epoch)
             self._order = torch.randperm(len(self.train_labels), generator=generator).to(self.device)
         chosen = self._order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
-        return self.train_images[chosen], self.train_labels[chosen]
+        images, labels = self.train_images[chosen], self.train_labels[chosen]
+        if self.config.augment == "crop-flip":
+            images = data.augment(images, make_generator(self.config.seed, self.step, AUGMENTATION))
+        return self._in_memory_format(images), labels
 
     def _make_record(self, seconds: float) -> Record:
         """Return the record of the steps since the last one, and start to count anew."""
@@ -213,7 +227,7 @@ class Trainer:
             lr=self.optimizer.param_groups[0]["lr"],
             loss=self._sums["loss"] / count,
             lagrangian=self._sums["lagrangian"] / count,
-            train_accuracy=float(self._sums["correct"]) / (count * self.config.batch_size),
+            train_accuracy=int(self._sums["correct"]) / (count * self._labels_per_batch),
             validation_accuracy=validation_accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
@@ -222,17 +236,26 @@ class Trainer:
             cap=phase_out.cap(self.step) if phase_out else None,
             seconds=seconds,
         )
-        self._sums = dict.fromkeys(self._sums, 0.0)
+        self._sums = dict.fromkeys(self._sums, 0)
         return record
 
-    def _check_outputs(self) -> int:
-        """Return the number of outputs, found by giving the network two images in eval mode."""
+    def _check_outputs(self, num_classes: int) -> None:
+        """Raise unless the network has an output for every class and label; it is given two images in eval mode."""
         mode = self.model.training
         self.model.eval()
         with torch.no_grad():
-            logits = self.model(self.train_images[:2])
+            outputs = tuple(self.model(self.train_images[:2]).shape[1:])
         self.model.train(mode)
-        return int(logits.shape[1])
+        if num_classes > outputs[0]:
+            raise ValueError(
+                f"The network has {outputs[0]} outputs for {num_classes} classes: "
+                f"make it with num_classes={num_classes}."
+            )
+        if outputs[1:] != (places := tuple(self.train_labels.shape[1:])):
+            raise ValueError(
+                f"The network's outputs for an image have shape {outputs}, and its labels shape {places}: "
+                f"outputs of shape {(outputs[0], *places)} would fit."
+            )
 
     def _divergence(self, lagrangian: float) -> DivergenceError:
         """Return the error for a step whose loss is not finite; the gradients are still those of the step before."""
@@ -265,7 +288,14 @@ class Trainer:
         return contextlib.nullcontext()
 
     def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return images.to(self.device), labels.to(self.device)
+        """Return images and labels on the device, the images as they are to lie in memory there."""
+        return self._in_memory_format(images.to(self.device)), labels.to(self.device)
+
+    def _in_memory_format(self, images: Tensor) -> Tensor:
+        """Return the images as they are to lie in memory."""
+        if self.config.channels_last and images.ndim == 4:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
 
     def result(self) -> TrainResult:
         """Return what came out so far."""
@@ -299,7 +329,7 @@ class Trainer:
             "identity": self._identity(),
             "step": self.step,
             "seconds": self._seconds,
-            "sums": {name: float(value) for name, value in self._sums.items()},
+            "sums": {**self._sums, "correct": int(self._sums["correct"])},
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -366,6 +396,8 @@ class Trainer:
         identity |= {
             f"shape of {name}": list(tensor.shape) for name, tensor in self.model.state_dict().items()
         }
+        if self.config.weight_decay > 0.0:
+            identity["weight decay of"] = "parameters of two and more dimensions"
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (self.train_images, self.train_labels):
             digest.update(tensor.cpu().contiguous().numpy().data)
@@ -424,17 +456,30 @@ def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
     return order[num_held_out:].sort().values, order[:num_held_out].sort().values
 
 
+def make_generator(*numbers: int) -> torch.Generator:
+    """Return a generator on the CPU that is seeded by all the numbers together."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return torch.Generator().manual_seed(seed)
+
+
 def make_optimizer(
     weights: list[nn.Parameter], config: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of the weights, fused where torch has it for the device."""
+    """Return the optimizer of the weights, fused where torch has it for the device.
+
+    With weight decay there are two groups of parameters: those of less than two dimensions do not decay.
+    """
+    groups: list[dict[str, Any]] = [{"params": weights}]
+    if config.weight_decay > 0.0:
+        groups = [
+            {"params": [w for w in weights if w.ndim >= 2], "weight_decay": config.weight_decay},
+            {"params": [w for w in weights if w.ndim < 2]},
+        ]
     is_fused = device.type in ("cpu", "cuda", "mps") and all(weight.is_floating_point() for weight in weights)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=is_fused
-        )
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=is_fused)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(weights, lr=config.lr, weight_decay=config.weight_decay, fused=is_fused)
+    return kind(groups, lr=config.lr, weight_decay=0.0, fused=is_fused)
 
 
 def make_scheduler(
@@ -444,38 +489,3 @@ def make_scheduler(
     if config.lr_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=num_steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    autocast: Any = contextlib.nullcontext,
-    batch_size: int = 1000,
-) -> tuple[float, float]:
-    """Return the mean loss in nats and the accuracy in eval mode; the network's mode is put back."""
-    mode = model.training
-    model.eval()
-    loss, correct = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
-    for inputs, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        with autocast():
-            logits = model(inputs).float()
-        loss += functional.cross_entropy(logits, targets, reduction="sum")
-        correct += (logits.argmax(dim=1) == targets).sum()
-    model.train(mode)
-    return loss.item() / len(labels), correct.item() / len(labels)
-
-
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of images that a network classifies right in eval mode.
-
-    Args:
-        model: maps images (N, C, H, W) to logits (N, num_classes).
-        images: shape (N, C, H, W), on the network's device.
-        labels: shape (N,).
-
-    Returns:
-        The accuracy, in [0, 1].
-    """
-    return evaluate(model, images, labels)[1]

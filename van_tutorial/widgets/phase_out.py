@@ -65,8 +65,10 @@ def describe(trainer: training.Trainer) -> str:
         f"test accuracy {record.test_accuracy:.3f}."
     )
     if phase_out is not None and phase_out.removed_by is not None:
-        who = {"multipliers": "the multipliers", "cap": f"the falling cap (layers: {phase_out.num_capped})"}
-        text += f" All gone since step {phase_out.removed_at_step}, removed by {who[phase_out.removed_by]}."
+        who = f"the {phase_out.removed_by}"
+        if phase_out.removed_by == "cap":
+            who = f"the falling cap (layers: {phase_out.num_capped})"
+        text += f" All gone since step {phase_out.removed_at_step}, removed by {who}."
     return text
 
 

@@ -1,0 +1,246 @@
+"""The family as named recipes: every network that the course compares, made of the five choices."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from van_tutorial._checks import check_choice
+from van_tutorial.models.convnet import ConvNet, convnet
+from van_tutorial.models.mlp import mlp
+from van_tutorial.models.msnet import msnet
+
+MAKERS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "convnet": convnet, "msnet": msnet}
+NEVER, KEPT = "yes, never had any", "no, keeps them"
+FOLDED = "yes, folded by collapse"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One network of the family.
+
+    Attributes:
+        kind: what makes it: "mlp", "convnet" or "msnet".
+        formula: a layer of it, in a line; f(x) is the layer without its connection.
+        source: authors and year.
+        ends_without_skips: whether, and how.
+        choices: arguments of its maker that differ from the defaults.
+        training: what `training.TrainConfig` must be told, apart from the defaults, for the recipe to be itself.
+    """
+
+    kind: str
+    formula: str
+    source: str
+    ends_without_skips: str
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+HE, HE_PRE = "He, Zhang, Ren and Sun 2016 (ResNet)", "He, Zhang, Ren and Sun 2016 (identity mappings)"
+SRIVASTAVA = "Srivastava, Greff and Schmidhuber 2015"
+MONTI = "Monti, Tootoonian and Cao 2018, our reading of the abstract"
+BALDUZZI = "Balduzzi et al. 2017"
+PHASED_OUT = "yes, phased out by multipliers"
+PLAIN = {"connection": "plain"}
+LOOKS_LINEAR = {**PLAIN, "activation": "crelu", "init": "looks-linear", "normalization": "none"}
+AFFINE = {"connection": "van", "skip": "activation", "skip_weight": 0.0}
+
+FAMILY: dict[str, Recipe] = {
+    "plain": Recipe("mlp", "f(x) = relu(norm(W x + b))", "-", NEVER, PLAIN),
+    "residual": Recipe("mlp", "x + f(x)", HE, KEPT, {"connection": "residual"}),
+    "highway": Recipe(
+        "mlp",
+        "T(x) f(x) + (1 - T(x)) x, T = sigmoid(V x + c), c < 0",
+        SRIVASTAVA,
+        KEPT,
+        {"connection": "highway"},
+    ),
+    "van": Recipe("mlp", "alpha x + (1 - alpha) f(x), alpha -> 0", MONTI, PHASED_OUT),
+    "van-additive": Recipe("mlp", "f(x) + alpha x, alpha -> 0", MONTI, PHASED_OUT, {"skip": "additive"}),
+    "van-activation": Recipe(
+        "mlp", "alpha z + (1 - alpha) relu(z), alpha -> 0", MONTI, PHASED_OUT, {"skip": "activation"}
+    ),
+    "dirac": Recipe(
+        "mlp",
+        "W = diag(a) I + diag(b) V / |V|",
+        "Zagoruyko and Komodakis 2018",
+        FOLDED,
+        {**PLAIN, "parametrization": "dirac"},
+    ),
+    # 23 units make as many weights of 46 inputs each as 32 units of 32.
+    "looks-linear": Recipe(
+        "mlp", "(V, -V) crelu(z) = V z at the start", BALDUZZI, NEVER, {**LOOKS_LINEAR, "width": 23}
+    ),
+    "selu": Recipe(
+        "mlp",
+        "f(x) = selu(W x + b), var W = 1 / n",
+        "Klambauer et al. 2017",
+        NEVER,
+        {**PLAIN, "activation": "selu", "init": "lecun", "normalization": "none"},
+    ),
+    "rezero": Recipe(
+        "mlp",
+        "x + s f(x), s learned from 0",
+        "Bachlechner et al. 2020",
+        KEPT,
+        {"connection": "rezero", "normalization": "none"},
+    ),
+    "vanillanet": Recipe(
+        "mlp",
+        "alpha z + (1 - alpha) relu(z) in every second layer, alpha 0 -> 1 by a schedule",
+        "Chen, Wang, Guo and Tao 2023",
+        "yes, pairs of layers merged by merge",
+        {**AFFINE, "skip_every": 2},
+        {"skip_target": 1.0, "skip_schedule": "linear", "remove_by": 1 / 3},
+    ),
+    "layer-folding": Recipe(
+        "mlp",
+        "alpha z + (1 - alpha) relu(z), alpha 0 -> 1 where a penalty on 1 - alpha^2 can have it",
+        "Dror et al. 2021",
+        "yes, layers that became affine merged by merge",
+        AFFINE,
+        {"skip_target": 1.0, "skip_schedule": "penalty", "remove_by": None},
+    ),
+    "plain-conv": Recipe("convnet", "relu(F(x)), F two convolutions", HE, NEVER, PLAIN),
+    "resnet": Recipe("convnet", "relu(x + F(x))", HE, KEPT, {"connection": "residual"}),
+    "resnet-pre": Recipe("convnet", "x + F(x)", HE_PRE, KEPT, {"connection": "residual", "order": "pre"}),
+    "highway-conv": Recipe(
+        "convnet",
+        "relu(T(x) F(x) + (1 - T(x)) x), T a convolution",
+        SRIVASTAVA,
+        KEPT,
+        {"connection": "highway"},
+    ),
+    "van-conv": Recipe("convnet", "relu(alpha x + (1 - alpha) F(x)), alpha -> 0", MONTI, PHASED_OUT),
+    "diracnet": Recipe(
+        "convnet",
+        "W = diag(a) I + diag(b) V / |V| in every convolution",
+        "Zagoruyko and Komodakis 2018",
+        FOLDED,
+        {**PLAIN, "parametrization": "dirac", "depth": 32, "layers_per_block": 1, "downsampling": "max-pool"},
+        {"weight_decay": 5e-4},
+    ),
+    "looks-linear-conv": Recipe(
+        "convnet", "(V, -V) * crelu(z) = V * z at the start", BALDUZZI, NEVER, {**LOOKS_LINEAR, "width": 11}
+    ),
+    "delta-orthogonal": Recipe(
+        "convnet",
+        "tanh(W * x), W orthogonal at the kernel's centre, 0 elsewhere",
+        "Xiao et al. 2018",
+        NEVER,
+        {**PLAIN, "activation": "tanh", "init": "delta-orthogonal", "normalization": "none"},
+    ),
+    "skipinit": Recipe(
+        "convnet",
+        "x + s F(x), s learned from 0",
+        "De and Smith 2020",
+        KEPT,
+        {"connection": "rezero", "order": "pre", "normalization": "none"},
+    ),
+    "repvgg": Recipe(
+        "convnet",
+        "relu(norm(W3 * x) + norm(W1 * x) + norm(x))",
+        "Ding et al. 2021",
+        FOLDED,
+        {**PLAIN, "parametrization": "repvgg", "layers_per_block": 1},
+    ),
+    "msnet-master": Recipe(
+        "msnet", "m_l = f_l(m_{l-1})", "Abdulnabi, Winkler and Wang 2017", NEVER, {"has_slave": False}
+    ),
+    "msnet": Recipe(
+        "msnet", "m_l = f_l(m_{l-1}) (+) G_l s_4, s the slave", "Abdulnabi, Winkler and Wang 2017", KEPT
+    ),
+}
+
+
+def make(name: str, **choices: Any) -> Any:
+    """Make a network of the family.
+
+    Args:
+        name: of a recipe in `FAMILY`.
+        choices: arguments of its maker (`mlp`, `convnet` or `msnet`) that are to differ from the recipe.
+
+    Returns:
+        The network, in training mode, on the CPU.
+
+    Raises:
+        ValueError: for an unknown name, and for values that the maker refuses.
+
+    Example:
+        >>> make("resnet", depth=56, seed=0).config.connection
+        'residual'
+    """
+    check_choice("name", name, FAMILY)
+    recipe = FAMILY[name]
+    return MAKERS[recipe.kind](**{**recipe.choices, **choices})
+
+
+def diracnet(depth: int = 34, k: int = 1, **choices: Any) -> ConvNet:
+    """Make a DiracNet for CIFAR: a plain convolutional network in which every weight has an identity in it.
+
+    A first convolution; three groups of 2 N convolutions with 16 k, 32 k and 64 k channels, all but the first with
+    Dirac weights, between the groups a maximum over 2 by 2 places; the mean over the places; a linear head. N is
+    (depth - 4) / 6: the published count has four layers besides, as that of wide residual networks has it, where two
+    of them belong to shortcuts.
+
+    The published order is relu, convolution, normalization, and the maximum between normalization and relu. Here
+    relu comes after the normalization and the maximum after it: the same, since the maximum of rectified
+    numbers is the rectified maximum.
+
+    Args:
+        depth: 6 N + 4, from 10.
+        k: factor of the published widths, at least 1.
+        choices: further arguments of `convnet`.
+
+    Returns:
+        The network; `collapse` folds it into ordinary convolutions.
+
+    Raises:
+        ValueError: for another depth, and for values that `convnet` refuses.
+
+    Example:
+        >>> len(diracnet(depth=34).layers)
+        30
+
+    Source:
+        Zagoruyko and Komodakis 2018, DiracNets, version 2 (arXiv 1706.00388) and the authors' code. Trained there with
+        weight decay 5e-4, but not on one-dimensional parameters, as `training.TrainConfig` has it.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"depth must be 6 N + 4 (10, 16, 22, 28, 34, ...), got {depth!r}.")
+    return make("diracnet", depth=depth - 2, width=16 * k, **choices)
+
+
+def family_table() -> pd.DataFrame:
+    """Return a row for each recipe: its five choices, its size, and whether it ends without skip-connections.
+
+    Returns:
+        Columns recipe, kind, connection, parametrization, activation, init, normalization, parameters, layers (weight
+        layers in a row, input layer and head included), ends_without_skips. A dash where there is no such choice.
+    """
+    return pd.DataFrame([family_row(name, recipe) for name, recipe in FAMILY.items()])
+
+
+def family_row(name: str, recipe: Recipe) -> dict[str, Any]:
+    """Return the row of one recipe."""
+    model = make(name, seed=0)
+    config = model.config
+    choices = ("connection", "parametrization", "activation", "init", "normalization")
+    row = {
+        "recipe": name,
+        "kind": recipe.kind,
+        **{choice: getattr(config, choice, "-") for choice in choices},
+    }
+    if row["connection"] == "van":
+        row["connection"] = f"van ({config.skip})"
+    if recipe.kind == "msnet":
+        row |= {"connection": "backward" if config.has_slave else "plain", "parametrization": "none"}
+        row |= {"activation": "relu", "init": "he", "normalization": "batch"}
+    return {
+        **row,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "layers": model.num_layers,
+        "ends_without_skips": recipe.ends_without_skips,
+    }
