@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from van_tutorial import cli, data
+from van_tutorial import cli, data, models
 
 COMMAND = [sys.executable, "-m", "van_tutorial.cli"]
 
@@ -19,7 +19,7 @@ def test_help_lists_every_command(capsys):
         cli.main(["--help"])
     assert done.value.code == 0
     listed = capsys.readouterr().out
-    for command in ("demo", "diagnose", "run", "data", "lab"):
+    for command in ("demo", "diagnose", "run", "models", "data", "lab"):
         assert f"  {command} " in listed
 
 
@@ -27,6 +27,45 @@ def test_an_undeclared_parameter_is_refused_in_one_line(capsys):
     assert cli.main(["run", "05_phasing_out", "-p", "dept", "3"]) == 1
     error = capsys.readouterr().err
     assert "Did you mean 'depth'" in error
+    assert error.count("\n") == 1
+
+
+def test_models_lists_every_network_of_the_family_with_its_choices_and_size(capsys):
+    assert cli.main(["models"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == [
+        "recipe", "kind", "connection", "parametrization", "activation", "init", "normalization", "parameters",
+        "layers", "ends", "without", "skips",
+    ]  # fmt: skip
+    assert [row.split()[0] for row in rows[: len(models.FAMILY)]] == list(models.FAMILY)
+    resnet = next(row for row in rows if row.split()[0] == "resnet")
+    assert " ".join(resnet.split()) == "resnet convnet residual none relu he batch 269722 20 no, keeps them"
+    assert "models.make(NAME)" in rows[-1]
+
+
+def test_models_tells_of_one_network_its_formula_its_source_and_how_to_train_it(capsys):
+    assert cli.main(["models", "vanillanet"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "vanillanet: alpha z + (1 - alpha) relu(z) in every second layer, alpha 0 -> 1 by a schedule",
+        "source:             Chen, Wang, Guo and Tao 2023",
+        "ends without skips: yes, pairs of layers merged by merge",
+        "models.mlp:         connection='van', skip='activation', skip_weight=0.0, skip_every=2",
+        "TrainConfig:        skip_target=1.0, skip_schedule='linear', remove_by=0.3333333333333333",
+    ]
+
+
+@pytest.mark.parametrize("name", models.FAMILY)
+def test_models_tells_of_every_network(capsys, name):
+    assert cli.main(["models", name]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{name}: {models.FAMILY[name].formula}\n")
+    assert ("TrainConfig:" in printed) is bool(models.FAMILY[name].training)
+
+
+def test_models_refuses_an_unknown_network_in_one_line(capsys):
+    assert cli.main(["models", "dirac-net"]) == 1
+    error = capsys.readouterr().err
+    assert "Did you mean 'diracnet'" in error
     assert error.count("\n") == 1
 
 

@@ -37,6 +37,59 @@ def test_a_connection_gives_what_its_formula_says(connection, alpha, expected):
     assert connect(connection, alpha).tolist() == expected
 
 
+def test_a_rezero_layer_passes_its_input_on_until_its_scale_has_been_learned():
+    rezero = connections.LearnedResidual()
+    assert list(dict(rezero.named_parameters())) == ["scale"]
+    assert rezero.scale.shape == ()
+    output = connect(rezero)
+    assert torch.equal(output, X)
+    output.sum().backward()
+    assert rezero.scale.grad.item() == torch.relu(Z).sum().item()
+    torch.nn.init.constant_(rezero.scale, 0.25)
+    assert connect(rezero).tolist() == [[1.0, -1.0], [1.0, 3.0]]
+
+
+IMAGE = torch.arange(1.0, 16.0, dtype=torch.float64).view(1, 1, 3, 5)
+SMALLER = [
+    [[[1.0, 3.0, 5.0], [11.0, 13.0, 15.0]], [[0.0] * 3] * 2]
+]  # every second place, and a channel of zeros
+
+
+def test_a_subsampled_image_has_every_second_place_and_channels_of_zeros():
+    assert connections.Subsample(num_new=1, stride=2)(IMAGE).tolist() == SMALLER
+    wider = connections.Subsample(num_new=2, stride=1)(IMAGE)
+    assert wider.shape == (1, 3, 3, 5)
+    assert torch.equal(wider[:, :1], IMAGE)
+    assert not wider[:, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("connection", "alpha", "share"),  # f is 1 everywhere: the output is share of the shortcut, and the rest
+    [
+        (connections.Residual(0.5, connections.Subsample(1, 2)), None, (1.0, 0.5)),
+        (connections.LearnedResidual(connections.Subsample(1, 2)), None, (1.0, 0.0)),
+        (connections.ConvexSkip(connections.Subsample(1, 2)), 0.75, (0.75, 0.25)),
+        (connections.AdditiveSkip(connections.Subsample(1, 2)), 0.75, (0.75, 1.0)),
+    ],
+    ids=["residual", "rezero", "convex", "additive"],
+)
+def test_a_connection_fits_its_input_to_a_smaller_output(connection, alpha, share):
+    shortcut = torch.tensor(SMALLER, dtype=torch.float64)
+    skip_weight = None if alpha is None else torch.tensor(alpha, dtype=torch.float64)
+    output = connection(IMAGE, lambda x, act: torch.ones_like(shortcut), functional.relu, skip_weight)
+    torch.testing.assert_close(output, share[0] * shortcut + share[1])
+
+
+def test_a_highway_gate_looks_at_the_fitted_input():
+    gate = nn.Conv2d(2, 2, 1)
+    highway = connections.Highway(gate, transform_bias=-1.0, shortcut=connections.Subsample(1, 2)).double()
+    torch.nn.init.constant_(gate.weight, 0.1)
+    shortcut = torch.tensor(SMALLER, dtype=torch.float64)
+    share = torch.sigmoid(0.1 * shortcut.sum(dim=1, keepdim=True) - 1.0)
+    output = highway(IMAGE, lambda x, act: torch.full_like(shortcut, 2.0), functional.relu, None)
+    torch.testing.assert_close(output, share * 2.0 + (1 - share) * shortcut)
+
+
 @pytest.mark.parametrize(
     ("bias", "expected"), [(-50.0, X), (50.0, torch.relu(Z))], ids=["carried", "transformed"]
 )

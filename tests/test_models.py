@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from van_tutorial import connections, models
+from van_tutorial import connections, models, training
 from van_tutorial.models import parts
 
 CHOICES = [
@@ -123,6 +123,42 @@ def test_highway_gates_that_are_shut_pass_the_input_on(few_images):
     torch.testing.assert_close(logits(model, x), expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", parts.ORDERS)
+@pytest.mark.parametrize("normalization", parts.NORMALIZATIONS)
+def test_a_rezero_network_starts_from_its_input_layer_and_head(few_images, normalization, order):
+    model = small(connection="rezero", normalization=normalization, order=order)
+    x = few_images.test_images[:32]
+    expected = model.head(model.head_activation(model.input_layer(x.flatten(1))))
+    assert torch.equal(logits(model, x), expected)
+
+
+def test_a_rezero_network_learns_how_much_of_each_layer_to_add(few_images, quick):
+    model = small(connection="rezero", normalization="none")
+    training.train(model, few_images, quick(num_epochs=1))
+    scales = [layer.connection.scale.item() for layer in model.layers]
+    assert all(scale != 0.0 for scale in scales)
+    x = few_images.test_images[:32]
+    hidden = model.input_layer(x.flatten(1))
+    for layer, scale in zip(model.layers, scales, strict=True):
+        hidden = hidden + scale * torch.relu(layer.linear(hidden))
+    torch.testing.assert_close(logits(model, x), model.head(hidden).detach(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("every", "weighted"), [(1, [0, 1, 2, 3]), (2, [0, 2]), (3, [0, 3]), (9, [0])])
+def test_skip_every_so_many_layers_leaves_the_others_plain(few_images, every, weighted):
+    model = small(skip="activation", skip_every=every, normalization="none")
+    assert model.skip_weight.shape == (len(weighted),)
+    assert models.num_skips(model) == len(weighted)
+    model.skip_weight.data = torch.linspace(0.2, 0.8, len(weighted))
+    alphas = dict(zip(weighted, model.skip_weight.tolist(), strict=True))
+    x = few_images.test_images[:32]
+    hidden = model.input_layer(x.flatten(1))
+    for index, layer in enumerate(model.layers):
+        z, alpha = layer.linear(hidden), alphas.get(index, 0.0)
+        hidden = alpha * z + (1 - alpha) * torch.relu(z)
+    torch.testing.assert_close(logits(model, x), model.head(hidden).detach(), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("normalization", ["none", "batch", "center"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_with_every_activation_skip_at_1_a_network_is_affine_in_eval_mode(
@@ -155,7 +191,7 @@ def test_collapse_refuses_while_a_skip_is_left_and_says_which(left):
         models.collapse(model)
 
 
-@pytest.mark.parametrize("connection", ["residual", "highway"])
+@pytest.mark.parametrize("connection", ["residual", "rezero", "highway"])
 def test_collapse_refuses_networks_that_keep_their_skips(connection):
     with pytest.raises(ValueError, match=f"'{connection}' keeps its skips"):
         models.collapse(small(connection=connection))
@@ -197,8 +233,11 @@ def test_collapsing_a_plain_network_copies_it(few_images):
     [
         ({"connection": "plain"}, 0),
         ({"connection": "residual"}, 4),
+        ({"connection": "rezero"}, 4),
         ({"connection": "highway"}, 4),
         ({"connection": "van"}, 4),
+        ({"connection": "residual", "skip_every": 3}, 2),
+        ({"connection": "van", "skip_every": 2}, 2),
         ({"connection": "van", "skip_weight": 0.0}, 0),
     ],
 )
@@ -221,7 +260,7 @@ def test_skip_weights_are_a_copy_that_cannot_change_the_network():
     assert model.skip_weight.tolist() == [0.5] * 4
 
 
-@pytest.mark.parametrize("connection", ["plain", "residual", "highway"])
+@pytest.mark.parametrize("connection", ["plain", "residual", "rezero", "highway"])
 def test_networks_without_skips_to_phase_out_have_no_skip_weights(connection):
     model = small(connection=connection)
     assert not hasattr(model, "skip_weight")
@@ -256,7 +295,8 @@ def test_every_combination_of_choices_learns_in_every_layer(few_images, connecti
     ids=str,
 )
 @pytest.mark.parametrize(
-    ("connection", "extra"), [("plain", 0), ("residual", 0), ("van", 1), ("highway", 8 * 8 + 8)]
+    ("connection", "extra"),
+    [("plain", 0), ("residual", 0), ("rezero", 1), ("van", 1), ("highway", 8 * 8 + 8)],
 )
 def test_a_network_has_as_many_weights_as_the_design_says(connection, extra, choices, layer, head):
     model = small(connection=connection, **choices)
@@ -430,12 +470,16 @@ def test_orthogonal_weights_are_orthogonal_with_the_activations_gain(activation,
     [
         ("plain", "convex"),
         ("residual", "convex"),
+        ("rezero", "convex"),
         ("highway", "convex"),
         *(("van", skip) for skip in connections.SKIPS),
     ],
 )
 def test_a_network_learns_under_bfloat16_autocast(few_images, connection, skip, normalization, order):
     model = small(connection=connection, skip=skip, skip_weight=0.5, normalization=normalization, order=order)
+    if connection == "rezero":  # at its initial scale of 0 no gradient gets into a layer
+        for layer in model.layers:
+            torch.nn.init.constant_(layer.connection.scale, 0.5)
     x, labels = few_images.train_images[:64], few_images.train_labels[:64]
     exact = logits(model, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -501,7 +545,13 @@ def test_a_config_cannot_be_changed_under_a_network():
         ({"bias_std": float("inf")}, "bias_std must be a number at least 0, got inf"),
         ({"input_init": "norml"}, r"input_init must be one of 'same', 'normal', .* Did you mean 'normal'\?"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"skip_every": 0}, "skip_every must be a whole number of at least 1, got 0"),
         ({"init": "looks-linear"}, "init 'looks-linear' needs activation 'crelu', got 'relu'"),
+        ({"init": "delta-orthogonal"}, "init 'delta-orthogonal' is for convolutions: take 'orthogonal'"),
+        (
+            {"parametrization": "repvgg"},
+            "parametrization 'repvgg' is for convolutions: take 'dirac' or 'none'",
+        ),
         ({"activation": "crelu"}, "does not fit in connection 'van': take order 'pre'"),
         ({"activation": "crelu", "connection": "residual"}, "does not fit in connection 'residual'"),
         ({"activation": "crelu", "connection": "highway"}, "does not fit in connection 'highway'"),

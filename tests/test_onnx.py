@@ -8,16 +8,33 @@ import torch
 
 from van_tutorial import models, training
 
-NETWORKS = [  # name, network, and how many of its nodes in the file are layers, by their kinds
-    ("plain", lambda: models.mlp(depth=4, width=16, connection="plain", seed=0), {"Gemm": 6}),
-    ("convex", lambda: models.mlp(depth=4, width=16, skip="convex", seed=0), {"Gemm": 6}),
-    ("additive", lambda: models.mlp(depth=4, width=16, skip="additive", seed=0), {"Gemm": 6}),
-    ("activation", lambda: models.mlp(depth=4, width=16, skip="activation", seed=0), {"Gemm": 6}),
-    (
-        "convolutional",
-        lambda: models.convnet(depth=8, width=4, in_channels=1, seed=0),
-        {"Gemm": 1, "Conv": 7},
-    ),
+
+def mlp(**choices):
+    return models.mlp(depth=4, width=16, seed=0, **choices)
+
+
+def convnet(name):
+    return models.make(name, depth=8, width=4, in_channels=1, seed=0)
+
+
+def folded(model):
+    return models.collapse(model, fold_normalization=True)
+
+
+def merged(model):
+    return folded(models.merge(model))
+
+
+NETWORKS = [  # name, network, what makes it plain, and how many of its nodes in the file are layers, by their kinds
+    ("plain", lambda: mlp(connection="plain"), models.collapse, {"Gemm": 6}),
+    ("convex", lambda: mlp(skip="convex"), models.collapse, {"Gemm": 6}),
+    ("additive", lambda: mlp(skip="additive"), models.collapse, {"Gemm": 6}),
+    ("activation", lambda: mlp(skip="activation"), models.collapse, {"Gemm": 6}),
+    ("dirac", lambda: mlp(**models.FAMILY["dirac"].choices), folded, {"Gemm": 6}),
+    ("vanillanet", lambda: mlp(**models.FAMILY["vanillanet"].choices), merged, {"Gemm": 4}),
+    ("van-conv", lambda: convnet("van-conv"), models.collapse, {"Gemm": 1, "Conv": 7}),
+    ("diracnet", lambda: convnet("diracnet"), folded, {"Gemm": 1, "Conv": 7}),
+    ("repvgg", lambda: convnet("repvgg"), models.collapse, {"Gemm": 1, "Conv": 7}),
 ]
 
 
@@ -40,12 +57,13 @@ def num_joins(program):
     return sum(len(names) > 1 for names in signals)
 
 
-@pytest.mark.parametrize(("make", "layers"), [net[1:] for net in NETWORKS], ids=[net[0] for net in NETWORKS])
+@pytest.mark.parametrize(("name", "make", "finish", "layers"), NETWORKS, ids=[name for name, *_ in NETWORKS])
 def test_a_trained_network_without_skips_is_a_chain_that_answers_alike_elsewhere(
-    make, layers, few_images, quick, tmp_path
+    name, make, finish, layers, few_images, quick, tmp_path
 ):
-    trained = training.train(make(), few_images, quick(remove_by=0.5)).model
-    model = models.collapse(trained).eval()
+    choices = models.FAMILY[name].training if name in models.FAMILY else {}
+    trained = training.train(make(), few_images, quick(**{"remove_by": 0.5, **choices})).model
+    model = finish(trained).eval()
     program = export(model, few_images.test_images[:3])
     assert kinds_of_layers(program) == layers
     assert num_joins(program) == 0

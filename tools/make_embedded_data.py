@@ -3,7 +3,7 @@
     python -m tools.make_embedded_data [--root FOLDER]
 
 The first 500 training and the first 100 test images of each class, in the order of the full set. The file is
-the same byte for byte wherever numpy is built with the same zlib; its sha256 stands in van_tutorial/data.py.
+the same byte for byte wherever numpy is built with the same zlib; its sha256 stands in van_tutorial/data/sets.py.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", help="folder that holds FashionMNIST/raw")
     folder = data.find("fashion-mnist", parser.parse_args().root) or data.download("fashion-mnist")
-    sums = data.SETS["fashion-mnist"].sha256
+    sums = data.SETS["fashion-mnist"].layouts[0].checksums
     train_images, train_labels, test_images, test_labels = (
         data.parse_idx(data.read_checked(path, sums[path.name.removesuffix(".gz")]))
         for path in data.paths_in(folder)

@@ -51,12 +51,6 @@ class FileSet:
     layouts: tuple[Layout, ...]
     debian_package: str | None = None
 
-    @property
-    def sha256(self) -> dict[str, str]:
-        """Checksums of the files in torchvision's layout."""
-        return self.layouts[0].checksums
-
-
 class Finding(NamedTuple):
     """What `verify` found out about one data set.
 

@@ -32,9 +32,11 @@ def num_skips(model: Stack) -> int:
 
     Returns:
         The number of skip weights that are not 0; every layer with a connection where the skips are not weighted
-        (residual, rezero, highway); and every convolution of three branches (repvgg).
+        (residual, rezero, highway); and every convolution with the input as its third branch (repvgg).
     """
-    branched = sum(isinstance(module, Branches) for module in model.modules())
+    branched = sum(
+        isinstance(module, Branches) and module.identity_norm is not None for module in model.modules()
+    )
     if model.config.connection == "van":
         return int(torch.count_nonzero(skip_weights(model))) + branched
     return sum(not isinstance(layer.connection, connections.Plain) for layer in model.layers) + branched
@@ -45,9 +47,9 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
 
     A VAN with every skip weight at 0 loses its connections. Weights that were parametrized ("dirac") become ordinary
     ones, and three branches ("repvgg") with the normalizations in them one convolution with biases. What is left has
-    the same statistics, device and mode. It gives the same answers: to the last bit where only connections go or
-    Dirac weights are folded, up to rounding in eval mode where branches or normalizations are. The model itself is
-    left alone.
+    the same statistics, device and mode, and gives the same answers, to the last bit, where only connections go or
+    Dirac weights are folded. Where branches or normalizations are, it is in eval mode, and gives the same answers as
+    the model in eval mode up to rounding. The model itself is left alone.
 
     Args:
         model: a network of this package with connection "van" or "plain".
@@ -58,7 +60,8 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
         The plain network; its config names connection "plain" and parametrization "none".
 
     Raises:
-        ValueError: while any skip weight is not 0, and for connections that are kept (residual, rezero, highway).
+        ValueError: while any skip weight is not 0, for connections that are kept (residual, rezero, highway), and for
+            a network that is not one stack (`msnet`).
 
     Example:
         >>> from van_tutorial import models
@@ -78,15 +81,29 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
 
 def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
     """Raise unless the network is plain or a VAN, and none of `alphas` is other than 0."""
+    check_is_stack(model)
     if model.config.connection not in ("van", "plain"):
         raise ValueError(
             f"connection {model.config.connection!r} keeps its skips: only 'van' networks can be collapsed."
         )
     if (left := int(torch.count_nonzero(alphas))) > 0:
-        largest = int(alphas.argmax())
+        weighted = [
+            number for number, layer in enumerate(model.layers, 1)
+            if not isinstance(layer.connection, connections.Plain)
+        ]  # fmt: skip
         raise ValueError(
-            f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer {largest + 1}, is "
-            f"{skip_weights(model)[largest].item():.3g}): train until they are, or set remove_by in TrainConfig."
+            f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer "
+            f"{weighted[int(alphas.argmax())]}, is {alphas.max().item():.3g}): train until they are, or set remove_by "
+            "in TrainConfig."
+        )
+
+
+def check_is_stack(model: nn.Module) -> None:
+    """Raise unless the network is one stack of layers."""
+    if not isinstance(model, Stack):
+        raise ValueError(
+            f"only networks that are one stack, as `mlp` and `convnet` make them, can be collapsed or folded, got "
+            f"{type(model).__name__}."
         )
 
 
@@ -113,13 +130,14 @@ def fold_batch_norm(model: Model) -> Model:
         The copy, in eval mode, with the same answers up to rounding; its config names normalization "none".
 
     Raises:
-        ValueError: where there is a normalization that cannot be folded.
+        ValueError: where there is a normalization that cannot be folded, or the network is not one stack (`msnet`).
 
     Example:
         >>> from van_tutorial import models
         >>> fold_batch_norm(models.mlp(depth=3, width=4, connection="plain", seed=0)).config.normalization
         'none'
     """
+    check_is_stack(model)
     config = model.config
     if config.normalization not in ("batch", "none"):
         raise ValueError(
@@ -144,8 +162,10 @@ def fold_batch_norm(model: Model) -> Model:
             if isinstance(norm, nn.Identity):  # of a block whose branches were folded
                 continue
             fuse = fuse_conv_bn_eval if isinstance(weight, nn.Conv2d) else fuse_linear_bn_eval
-            setattr(weight_owner, weight_name, fuse(weight, norm))
-            setattr(norm_owner, norm_name, nn.Identity())
+            fused = fuse(weight, norm)
+            fused.bias.requires_grad_(fused.weight.requires_grad)  # torch leaves a bias that it adds without
+            setattr(weight_owner, weight_name, fused)
+            setattr(norm_owner, norm_name, nn.Identity().eval())
     folded.config = dataclasses.replace(config, normalization="none")
     return folded
 
@@ -200,18 +220,17 @@ def merge(model: MLP) -> MLP:
         Zehngut, Raviv et al. 2021, Layer folding: neural network depth reduction using activation linearization.
     """
     config = model.config
-    if (config.connection, config.skip, config.order) != (
-        "van",
-        "activation",
-        "post",
-    ) or config.normalization not in ("none", "batch"):
+    if (
+        not isinstance(model, MLP)
+        or (config.connection, config.skip, config.order) != ("van", "activation", "post")
+        or config.normalization not in ("none", "batch")
+    ):
         raise ValueError(
-            "only networks with connection 'van', skip 'activation', order 'post' and normalization 'none' or 'batch' "
-            "can be merged."
+            "only fully connected networks with connection 'van', skip 'activation', order 'post' and normalization "
+            "'none' or 'batch' can be merged."
         )
     alphas = skip_weights(model)
-    between = (alphas > 0) & (alphas < 1)
-    check_can_collapse(model, between.int(), target="0 or 1")
+    check_can_collapse(model, alphas.where(alphas != 1.0, 0.0), target="0 or 1")
     weights = iter(alphas.tolist())
     is_affine = [
         not isinstance(layer.connection, connections.Plain) and next(weights) == 1.0 for layer in model.layers

@@ -55,7 +55,9 @@ class ConvNetConfig(StackConfig):
         super().__post_init__()
         check_count("in_channels", self.in_channels)
         check_choice("downsampling", self.downsampling, DOWNSAMPLINGS)
-        check_choice("layers_per_block", self.layers_per_block, (1, 2))
+        check_count("layers_per_block", self.layers_per_block)
+        if self.layers_per_block > 2:
+            raise ValueError(f"layers_per_block must be 1 or 2, got {self.layers_per_block}.")
         period = NUM_STAGES * self.layers_per_block
         if self.depth < period + 2 or (self.depth - 2) % period:
             near = max(1, round((self.depth - 2) / period)) * period + 2
@@ -85,6 +87,7 @@ class Block(nn.Module):
     order "pre"     y = connection(x, F(x))        F(x) = conv(act(norm(conv(act(norm(x))))))
 
     The form "activation" of the van connection goes round every activation of the block, the last one too.
+    At a convex skip weight of 1 a block in order "post" is act(x): the identity for relu, since x is never below 0.
     """
 
     def __init__(self, config: ConvNetConfig, in_channels: int, out_channels: int, is_smaller: bool) -> None:

@@ -142,8 +142,8 @@ class MSNet(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Weight layers in a row: the slave, the backward skip, the master, the head."""
-        return NUM_LAYERS + 1 + (NUM_LAYERS + 1 if self.slave is not None else 0)
+        """Weight layers in a row: the slave, the backward skip, the master from its second layer on, the head."""
+        return NUM_LAYERS + 1 + (NUM_LAYERS if self.slave is not None else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs for every pixel, shape (N, num_classes, H, W)."""

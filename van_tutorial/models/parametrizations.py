@@ -52,8 +52,8 @@ class Dirac(nn.Module):
             nn.init.eye_(identity) if identity.dim() == 2 else nn.init.dirac_(identity),
             persistent=False,
         )
-        self.identity_scale = nn.Parameter(torch.ones(len(weight)))
-        self.filter_scale = nn.Parameter(torch.full((len(weight),), 0.1))
+        self.identity_scale = nn.Parameter(weight.new_ones(len(weight)))
+        self.filter_scale = nn.Parameter(weight.new_full((len(weight),), 0.1))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return W for the free weight V."""
@@ -121,6 +121,7 @@ class Branches(nn.Module):
             wide.stride,
             padding=1,
             device=wide.weight.device,
+            dtype=wide.weight.dtype,
         )
         pairs = [fuse(kernel, norm) for kernel, norm in kernels]
         folded.weight.copy_(sum(weight for weight, _ in pairs))
@@ -142,8 +143,7 @@ def fold_parametrizations(model: nn.Module) -> None:
             remove_parametrizations(module, "weight", leave_parametrized=True)
         for name, child in list(module.named_children()):
             if isinstance(child, Branches):
-                training = child.training
-                setattr(module, name, child.fold().train(training))
+                setattr(module, name, child.fold())
 
 
 def own_class(module: nn.Module) -> None:

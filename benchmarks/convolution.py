@@ -1,0 +1,101 @@
+"""What a skip weight costs over a residual connection in convolutional networks, and what is saved by its end.
+
+    python -m benchmarks.convolution
+
+Width 8, images of 32 by 32, batches of 128, channels last, one thread. The two sides of a ratio take turns, a step or a
+pass each. Prints a table and writes its section of docs/performance.md.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from benchmarks.measure import ratio, write_section
+from van_tutorial import diagnostics, models
+
+NUM_ROUNDS = 15
+WIDTH = 8
+
+
+def images(number: int) -> torch.Tensor:
+    """Return random images, channels last."""
+    drawn = torch.randn(number, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return drawn.contiguous(memory_format=torch.channels_last)
+
+
+def network(connection: str, depth: int, **choices: object) -> models.ConvNet:
+    """Return a network, channels last."""
+    model = models.convnet(depth=depth, width=WIDTH, connection=connection, seed=0, **choices)
+    return model.to(memory_format=torch.channels_last)
+
+
+def training_step(connection: str, depth: int) -> Callable[[], object]:
+    """Return a function that does one step as one writes it by hand, skip weights and multipliers included."""
+    model, inputs = network(connection, depth), images(128)
+    labels = torch.arange(128) % 10
+    alpha = getattr(model, "skip_weight", None)
+    multipliers = None if alpha is None else torch.zeros_like(alpha)
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p is not alpha), lr=1e-3, fused=True)
+
+    def step() -> None:
+        loss = functional.cross_entropy(model(inputs), labels)
+        lagrangian = loss if alpha is None else loss + multipliers @ alpha
+        model.zero_grad()
+        lagrangian.backward()
+        optimizer.step()
+        if alpha is not None:
+            with torch.no_grad():
+                alpha.sub_(alpha.grad, alpha=1e-3).clamp_(0.0, 1.0)
+                multipliers.add_(alpha, alpha=1e-3)
+
+    return step
+
+
+def inference(model: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
+    """Return a function that runs a network once on a batch."""
+    model.eval()
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(inputs)
+
+    return run
+
+
+def main() -> None:
+    """Measure and write."""
+    torch.set_num_threads(1)
+    inputs = images(128)
+    rows = []
+    for depth in (20, 56):
+        sides = (training_step("van", depth), training_step("residual", depth))
+        rows.append(
+            ratio(f"VAN / residual, training step, {depth} layers", *sides, "at most 1.15", NUM_ROUNDS)
+        )
+    depth = 56
+    collapsed = models.collapse(network("van", depth, skip_weight=0.0))
+    plain, residual = network("plain", depth), network("residual", depth)
+    folded = models.fold_batch_norm(plain)
+    for name, one, other, aim in (
+        ("collapsed VAN / plain", collapsed, plain, "1"),
+        ("collapsed VAN / residual", collapsed, residual, "at most 1"),
+        ("normalization folded / not", folded, plain, "below 1"),
+    ):
+        sides = (inference(one, inputs), inference(other, inputs))
+        rows.append(ratio(f"{name}, inference, {depth} layers", *sides, aim, NUM_ROUNDS))
+    memory = diagnostics.costs(
+        {"residual": residual, "collapsed VAN": collapsed, "plain": plain}, inputs, seconds_per_model=0.0
+    ).set_index("model")["peak_activation_bytes"]
+    mebibytes = ", ".join(f"{name} {value / 2**20:.2f}" for name, value in memory.items())
+    about = f"""\
+{NUM_ROUNDS} rounds; the two sides of a ratio take turns, a training step or a pass each. The CIFAR family at width
+{WIDTH}, batch normalization, batches of 128, channels last; milliseconds are those of a step or a pass."""
+    remarks = f"""\
+Most memory that activations need at one time in a pass of 56 layers over 128 images, in MiB, by
+`diagnostics.costs`: {mebibytes}. A skip-connection keeps its input until the sum."""
+    write_section("convolution", rows, about, remarks)
+
+
+if __name__ == "__main__":
+    main()
