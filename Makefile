@@ -45,18 +45,26 @@ notebooks: setup  ## make the notebooks again from notebooks/src
 readme: setup  ## write the recorded results into README.md
 	$(BIN)/python -m tools.readme
 
-evidence: setup  ## measure again everything that assets/results records (about half an hour)
+evidence: setup  ## measure again everything that assets/results records (hours; needs the full CIFAR-10)
 	$(BIN)/python -m tools.choose_step_sizes
 	$(BIN)/python -m tools.record_phase_out
 	$(BIN)/python -m tools.record_degradation
 	$(BIN)/python -m tools.record_shattered_gradients
 	$(BIN)/python -m tools.record_van_gradients
 	$(BIN)/python -m tools.record_multiplier_dynamics
+	$(BIN)/python -m tools.record_dirac
+	$(BIN)/python -m tools.record_looks_linear
+	$(BIN)/python -m tools.record_skip_connections
+	$(BIN)/python -m tools.record_convolutional_mini
+	$(BIN)/python -m tools.record_backward_skips
+	$(BIN)/python -m tools.record_descendants
+	$(BIN)/python -m tools.record_cifar10
 	$(BIN)/python -m tools.readme
 
 bench: setup  ## measure what the loop, the skip weights and the diagnostics cost, as ratios
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.gradients
+	$(BIN)/python -m benchmarks.convolution
 
 clean:  ## remove what the other targets made
 	rm -rf .venv runs reports .mypy_cache .pytest_cache .ruff_cache

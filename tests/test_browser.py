@@ -68,10 +68,25 @@ def lab(tmp_path_factory):
 QUICK = {
     "01_degradation": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 10": "num_epochs: int = 2"},
     "03_shattered_gradients": {"num_epochs: int = 10": "num_epochs: int = 1"},
+    "04_skip_connections": {
+        "depth: int = 40": "depth: int = 8",
+        "num_epochs: int = 6": "num_epochs: int = 1",
+    },
     "05_phasing_out": {"depth: int = 40": "depth: int = 6", "num_epochs: int = 30": "num_epochs: int = 3"},
     "06_multiplier_dynamics": {
         "depth: int = 20": "depth: int = 4",
         "num_epochs: int = 12": "num_epochs: int = 2",
+    },
+    "07_dirac": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 5": "num_epochs: int = 1"},
+    "08_looks_linear": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 5": "num_epochs: int = 1"},
+    "09_backward_skips": {
+        "num_scenes: int = 1000": "num_scenes: int = 50",
+        "num_epochs: int = 3": "num_epochs: int = 1",
+    },
+    "11_after_van": {"depth: int = 12": "depth: int = 4", "num_epochs: int = 8": "num_epochs: int = 2"},
+    "10_convolutional_van": {
+        "depth: int = 20": "depth: int = 8",
+        "num_epochs: int = 3": "num_epochs: int = 1",
     },
 }
 
@@ -144,7 +159,10 @@ def page(browser, lab):
     [
         ("02_vanishing_exploding", "first to last layer", "scale of the weights"),
         ("03_shattered_gradients", "Try some in diagnostics.predicted_correlation", "depth (layers)"),
+        ("04_skip_connections", "First the gate: T = torch.sigmoid", "depth (layers)"),
         ("06_multiplier_dynamics", "final multiplier", "multiplier step size"),
+        ("07_dirac", "b have an entry for each output channel", "a, of the identity"),
+        ("08_looks_linear", "a layer of m units sees 2 m inputs", "scale of the weights"),
     ],
 )
 def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
@@ -175,6 +193,46 @@ def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, la
         page.get_by_role("button", name="Train").click()
         expect(page.get_by_text(re.compile(r"Epoch 2 of 2, plain, depth 4"))).to_be_visible(timeout=60_000)
         keep_picture(page.locator(".widget-vbox").first, "01_degradation")
+        assert page.failures == []
+
+
+def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser, lab):
+    with opened(browser, lab, "10_convolutional_van", "Every second pixel is") as page:
+        assert_no_error(page)
+        page.get_by_role("button", name="Train").scroll_into_view_if_needed()
+        page.get_by_role("button", name="Train").click()
+        expect(page.get_by_text(re.compile(r"Step 39 of 39: 0 of 3 skips left"))).to_be_visible(
+            timeout=60_000
+        )
+        keep_picture(page.locator(".widget-vbox").first, "10_convolutional_van")
+        assert page.failures == []
+
+
+def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
+    with opened(browser, lab, "09_backward_skips", "background everywhere") as page:
+        assert_no_error(page)
+        panel = page.locator(".widget-vbox").first
+        page.get_by_role("button", name="Show").scroll_into_view_if_needed()
+        box = panel.locator(".widget-text input").first
+        box.fill("12")
+        box.press("Enter")
+        page.get_by_role("button", name="Show").click()
+        expect(panel.get_by_text("Shown: test scene (number): 12")).to_be_visible(timeout=60_000)
+        assert "Scene 12." in panel.locator(".gtitle").text_content()
+        assert panel.locator(".heatmaplayer image").count() == 4
+        keep_picture(panel, "09_backward_skips")
+        assert page.failures == []
+
+
+def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
+    with opened(browser, lab, "11_after_van", "accuracy, finished") as page:
+        assert_no_error(page)
+        panel = page.locator(".widget-vbox").first
+        page.get_by_role("button", name="Train").scroll_into_view_if_needed()
+        panel.locator("select").first.select_option("every second activation")
+        page.get_by_role("button", name="Train").click()
+        expect(page.get_by_text(re.compile(r"Step 78 of 78: 0 of 2 left"))).to_be_visible(timeout=60_000)
+        keep_picture(panel, "11_after_van")
         assert page.failures == []
 
 

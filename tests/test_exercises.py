@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import pad
 
-from van_tutorial import constraints, exercises
+from van_tutorial import constraints, diagnostics, exercises, models, training
 
 
 def run(steps, removed_by="multipliers", accuracy=0.7):
@@ -187,5 +188,351 @@ def test_the_step_size_check_lets_the_librarys_steps_decide(dual_lr, is_right, w
 )
 def test_the_damping_check_wants_the_critical_one(damping, is_right, words):
     feedback = exercises.check_damping(damping, skip_lr=0.01, dual_lr=0.0004)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("number", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (7, True, "7 of 8"),
+        (3, False, "exactly 2"),
+        (6, False, "passes no layer at all"),
+        (8, False, "all paths there are"),
+        (2, False, "more"),
+        (100, False, "fewer"),
+        ("many", False, "not a number"),
+    ],
+)
+def test_the_path_check_counts_the_short_ones_too(number, is_right, words):
+    feedback = exercises.check_number_of_paths(number, depth=3, longest=2)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("bias", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (-4.97, True, "T = 0.0069"),
+        (4.97, False, "wrong way round"),
+        (-6.0, False, "open a little further"),
+        (-3, False, "closed further"),
+        ("low", False, "not a number"),
+    ],
+)
+def test_the_bias_check_knows_the_sign(bias, is_right, words):
+    feedback = exercises.check_transform_bias(bias, depth=100, share=0.5)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda x, f, gate: None, False, "returns nothing yet"),
+        (lambda x, f, gate: torch.lerp(x, f, gate.sigmoid()), True, "agrees"),
+        (lambda x, f, gate: torch.lerp(f, x, gate.sigmoid()), False, "exchanged"),
+        (lambda x, f, gate: torch.lerp(x, f, gate), False, "sigmoid"),
+        (lambda x, f, gate: x + gate.sigmoid() * f, False, "taken off x"),
+        (lambda x, f, gate: x, False, "unit by unit"),
+        (lambda x, f, gate: 3.0, False, "tensor of the shape"),
+        (lambda x, f, gate: x @ f, False, "raised RuntimeError"),
+    ],
+)
+def test_the_highway_check_knows_the_usual_slips(function, is_right, words):
+    feedback = exercises.check_highway(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("skips", "changes", "parameters", "is_right", "words"),
+    [
+        (None, None, None, False, "no number yet for 'skips'"),
+        (54, None, None, False, "no number yet for 'with a change of size'"),
+        (54, 2, 0, True, "54 skips"),
+        (108, 2, 0, False, "too many"),
+        (54, 1, 0, False, "too few"),
+        (54, 2, 512, False, "have to learn"),
+        (54, 2, "none", False, "not a number"),
+    ],
+)
+def test_the_count_check_goes_through_the_three_numbers(skips, changes, parameters, is_right, words):
+    answers = {"skips": skips, "with a change of size": changes, "parameters": parameters}
+    feedback = exercises.check_skip_counts(answers, depth=110)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (65536, True, "65,536 bytes"),
+        (16384, False, "4 bytes"),
+        (196608, False, "peak with a skip"),
+        (1000, False, "more"),
+        (100_000, False, "less"),
+        ("much", False, "not a number"),
+    ],
+)
+def test_the_memory_check_wants_bytes(num_bytes, is_right, words):
+    feedback = exercises.check_peak_difference(num_bytes, width=16, size=32)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+def test_the_memory_check_says_what_is_measured():
+    inputs = torch.zeros(1, 3, 32, 32)
+    networks = {name: models.convnet(depth=8, connection=name, seed=0) for name in ("residual", "plain")}
+    peaks = diagnostics.costs(networks, inputs, seconds_per_model=0.0)["peak_activation_bytes"]
+    assert exercises.check_peak_difference(int(peaks[0] - peaks[1]), width=16, size=32).is_right
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda x, num_new: None, False, "returns nothing yet"),
+        (lambda x, num_new: pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, num_new)), True, "agrees"),
+        (lambda x, num_new: pad(x[:, :, ::2, ::2], (0, 0, 0, 0, num_new, 0)), False, "behind the channels"),
+        (
+            lambda x, num_new: pad(x[:, :, 1::2, 1::2], (0, 0, 0, 0, 0, num_new)),
+            False,
+            "from the first one on",
+        ),
+        (lambda x, num_new: x[:, :, ::2, ::2].expand(-1, 1 + num_new, -1, -1), False, "must be zeros"),
+        (lambda x, num_new: x[:, :, ::2, ::2], False, "must return (2, 3, 3, 3)"),
+        (lambda x, num_new: x[5], False, "raised IndexError"),
+        (lambda x, num_new: 0.0, False, "tensor"),
+    ],
+)
+def test_the_subsample_check_knows_the_usual_slips(function, is_right, words):
+    feedback = exercises.check_subsample(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+TRUE_MAP, GIVEN_MAP = [[0, 0, 1], [0, 1, 1], [2, 2, 1]], [[0, 0, 1], [0, 0, 1], [2, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        ((3 / 4 + 3 / 5 + 1 / 2) / 3, True, "0.617"),
+        (7 / 9, False, "pixel accuracy"),
+        ((6 / 7 + 6 / 8 + 2 / 3) / 3, False, "Dice"),
+        ((3 / 5 + 1 / 2) / 2, False, "background is a class"),
+        (0.1, False, "larger"),
+        (0.9, False, "smaller"),
+        ("half", False, "not a number"),
+    ],
+)
+def test_the_union_check_knows_other_measures(value, is_right, words):
+    feedback = exercises.check_mean_iou(value, TRUE_MAP, GIVEN_MAP)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+def test_the_union_check_agrees_with_the_library():
+    given = torch.nn.functional.one_hot(torch.tensor([GIVEN_MAP]), 3).movedim(-1, 1).float()
+    value = training.mean_iou(torch.nn.Identity(), given, torch.tensor([TRUE_MAP]), num_classes=3)
+    assert exercises.check_mean_iou(value, TRUE_MAP, GIVEN_MAP).is_right
+
+
+@pytest.mark.parametrize(
+    ("width", "is_right", "words"),
+    [
+        (None, False, "no width"),
+        (11, False, "fewer than 31,579"),
+        (12, True, "34,607"),
+        (13, False, "enough already"),
+        (1000, False, "far too wide"),
+        (12.5, False, "not a number of channels"),
+    ],
+)
+def test_the_width_check_wants_the_smallest(width, is_right, words):
+    feedback = exercises.check_equal_width(width)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("share", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (0.75, True, "0.75"),
+        (75, False, "percent"),
+        (0.25, False, "other part"),
+        (0.5, False, "larger"),
+        (0.9, False, "smaller"),
+    ],
+)
+def test_the_gain_check_asks_for_the_share_of_the_parameters(share, is_right, words):
+    scores = {"master": 0.3, "wide master": 0.36, "slave, sum": 0.38}
+    runs = pd.DataFrame({"network": scores.keys(), "mean_iou": scores.values()})
+    feedback = exercises.check_share_of_gain(share, runs)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda w1, b1, w2, b2: None, False, "returns nothing yet"),
+        (lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1 + b2), True, "W2 W1"),
+        (lambda w1, b1, w2, b2: (w1 @ w2, b2), False, "stands at the right"),
+        (lambda w1, b1, w2, b2: ((w1.T @ w2.T), b2), False, "shape (2, 3)"),
+        (lambda w1, b1, w2, b2: (w2[:, :3], b2), False, "not what stands at x"),
+        (lambda w1, b1, w2, b2: (w2 @ w1, b2), False, "goes through the second layer too"),
+        (lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1), False, "b is not"),
+        (lambda w1, b1, w2, b2: 1.0, False, "raised TypeError"),
+    ],
+)
+def test_the_merge_check_knows_the_usual_slips(function, is_right, words):
+    feedback = exercises.check_merge(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("number", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (10, True, "10"),
+        (11, False, "how many go"),
+        (5, False, "more stay"),
+        (20, False, "fewer stay"),
+        ("half", False, "not a number"),
+    ],
+)
+def test_the_layer_check_merges_the_network(number, is_right, words):
+    feedback = exercises.check_merged_layers(number, depth=21)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_right", "words"),
+    [
+        ({}, False, "no answer"),
+        ({"van": None}, False, "van: no answer yet. Its layer: alpha x"),
+        ({"van": True, "rezero": True}, False, "rezero: x + s f(x) keeps the x"),
+        ({"repvgg": False}, False, "repvgg: its branches"),
+        ({"van": True, "rezero": False, "dirac": True}, True, "van, dirac"),
+        ({"van": "yes"}, False, "neither True nor False"),
+        ({"alexnet": True}, False, "not asked for"),
+    ],
+)
+def test_the_endings_check_goes_through_the_answers_one_by_one(answers, is_right, words):
+    feedback = exercises.check_endings(answers)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+FREE = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("weight", "is_right", "words"),
+    [
+        (None, False, "no matrix yet"),
+        ("a matrix", False, "not a matrix"),
+        ([[1.0, 0.0]], False, "shape is (1, 2)"),
+        ([[1.06, 0.08], [0.0, 0.7]], True, "no skip"),
+        (torch.tensor([[1.06, 0.08], [0.0, 0.7]]), True, "no skip"),
+        ([[0.06, 0.08], [0.0, 0.2]], False, "identity is not in it"),
+        ([[1.3, 0.4], [0.0, 0.9]], False, "not divided"),
+        ([[1.1, 0.0894], [0.0, 0.5894]], False, "lengths of its columns"),
+        ([[1.0557, 0.0743], [0.0, 0.5743]], False, "by one length"),
+        ([[1.06, 0.16], [0.0, 0.7]], False, "scales rows"),
+        ([[0.7, 0.8], [0.0, 0.7]], False, "changed places"),
+        ([[1.0, 0.0], [0.0, 1.0]], False, "it differs"),
+    ],
+)
+def test_the_folding_check_knows_the_usual_slips(weight, is_right, words):
+    scales = torch.tensor([1.0, 0.5]), torch.tensor([0.1, 0.2])
+    feedback = exercises.check_folded_weight(weight, *scales, FREE)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("number", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (7, False, "that is a alone"),
+        (14, True, "14"),
+        (3, False, "it is more"),
+        (100, False, "it is less"),
+        ("all", False, "not a number"),
+    ],
+)
+def test_the_saving_check_counts_a_and_b(number, is_right, words):
+    network = torch.nn.Sequential(
+        models.add_dirac(torch.nn.Linear(3, 3)),
+        models.add_dirac(torch.nn.Linear(3, 4)),
+        torch.nn.Linear(4, 2),
+    )
+    feedback = exercises.check_saved_parameters(number, network)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda v: None, False, "returns nothing yet"),
+        (lambda v: torch.cat((v, -v), dim=1), True, "= V z"),
+        (lambda v: torch.cat((-v, v), dim=1), False, "sign"),
+        (lambda v: torch.cat((v, v), dim=1), False, "V |z|"),
+        (lambda v: torch.cat((v, -v)), False, "side by side"),
+        (lambda v: torch.cat((v, 0 * v), dim=1), False, "does not give V z"),
+        (lambda v: v @ v, False, "raised RuntimeError"),
+        (lambda v: 3, False, "raised AttributeError"),
+    ],
+)
+def test_the_mirror_check_knows_the_usual_slips(function, is_right, words):
+    feedback = exercises.check_mirrored_weight(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("stretch", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (0.95**40, True, "0.129"),
+        (0.1285, True, "0.129"),
+        (0.95**42, False, "input layer and head"),
+        (1.0, False, "without the factor"),
+        (0.95, False, "one layer"),
+        (0.05, False, "larger"),
+        (0.5, False, "smaller"),
+        ("small", False, "not a number"),
+    ],
+)
+def test_the_stretch_check_multiplies_the_layers(stretch, is_right, words):
+    feedback = exercises.check_stretch(stretch, scale=0.95, depth=40)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("width", "is_right", "words"),
+    [
+        (None, False, "no number"),
+        (23, True, "22.6"),
+        (32 / 2**0.5, True, "22.6"),
+        (16, False, "half as many"),
+        (20, False, "fewer"),
+        (32, False, "more"),
+        ("wide", False, "not a number"),
+    ],
+)
+def test_the_width_check_counts_the_inputs_twice(width, is_right, words):
+    feedback = exercises.check_crelu_width(width, plain_width=32)
     assert feedback.is_right is is_right
     assert words in feedback.message

@@ -101,8 +101,14 @@ SMALL = {
     "01_degradation": {"depth": 8, "num_epochs": 1},
     "02_vanishing_exploding": {"num_images": 64},
     "03_shattered_gradients": {"depth": 4, "num_epochs": 1},
+    "04_skip_connections": {"depth": 8, "num_epochs": 1},
     "05_phasing_out": {"depth": 8, "num_epochs": 8},
     "06_multiplier_dynamics": {"depth": 4, "num_epochs": 4},
+    "07_dirac": {"depth": 4, "num_epochs": 1},
+    "08_looks_linear": {"depth": 4, "num_epochs": 1},
+    "09_backward_skips": {"num_scenes": 50, "num_epochs": 1},
+    "11_after_van": {"depth": 4, "num_epochs": 1},
+    "10_convolutional_van": {"depth": 8, "num_epochs": 1},
 }
 
 

@@ -8,6 +8,7 @@ import torch
 
 from van_tutorial import constraints, diagnostics, models, plots
 
+LABELS = np.array([[0, 0, 0, 0], [1, 1, 1, 0], [0, 2, 2, 2], [0, 2, 2, 2]])
 NAMES = ["plain", "residual", "highway", "convex", "additive", "activation", "looks-linear"]
 
 
@@ -111,6 +112,9 @@ def makers(
             degradation.rename(columns={"depth": "epoch"}), "train_accuracy", "Accuracy", "accuracy", **c
         ),
         "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
+        "label_maps": lambda **c: plots.label_maps(
+            np.eye(4), {"truth": LABELS, "answer": LABELS.T}, ["background", "coat", "bag"], **c
+        ),
         "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
         "skip_and_multiplier_paths": lambda **c: plots.skip_and_multiplier_paths(paths, **c),
         "phase_portrait": lambda **c: plots.phase_portrait(paths, slope=0.3, **c),
@@ -125,7 +129,7 @@ def figures(makers):
 
 
 EVERY_FIGURE = [name for name in plots.__all__ if name not in ("PALETTE", "SKIP_COLORS", "finish", "style")]
-MAPS = ("skip_weight_map", "correlation_map")
+MAPS = ("skip_weight_map", "correlation_map", "label_maps")
 
 
 def test_every_figure_of_the_room_is_looked_at_here(makers):
@@ -253,3 +257,36 @@ def test_accuracy_by_depth_draws_mean_and_spread_over_the_seeds(figures, degrada
     runs = degradation.query("network == 'plain'").groupby("depth")["train_accuracy"]
     assert list(trace.y) == pytest.approx(runs.mean().tolist())
     assert list(trace.error_y.array) == pytest.approx(runs.std().tolist())
+
+
+def test_a_measure_is_drawn_over_what_was_asked_for(degradation):
+    fig = plots.measure_curves(degradation, "test_accuracy", "Accuracy", "accuracy", over="depth")
+    assert fig.layout.xaxis.title.text == "depth"
+    assert list(fig.data[0].x) == [2, 10]
+    assert list(fig.data[0].y) == pytest.approx([0.78, 0.7])
+    named = plots.measure_curves(
+        degradation, "test_accuracy", "Accuracy", "accuracy", over="depth", x="layers"
+    )
+    assert named.layout.xaxis.title.text == "layers"
+
+
+def test_a_map_of_labels_says_each_label_by_its_number_where_it_is(figures):
+    fig = figures["label_maps"]
+    scene, truth, _ = (trace for trace in fig.data if trace.type == "heatmap")
+    assert (np.asarray(scene.z) == np.eye(4)).all()
+    assert (np.asarray(truth.z) == LABELS).all()
+    assert truth.customdata[2][1] == "bag"
+    assert [trace.name for trace in fig.data if trace.type == "scatter"] == ["background", "1 coat", "2 bag"]
+    numbers = [note for note in fig.layout.annotations if note.text in ("1", "2")]
+    assert len(numbers) == 4  # the two garments in both maps; the background has none
+    for note in numbers:
+        labels = LABELS if note.xref == "x2" else LABELS.T
+        assert labels[note.y, note.x] == int(note.text)
+
+
+def test_labels_beyond_the_last_colour_are_never_drawn_as_background():
+    labels = np.arange(24).reshape(4, 6)
+    fig = plots.label_maps(labels, {"truth": labels}, [str(number) for number in range(24)])
+    colors = [trace.marker.color for trace in fig.data if trace.type == "scatter"]
+    assert len(colors) == 24
+    assert colors.count(colors[0]) == 1

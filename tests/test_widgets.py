@@ -95,6 +95,23 @@ def test_every_control_has_a_label_and_a_tooltip(panel):
         assert control.tooltip
 
 
+def test_a_convolutional_network_is_trained_by_the_same_panel(few_images):
+    panel = widgets.phase_out_panel(few_images, depth=8, width=2, num_epochs=2, dual_lr=0.5, kind="convnet")
+    assert (panel.depth.min, panel.depth.max, panel.depth.step) == (8, 56, 6)
+    panel.train.click()
+    panel.wait(60)
+    assert len(panel.figure.data[0].z) == 3  # a row for each block
+    assert "0 of 3 skips left" in panel.status.value
+    panel.depth.value = 9  # typed into the box
+    panel.train.click()
+    with pytest.raises(ValueError, match="the nearest is 8"):
+        panel.wait(30)
+    assert "Not trained" in panel.status.value
+    panel.close()
+    with pytest.raises(ValueError, match="kind must be one of 'mlp', 'convnet'"):
+        widgets.phase_out_panel(few_images, kind="transformer")
+
+
 def test_without_a_hand_to_press_it_the_same_call_gives_a_plain_figure(few_images):
     fig = widgets.phase_out_panel(few_images, depth=3, width=8, num_epochs=2, interactive=False)
     assert type(fig) is go.Figure
@@ -229,3 +246,35 @@ def test_without_a_hand_to_press_it_the_degradation_panel_is_a_figure_of_two_run
     assert type(fig) is go.Figure
     assert [len(trace.x) for trace in fig.data[2:]] == [1, 1]
     assert "plain, depth 2" in fig.layout.title.text
+
+
+@pytest.mark.parametrize(
+    ("removed", "remover", "num_rows", "who"),
+    [
+        ("skips", "multipliers", 4, "removed by the"),
+        ("skips", "linear", 4, "removed by the schedule"),
+        ("every second activation", "cosine", 2, "removed by the schedule"),
+        ("activations", "penalty", 4, "left, at"),
+    ],
+)
+def test_what_goes_and_who_takes_it_reach_the_run(few_images, removed, remover, num_rows, who):
+    panel = widgets.removal_panel(few_images, depth=4, width=8, num_epochs=4)
+    panel.removed.value, panel.remover.value, panel.skip_penalty.value = removed, remover, 0.5
+    panel.train.click()
+    panel.wait(60)
+    trainer, heat_map = panel.state.trainer, panel.figure.data[0]
+    assert (trainer.config.skip_schedule, trainer.config.skip_target) == (remover, float(removed != "skips"))
+    assert remover != "penalty" or trainer.config.skip_penalty == pytest.approx(0.5)
+    left = (trainer.records[-1].skip_weights - trainer.config.skip_target).abs().tolist()
+    assert [row[-1] for row in heat_map.z] == left
+    assert len(left) == num_rows
+    assert all(first > 0.5 for first, *_ in heat_map.z) or remover == "penalty"
+    assert who in panel.status.value
+    panel.close()
+
+
+def test_the_removal_panel_is_a_plain_figure_where_nobody_can_press(few_images):
+    fig = widgets.removal_panel(few_images, depth=4, width=8, num_epochs=2, interactive=False)
+    assert type(fig) is go.Figure
+    assert [row[-1] for row in fig.data[0].z] == [0.0, 0.0]
+    assert "0 of 2 left" in fig.layout.title.text

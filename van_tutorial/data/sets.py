@@ -51,6 +51,7 @@ class FileSet:
     layouts: tuple[Layout, ...]
     debian_package: str | None = None
 
+
 class Finding(NamedTuple):
     """What `verify` found out about one data set.
 

@@ -1,6 +1,7 @@
 """What a network costs to run: parameters, multiply-adds, memory and time."""
 
 import contextlib
+import io
 import math
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry
 
 from van_tutorial._checks import check_range
@@ -84,12 +84,7 @@ def cost(model: nn.Module, inputs: Tensor, seconds: float) -> dict[str, float]:
         del outputs  # which were alive until here
         milliseconds = math.nan
         if seconds > 0.0:
-            timer = Timer(
-                "model(inputs)",
-                globals={"model": model, "inputs": inputs.clone()},
-                num_threads=torch.get_num_threads(),
-            )
-            milliseconds = timer.blocked_autorange(min_run_time=seconds).median * 1e3
+            milliseconds = median_milliseconds(model, inputs.clone(), seconds)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "layers": trace.num_layers,
@@ -97,6 +92,18 @@ def cost(model: nn.Module, inputs: Tensor, seconds: float) -> dict[str, float]:
         "peak_activation_bytes": peak,
         "milliseconds": milliseconds,
     }
+
+
+def median_milliseconds(model: nn.Module, inputs: Tensor, seconds: float) -> float:
+    """Return the median time of a pass, measured for about so many seconds."""
+    with contextlib.redirect_stderr(
+        io.StringIO()
+    ):  # where it finds a CUDA compiler and no GPU, this import says so
+        from torch.utils.benchmark import Timer
+    timer = Timer(
+        "model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=torch.get_num_threads()
+    )
+    return timer.blocked_autorange(min_run_time=seconds).median * 1e3
 
 
 @contextlib.contextmanager

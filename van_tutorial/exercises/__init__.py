@@ -1,22 +1,53 @@
 """The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub."""
 
+from van_tutorial.exercises.backward_skips import (
+    check_equal_width,
+    check_mean_iou,
+    check_share_of_gain,
+)
+from van_tutorial.exercises.convolutional import check_peak_difference, check_skip_counts, check_subsample
 from van_tutorial.exercises.degradation import check_degradation_depth, check_generalization_gap
+from van_tutorial.exercises.descendants import check_endings, check_merge, check_merged_layers
+from van_tutorial.exercises.dirac import check_folded_weight, check_saved_parameters
 from van_tutorial.exercises.dynamics import check_damping, check_dual_lr
 from van_tutorial.exercises.feedback import Feedback
+from van_tutorial.exercises.looks_linear import check_crelu_width, check_mirrored_weight, check_stretch
 from van_tutorial.exercises.phasing_out import check_cost, check_removal_window
 from van_tutorial.exercises.shattered import check_autocorrelation, check_skip_weight
+from van_tutorial.exercises.skip_connections import (
+    check_highway,
+    check_number_of_paths,
+    check_transform_bias,
+)
 from van_tutorial.exercises.vanishing import check_layer_factor, check_level_gradients
 
 __all__ = [
     "Feedback",
     "check_autocorrelation",
     "check_cost",
+    "check_crelu_width",
     "check_damping",
     "check_degradation_depth",
     "check_dual_lr",
+    "check_endings",
+    "check_equal_width",
+    "check_folded_weight",
     "check_generalization_gap",
+    "check_highway",
     "check_layer_factor",
     "check_level_gradients",
+    "check_mean_iou",
+    "check_merge",
+    "check_merged_layers",
+    "check_mirrored_weight",
+    "check_number_of_paths",
+    "check_peak_difference",
     "check_removal_window",
+    "check_saved_parameters",
+    "check_share_of_gain",
+    "check_skip_counts",
     "check_skip_weight",
+    "check_stretch",
+    "check_subsample",
+    "check_transform_bias",
 ]

@@ -14,6 +14,7 @@ from van_tutorial.plots.gradients import (
     layer_norm_curves,
     singular_value_spread,
 )
+from van_tutorial.plots.maps import label_maps
 from van_tutorial.plots.style import PALETTE, SKIP_COLORS, finish, style
 from van_tutorial.plots.training import (
     accuracy_by_depth,
@@ -35,6 +36,7 @@ __all__ = [
     "correlation_map",
     "finish",
     "gradient_signals",
+    "label_maps",
     "layer_norm_curves",
     "loss_curves",
     "measure_curves",

@@ -190,22 +190,26 @@ def measure_curves(
     title: str,
     y: str,
     caption: str = "Mean over the seeds, with one standard deviation either way.",
+    over: str = "epoch",
+    x: str | None = None,
 ) -> go.Figure:
-    """Draw something that was measured in the course of several runs, over the epochs.
+    """Draw something that was measured in several runs: in their course, over the epochs, or over something else.
 
     Args:
-        table: columns network, epoch, and `column`; a row for each run and epoch.
+        table: columns network, `over`, and `column`; a row for each run and place on the horizontal axis.
         column: what is drawn.
         title: of the figure.
         y: name of the vertical axis, with its unit.
         caption: one line under the title.
+        over: the column that it is drawn over.
+        x: name of the horizontal axis, with its unit; None takes the column's name.
 
     Returns:
         A figure with one series a network.
     """
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
-        spread = runs.groupby("epoch")[column].agg(["mean", "std"])
+        spread = runs.groupby(over)[column].agg(["mean", "std"])
         fig.add_scatter(
             x=spread.index,
             y=spread["mean"],
@@ -214,4 +218,4 @@ def measure_curves(
             name=str(name),
             **style(index),
         )
-    return finish(fig, title, caption, "epoch", y)
+    return finish(fig, title, caption, over if x is None else x, y)

@@ -4,6 +4,7 @@ from van_tutorial.widgets.degradation import degradation_panel
 from van_tutorial.widgets.explore import ExplorePanel, explore_panel
 from van_tutorial.widgets.panel import Choice, Slider
 from van_tutorial.widgets.phase_out import phase_out_panel
+from van_tutorial.widgets.removal import removal_panel
 from van_tutorial.widgets.training import TrainingPanel
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "degradation_panel",
     "explore_panel",
     "phase_out_panel",
+    "removal_panel",
 ]

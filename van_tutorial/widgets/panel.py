@@ -55,7 +55,8 @@ class Slider:
         bounds = {"value": self.value, "min": self.low, "max": self.high}
         box: ipywidgets.Widget
         if isinstance(self.value, int) and not self.is_log:
-            slider = ipywidgets.IntSlider(**bounds, step=int(self.step or 1), **common, **WIDE)
+            bounds["step"] = int(self.step or 1)
+            slider = ipywidgets.IntSlider(**bounds, **common, **WIDE)
             box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **NARROW)
         elif self.is_log:
             exponents = {"min": round(math.log10(self.low), 9), "max": round(math.log10(self.high), 9)}

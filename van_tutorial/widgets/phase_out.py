@@ -7,11 +7,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from van_tutorial import models, plots, training
+from van_tutorial._checks import check_choice
 from van_tutorial.data import Images
 from van_tutorial.widgets.panel import FIGURE, Slider
 from van_tutorial.widgets.training import TrainingPanel, make_trainer
 
 RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
+# Of each kind of network: the smallest depth, the largest, the step between two, and what depth means.
+DEPTHS = {
+    "mlp": (2, 100, 1, "Number of layers, each with its own skip-connection"),
+    "convnet": (8, 56, 6, "6 n + 2 layers, with a skip-connection around every two convolutions"),
+}
 
 
 def empty_figure() -> go.Figure:
@@ -80,21 +86,27 @@ def phase_out_panel(
     num_epochs: int = 10,
     seed: int = 0,
     interactive: bool = True,
+    kind: str = "mlp",
 ) -> TrainingPanel | go.Figure:
     """Return a panel to train a VAN by button, or where nobody can press one, the figure of one run.
 
     Args:
         images: the data.
-        depth: number of layers at the start, from 2 to 100.
+        depth: number of layers at the start, from 2 to 100; of a convolutional network 6 n + 2, from 8 to 56.
         dual_lr: multiplier step size at the start, from 1e-5 to 100; None takes what the library would.
-        width: units per layer.
+        width: units per layer, or channels of the first stage.
         num_epochs: length of a run.
         seed: of weights and batches.
         interactive: False trains one network here and now and returns a plain figure.
+        kind: "mlp" or "convnet".
 
     Returns:
         The panel, or a plotly figure.
+
+    Raises:
+        ValueError: for another kind.
     """
+    check_choice("kind", kind, DEPTHS)
     num_steps = num_epochs * (len(images.train_labels) // training.TrainConfig.batch_size)
     if dual_lr is None:
         dual_lr = training.default_dual_lr(num_steps, models.MLPConfig.skip_weight, training.TrainConfig())
@@ -106,18 +118,13 @@ def phase_out_panel(
         width=width,
         num_epochs=num_epochs,
         seed=seed,
+        kind=kind,
         log_every=max(1, num_steps // RECORDS_PER_RUN),
     )
     if interactive:
+        low, high, step, help_ = DEPTHS[kind]
         controls = (
-            Slider(
-                "depth",
-                "depth (layers)",
-                depth,
-                2,
-                100,
-                "Number of layers, each with its own skip-connection",
-            ),
+            Slider("depth", "depth (layers)", depth, low, high, help_, step=step),
             Slider(
                 "dual_lr",
                 "multiplier step size",

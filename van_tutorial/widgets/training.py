@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
+from torch import nn
 
 from van_tutorial import models, training
 from van_tutorial.data import Images
@@ -35,16 +37,16 @@ def make_trainer(
     num_epochs: int,
     seed: int,
     stop: threading.Event | None,
+    kind: str = "mlp",
     **choices: Any,
 ) -> training.Trainer:
     """Return the trainer of a network with the settings of a panel; `choices` are of `TrainConfig`."""
-    model = models.mlp(
-        depth=depth,
-        width=width,
-        connection=connection,
-        in_features=images.num_features,
-        num_classes=images.num_classes,
-        seed=seed,
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "mlp": partial(models.mlp, in_features=images.num_features),
+        "convnet": partial(models.convnet, in_channels=images.train_images.shape[1]),
+    }
+    model = makers[kind](
+        depth=depth, width=width, connection=connection, num_classes=images.num_classes, seed=seed
     )
     config = training.TrainConfig(num_epochs=num_epochs, seed=seed, **choices)
     return training.Trainer(model, images, config, stop=stop)
