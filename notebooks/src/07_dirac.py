@@ -4,7 +4,7 @@
 # *Can the skip-connection hide inside the weights?*
 #
 # **Time**: 30 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lesson 1, the lesson on phasing out for the comparison, and what an identity matrix is.
+# **You need**: lessons 1 to 3, the lesson on phasing out for the comparison, and what an identity matrix is.
 #
 # **Afterwards you can**
 #
@@ -37,21 +37,21 @@ images = data.load()
 # %% [markdown]
 # ## The idea
 #
-# Lesson 1 put it like this: a layer that has learned nothing yet should pass its input on. A residual layer does so by
-# a second path, $x + f(x)$. There is another way: *start from a weight that is nearly the identity*. Zagoruyko
-# and Komodakis write each weight of their **DiracNets** as
+# Lesson 1 put it like this: a layer that has learned nothing yet should pass its input on. A residual layer does so
+# by a second path, $x + f(x)$. There is another way: *start from a weight that is nearly the identity*. Zagoruyko and
+# Komodakis write each weight of their **DiracNets** as
 #
 # $$W = \mathrm{diag}(a) \, I + \mathrm{diag}(b) \, \frac{V}{|V|} \qquad \text{so} \qquad
 # W x = a \odot x + b \odot \frac{V}{|V|} \, x$$
 #
 # $V$ is learned, and $|V|$ is the length of each of its rows. $a$ and $b$ have an entry for each output; they are
-# learned too, and start at $a = 1$, $b = 0.1$. For a convolution, $I$ is the kernel that leaves an image as it is: 1 at
-# the centre, 0 elsewhere, a *Dirac delta*, which gave the networks their name.
+# learned too, and start at $a = 1$, $b = 0.1$. For a convolution, $I$ is the kernel that leaves an image as it is: 1
+# at the centre, 0 elsewhere, a *Dirac delta*, which gave the networks their name.
 #
 # ![Three layers: residual with a skip around weight and rectifier, Dirac with the identity inside the weight, and Dirac folded into one weight](../assets/figures/dirac.svg)
 #
-# So there is a skip-connection, $a \odot x$, but only in the way the weight is *written*. Two things are different from
-# the skips that you know:
+# So there is a skip-connection, $a \odot x$, but only in the way the weight is *written*. Two things are different
+# from the skips that you know:
 #
 # | | where the identity is | the rectifier | at the end |
 # | --- | --- | --- | --- |
@@ -63,8 +63,8 @@ images = data.load()
 # ## Predict
 #
 # Four networks of the same depth, with batch normalization: *plain*, *Dirac*, *residual*, and the Dirac network with
-# $a = 0$ at the start, *Dirac, no identity*: all of the writing, and no skip in it. Which test accuracy do you expect?
-# And what will become of the mean of all $a$, which training is free to change?
+# $a = 0$ at the start, *Dirac, no identity*: all of the writing, and no skip in it. Which test accuracy do you
+# expect? And what will become of the mean of all $a$, which training is free to change?
 
 # %%
 my_prediction = {"plain": None, "dirac": None, "dirac, no identity": None, "residual": None}
@@ -133,9 +133,9 @@ comparison = pd.DataFrame(
 comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
 
 # %% [markdown]
-# **See**: with the identity in its weights a plain network learns from the first epoch on, close behind the residual one.
-# Without it the same network, written in the same way, learns hardly more than the plain one: it is the identity that
-# counts, and not the division by $|V|$.
+# **See**: with the identity in its weights a plain network learns from the first epoch on, close behind the residual
+# one. Without it the same network, written in the same way, learns hardly more than the plain one: it is the identity
+# that counts, and not the division by $|V|$.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_curves({name: result.history for name, result in results.items()})
@@ -143,9 +143,9 @@ plots.accuracy_curves({name: result.history for name, result in results.items()}
 # %% [markdown]
 # ## Is there a skip or is there none?
 #
-# The exported graph of a network is all that the computer does. `has_skip` looks in it for two paths that pass different
-# numbers of weights. In the Dirac network it finds none, *even before anything is folded*: $a I$ is added to a
-# weight, not to a signal. And `collapse` folds: it works $W$ out once and keeps only that.
+# The exported graph of a network is all that the computer does. `has_skip` looks in it for two paths that pass
+# different numbers of weights. In the Dirac network it finds none, *even before anything is folded*: $a I$ is added
+# to a weight, not to a signal. And `collapse` folds: it works $W$ out once and keeps only that.
 
 # %% tags=["keep_output"]
 dirac = results["dirac"].model.cpu()
@@ -174,8 +174,8 @@ print("what each output has besides is 0.1 long:", torch.allclose(lengths, torch
 # %% [markdown]
 # ## What becomes of $a$ and $b$?
 #
-# Nothing holds $a$ at 1. Oyedotun and others (2023) object to DiracNets just that: $a$ is free, so the identity may get
-# lost in training, and the skip is merely implicit. **See** whether it gets lost here, by layer: the input side
+# Nothing holds $a$ at 1. Oyedotun and others (2023) object to DiracNets just that: $a$ is free, so the identity may
+# get lost in training, and the skip is merely implicit. **See** whether it gets lost here, by layer: the input side
 # leaves $a$ where it was; the layers next to the output turn it down a little, and $b$ up.
 
 
@@ -200,7 +200,8 @@ print(f"mean of all a at the end: {last['a'].mean():.3f}   my prediction: {my_me
 # ## One run is no evidence
 #
 # The same over three depths and three seeds, ten epochs each, recorded; test accuracy, mean and standard deviation.
-# The plain network has it twice: with the common step size, and with the one that was best for it at depth 40 on held-out images.
+# The plain network has it twice: with the common step size, and with the one that was best for it at depth 40 on
+# held-out images.
 
 # %% tags=["keep_output"]
 recorded = batch.recorded("dirac_mini")
@@ -213,8 +214,8 @@ print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).
 print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
 
 # %% [markdown]
-# **See**: Dirac and residual networks stay up together, and the three kinds without an identity fall together; a better step size
-# only makes the fall of the plain ones come later.
+# **See**: Dirac and residual networks stay up together, and the three kinds without an identity fall together; a
+# better step size only makes the fall of the plain ones come later.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_by_depth(by_depth)
@@ -234,22 +235,23 @@ print("\nwhat a and b are at the end, means over the seeds")
 print(ends.groupby("epochs")[columns].mean().round(3).to_string())
 
 # %% [markdown]
-# At depth 10 there is nothing to mend. At 40 the Dirac networks are level with the residual ones, and at 60 a little behind;
-# without the identity, and all else the same, they are where the plain ones are. After 30 epochs they are level with the
-# residual network and ahead of the VAN.
+# At depth 10 there is nothing to mend. At 40 the Dirac networks are level with the residual ones, and at 60 a little
+# behind; without the identity, and all else the same, they are where the plain ones are. After 30 epochs they are
+# level with the residual network and ahead of the VAN.
 #
-# But what did they end as? Their $a$ is still 0.99 in the mean, and about 0.5 in the smallest of all 3,840 units. It could have gone: the
-# step sizes of these 30 epochs add up to about 1.75, and Adam takes steps of about that size where the gradient
-# keeps its sign. Training did not want to lose it. So the graph is plain and the skip is in it all the same, at nearly full
-# strength, about ten times as long as what was learned beside it. A VAN that is collapsed has no identity left. Whoever needs
-# a plain *graph* may take either; whoever asks whether a deep network can do *without identities* has to ask the VAN.
+# But what did they end as? Their $a$ is still 0.99 in the mean, and about 0.5 in the smallest of all 3,840 units. It
+# could have gone: the step sizes of these 30 epochs add up to about 1.75, and Adam takes steps of about that size
+# where the gradient keeps its sign. Training did not want to lose it. So the graph is plain and the skip is in it all
+# the same, at nearly full strength, about ten times as long as what was learned beside it. A VAN that is collapsed
+# has no identity left. Whoever needs a plain *graph* may take either; whoever asks whether a deep network can do
+# *without identities* has to ask the VAN.
 #
 # ## In front of the rectifier
 #
-# Is it the skip of a residual layer, then, in another place? Look at the gradients before training: the recorded table has
-# the correlation between those at pairs of images, as lesson 3 has it (with batch statistics); the share of the images
-# whose gradient is *exactly 0*; the co-activation of lesson 2 in the last layer (independent coins: 0.25); and how many
-# times as large the gradient is at the first layer as at the last.
+# Is it the skip of a residual layer, then, in another place? Look at the gradients before training: the recorded
+# table has the correlation between those at pairs of images, as lesson 3 has it (with batch statistics); the share of
+# the images whose gradient is *exactly 0*; the co-activation of lesson 2 in the last layer (independent coins: 0.25);
+# and how many times as large the gradient is at the first layer as at the last.
 
 # %% tags=["keep_output"]
 columns = ["correlation", "without_gradient", "coactive_share", "gradient_ratio"]
@@ -259,14 +261,15 @@ means["gradient_ratio"] = means["gradient_ratio"].round(1)
 print(means.round(3).to_string())
 
 # %% [markdown]
-# Two things at once. Gradients neither vanish nor explode (*Explore* draws them), and at two images they have more in common than those of a
-# plain network. But in a Dirac network of 40 layers two images share hardly any active unit, and at four images in ten
-# the gradient is 0: a small change of the image changes nothing. That is the rectifier: batch normalization takes the mean off, the rectifier cuts
-# off what is below it, the identity hands the rest to the next layer, which does the same again. What is left at the
-# end are a few peaks. A residual layer adds $x$ *behind* the rectifier, so nothing is cut off twice.
+# Two things at once. Gradients neither vanish nor explode (*Explore* draws them), and at two images they have more in
+# common than those of a plain network. But in a Dirac network of 40 layers two images share hardly any active unit,
+# and at four images in ten the gradient is 0: a small change of the image changes nothing. That is the rectifier:
+# batch normalization takes the mean off, the rectifier cuts off what is below it, the identity hands the rest to the
+# next layer, which does the same again. What is left at the end are a few peaks. A residual layer adds $x$ *behind*
+# the rectifier, so nothing is cut off twice.
 #
-# **Predict**: what if there is no normalization? What comes out of a rectifier is never below 0, so the next identity and
-# rectifier let all of it pass.
+# **Predict**: what if there is no normalization? What comes out of a rectifier is never below 0, so the next identity
+# and rectifier let all of it pass.
 
 
 # %%
@@ -301,8 +304,9 @@ print("and the correlation between them is above 0.3:", pairs > 0.3)
 #
 # Weight decay pulls numbers to 0, and $a = 0$ is a network without its skip. The authors' own training lets only
 # parameters of two dimensions and more decay, and so does `training.TrainConfig`: $V$, but not $a$ and $b$. Does it
-# matter? Recorded at depth 40, with a strong weight decay of 5 (over ten epochs it alone would take $a$ to 0.05 with batch
-# normalization, where the step size is 0.003, and to 0.38 without, at 0.001). **Predict** the order of the five rows.
+# matter? Recorded at depth 40, with a strong weight decay of 5 (over ten epochs it alone would take $a$ to 0.05 with
+# batch normalization, where the step size is 0.003, and to 0.38 without, at 0.001). **Predict** the order of the five
+# rows.
 
 # %% tags=["keep_output"]
 decay = runs[runs["experiment"] == "decay"]
@@ -311,17 +315,20 @@ print(decay.groupby(["normalization", "decayed"], sort=False).agg(columns).round
 
 # %% [markdown]
 # With batch normalization $a$ and $b$ may decay *together*: both become small, and next to nothing is lost. Batch
-# normalization divides what comes out by its size, so only the **ratio** of the two counts, and that is still 7 to 1. Where
-# $a$ decays alone the ratio falls below 1, and the accuracy with it. Without normalization nothing is divided: every
-# layer multiplies the signal by about $a$, and $0.38^{40}$ is $10^{-17}$; the network is left at chance. So the rule is right,
-# and the reason is not quite "the skip is pulled to 0": it is the ratio, or where nothing normalizes, the product over the layers.
+# normalization divides what comes out by its size, so only the **ratio** of the two counts, and that is still 7 to 1.
+# Where $a$ decays alone the ratio falls below 1, and the accuracy with it. Without normalization nothing is divided:
+# every layer multiplies the signal by about $a$, and $0.38^{40}$ is $10^{-17}$; the network is left at chance. So the
+# rule is right, and the reason is not quite "the skip is pulled to 0": it is the ratio, or where nothing normalizes,
+# the product over the layers.
 #
-# The fourth row deserves a second look: 40 layers, no skip in the graph, *and no normalization*. Lesson 8 goes on from there.
+# The fourth row deserves a second look: 40 layers, no skip in the graph, *and no normalization*. Lesson 8 goes on
+# from there.
 #
 # ## Convolutions
 #
-# The published networks are convolutional: a first convolution, three groups of Dirac convolutions with maximum pooling
-# between them. `models.diracnet(depth, k)` makes them; networks of their size are not trained here, but they fold as well:
+# The published networks are convolutional: a first convolution, three groups of Dirac convolutions with maximum
+# pooling between them. `models.diracnet(depth, k)` makes them; networks of their size are not trained here, but they
+# fold as well:
 
 # %% tags=["keep_output"]
 network = models.diracnet(depth=34, k=1, in_channels=1, seed=seed).eval()
@@ -332,8 +339,8 @@ with torch.no_grad():
 print("a skip in its graph:", models.has_skip(torch.export.export(network, (sample[:2],))))
 
 # %% [markdown]
-# What was trained, and recorded, is small: images averaged to 14 by 14, three epochs, 16 channels in the first group at
-# depth 10 and 8 at depth 34. Test accuracy:
+# What was trained, and recorded, is small: images averaged to 14 by 14, three epochs, 16 channels in the first group
+# at depth 10 and 8 at depth 34. Test accuracy:
 
 # %% tags=["keep_output"]
 convolutions = runs[runs["experiment"] == "convolutions"]
@@ -345,14 +352,15 @@ print(
 )
 
 # %% [markdown]
-# At depth 10, after three epochs, the identity has *cost* 0.035. At depth 34, where the plain network begins to fail, it gains
-# 0.14. Neither kind was trained to its end here.
+# At depth 10, after three epochs, the identity has *cost* 0.035. At depth 34, where the plain network begins to fail,
+# it gains 0.14. Neither kind was trained to its end here.
 #
 # ## Explore
 #
-# **Misconception**: *with $a = 1$ a Dirac layer is a residual layer.* One is $\mathrm{relu}(x + b \, V x / |V|)$ and the other
-# $x + \mathrm{relu}(W x)$. Untrained networks: watch the gradient by layer beside that of a residual network, and the caption.
-# Take the identity away ($a = 0$); make $b$ as large as $a$; then switch the **normalization** off and watch the co-activation.
+# **Misconception**: *with $a = 1$ a Dirac layer is a residual layer.* One is $\mathrm{relu}(x + b \, V x / |V|)$ and
+# the other $x + \mathrm{relu}(W x)$. Untrained networks: watch the gradient by layer beside that of a residual
+# network, and the caption. Take the identity away ($a = 0$); make $b$ as large as $a$; then switch the
+# **normalization** off and watch the co-activation.
 
 
 # %%
@@ -385,8 +393,8 @@ panel
 # %% [markdown]
 # ## Exercise 1 · Fold by hand
 #
-# With $a = (1, \frac{1}{2})$, $b = (0.1, 0.2)$ and $V$ as below: which ordinary weight does the layer fold into? (Numbers that
-# you can do without a computer.)
+# With $a = (1, \frac{1}{2})$, $b = (0.1, 0.2)$ and $V$ as below: which ordinary weight does the layer fold into?
+# (Numbers that you can do without a computer.)
 
 # %% tags=["nbval-ignore-output"]
 a, b = torch.tensor([1.0, 0.5]), torch.tensor([0.1, 0.2])
@@ -413,31 +421,33 @@ my_number = 2 * 10 * (16 + 32 + 64)
 exercises.check_saved_parameters(my_number, models.diracnet(depth=34, k=1, seed=seed))
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Exercise 1: the rows of $V$ have lengths 5 and 2. A good question afterwards: how long is a row of
-# $W$ at the start? $\sqrt{a^2 + b^2 + 2 a b \, v_{ii}}$ with $v_{ii}$ the diagonal entry of the row of length 1, so
-# $\sqrt{1.01} = 1.005$ in the mean over random $V$: nearly 1, which is why signals without normalization keep their size. Another: why
-# can weight decay on $V$ not make the layer smaller? $V / |V|$ does not know how long $V$ is; only its direction counts,
-# and a shorter $V$ turns faster.
+# *For the instructor.* Exercise 1: the rows of $V$ have lengths 5 and 2. A good question afterwards: how long is a
+# row of $W$ at the start? $\sqrt{a^2 + b^2 + 2 a b \, v_{ii}}$ with $v_{ii}$ the diagonal entry of the row of length
+# 1, so $\sqrt{1.01} = 1.005$ in the mean over random $V$: nearly 1, which is why signals without normalization keep
+# their size. Another: why can weight decay on $V$ not make the layer smaller? $V / |V|$ does not know how long $V$
+# is; only its direction counts, and a shorter $V$ turns faster.
 
 # %% [markdown]
 # ## Take away
 #
-# - An identity inside the weight, $W = \mathrm{diag}(a) I + \mathrm{diag}(b) V / |V|$, takes a plain network of 40 layers to where a
-#   residual one is, in these runs. Without the identity the same writing is worth nothing.
-# - There is no skip in the graph at any time, and folding leaves an ordinary weight with the same answers, to the last bit.
-# - It is not the skip of a residual layer: it lies in front of the rectifier, which cuts it off below 0. And it does not go, as
-#   a VAN's does: it is folded in at nearly full strength.
-# - What counts of $a$ and $b$ is their ratio, under batch normalization, and else the product of all $a$. Weight decay of $a$
-#   can destroy either, which is why it is spared.
+# - An identity inside the weight, $W = \mathrm{diag}(a) I + \mathrm{diag}(b) V / |V|$, takes a plain network of 40
+#   layers to where a residual one is, in these runs. Without the identity the same writing is worth nothing.
+# - There is no skip in the graph at any time, and folding leaves an ordinary weight with the same answers, to the
+#   last bit.
+# - It is not the skip of a residual layer: it lies in front of the rectifier, which cuts it off below 0. And it does
+#   not go, as a VAN's does: it is folded in at nearly full strength.
+# - What counts of $a$ and $b$ is their ratio, under batch normalization, and else the product of all $a$. Weight
+#   decay of $a$ can destroy either: a good reason to spare it.
 #
-# **Limits of the evidence.** One small data set, three seeds, short trainings: 390 steps, and 1,170 in the longer one. That
-# $a$ stays near 1 says nothing about 200 epochs of gradient descent. Adam throughout, where the authors used gradient descent
-# with momentum; no step size was tuned for Dirac networks. The convolutional ones are tiny and were trained for three epochs.
+# **Limits of the evidence.** One small data set, three seeds, short trainings: 390 steps, and 1,170 in the longer
+# one. That $a$ stays near 1 says nothing about 200 epochs of gradient descent. Adam throughout, where the authors
+# used gradient descent with momentum; no step size was tuned for Dirac networks. The convolutional ones are tiny and
+# were trained for three epochs.
 #
-# **References.** S. Zagoruyko and N. Komodakis (2017, version 2 of 2018), *DiracNets: training very deep neural networks
-# without skip-connections*, arXiv 1706.00388. · O. K. Oyedotun, K. Al Ismaeil and D. Aouada (2023), *Why is everyone training very deep neural
-# network with skip connections?*. · K. He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image
-# recognition*, CVPR.
+# **References.** S. Zagoruyko and N. Komodakis (2017, version 2 of 2018), *DiracNets: training very deep neural
+# networks without skip-connections*, arXiv 1706.00388. · O. K. Oyedotun and others (2023), *Why is everyone training
+# very deep neural network with skip connections?*, IEEE Transactions on Neural Networks and Learning Systems. · K.
+# He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR.
 
 # %% tags=["nbval-ignore-output"]
 batch.record_metrics(comparison)

@@ -36,22 +36,23 @@ recorded = batch.recorded("looks_linear_mini")
 # %% [markdown]
 # ## The idea
 #
-# Skip-connections were one answer to vanishing and shattered gradients, and an identity in the weights another. Here is
-# a third: change nothing but the **first values of the weights**. A network that is linear, and whose matrices are
-# orthogonal, turns its input and never stretches it; its gradient is the same everywhere. But a network of rectifiers is
-# not linear. Or is it? Let the rectifier keep both halves of what it gets,
+# Skip-connections were one answer to vanishing and shattered gradients, and an identity in the weights another. Here
+# is a third: change nothing but the **first values of the weights**. A network that is linear, and whose matrices are
+# orthogonal, turns its input and never stretches it; its gradient is the same everywhere. But a network of rectifiers
+# is not linear. Or is it? Let the rectifier keep both halves of what it gets,
 #
 # $$\mathrm{crelu}(z) = \big( \mathrm{relu}(z), \; \mathrm{relu}(-z) \big) \qquad \text{and mirror the weight:} \qquad
 # W = (V, -V)$$
 #
 # $$W \, \mathrm{crelu}(z) = V \, \mathrm{relu}(z) - V \, \mathrm{relu}(-z) = V z$$
 #
-# since $\mathrm{relu}(z) - \mathrm{relu}(-z) = z$. Balduzzi and others (2017) call this **looks-linear**. With orthogonal $V_l$ the
-# Jacobian of $L$ layers is $V_L \cdots V_1$, an orthogonal matrix, at *every* input.
+# since $\mathrm{relu}(z) - \mathrm{relu}(-z) = z$. Balduzzi and others (2017) call this **looks-linear**. With
+# orthogonal $V_l$ the Jacobian of $L$ layers is $V_L \cdots V_1$, an orthogonal matrix, at *every* input.
 #
 # ![A signal is split into its positive and its negative half, the mirrored weights put the two together again, and V z comes out](../assets/figures/looks_linear.svg)
 #
-# The network can bend all the same: $V$ and $-V$ are only *starting values* of two matrices that learn each for itself.
+# The network can bend all the same: $V$ and $-V$ are only *starting values* of two matrices that learn each for
+# itself.
 #
 # Two other initializations promise depth without skips and without normalization, and come along:
 #
@@ -65,9 +66,9 @@ recorded = batch.recorded("looks_linear_mini")
 # %% [markdown]
 # ## Predict
 #
-# Networks of `depth` layers, **without normalization and without skips**, and for comparison a residual one with batch
-# normalization. Which test accuracy do you expect of each? Guessing gives 0.10; one linear layer alone reaches 0.84
-# (recorded; this data set is kind).
+# Networks of `depth` layers, **without normalization and without skips**, and for comparison a residual one with
+# batch normalization. Which test accuracy do you expect of each? Guessing gives 0.10; one linear layer alone reaches
+# 0.84 (recorded; this data set is kind).
 
 # %%
 my_prediction = {
@@ -99,9 +100,9 @@ held_out = steps.pivot_table(index="network", columns="lr", values="validation_a
 held_out.round(3)
 
 # %% [markdown]
-# Two things are measured on the way. The **correlation** between the gradients at pairs of images, as in lesson 3. And
-# the **bend** of the network $f$: halfway between two images $x$ and $y$, how far is $f$ off the straight line, as a share of
-# half the distance between $f(x)$ and $f(y)$?
+# Two things are measured on the way. The **correlation** between the gradients at pairs of images, as in lesson 3.
+# And the **bend** of the network $f$: halfway between two images $x$ and $y$, how far is $f$ off the straight line,
+# as a share of half the distance between $f(x)$ and $f(y)$?
 #
 # $$\text{bend} = \frac{\left| f \left( \frac{x + y}{2} \right) - \frac{f(x) + f(y)}{2} \right|}{\left| \frac{f(x) - f(y)}{2}
 # \right|} \qquad \text{(over 500 pairs; 0 for a linear map)}$$
@@ -220,8 +221,8 @@ for column in ("train_accuracy", "test_accuracy"):
 print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
 
 # %% [markdown]
-# **See**: two bundles. Rectifiers with random weights fall; looks-linear, tanh with orthogonal weights and the residual network
-# stay up, and only tanh begins to bow at 80 layers.
+# **See**: two bundles. Rectifiers with random weights fall; looks-linear, tanh with orthogonal weights and the
+# residual network stay up, and only tanh begins to bow at 80 layers.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, LeCun"])])
@@ -229,16 +230,18 @@ plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, L
 # %% [markdown]
 # Three readings, and a warning.
 #
-# - **The values of the weights alone do it.** *crelu, He* has the same layers as *looks-linear*, and falls with depth like the
-#   other networks of rectifiers; looks-linear loses 0.01 on the test images from 20 to 80 layers.
-# - Orthogonal weights help tanh nearly as much, and rectifiers not at all: it is not the matrix that must keep lengths, but the layer.
+# - **The values of the weights alone do it.** *crelu, He* has the same layers as *looks-linear*, and falls with depth
+#   like the other networks of rectifiers; looks-linear loses 0.01 on the test images from 20 to 80 layers.
+# - Orthogonal weights help tanh nearly as much, and rectifiers not at all: it is not the matrix that must keep
+#   lengths, but the layer.
 # - Self-normalizing networks nearly keep up at 20 layers. At 80 they fail, with a step size that was chosen at 40.
-# - **The warning**: a single linear layer comes within 0.01 of the best of them, on training and on test images. So the table tells which networks *can be trained* at a depth. What depth is good for, it cannot tell.
+# - **The warning**: a single linear layer comes within 0.015 of the best of them, on training and on test images. So
+#   the table tells which networks *can be trained* at a depth. What depth is good for, it cannot tell.
 #
 # ## How far does it bend?
 #
-# A network that only *started* well could stay linear, and ten classes of clothes are told apart quite well by one linear
-# layer. **See**: looks-linear bends in the first epochs, and in the end about half as much as the others.
+# A network that only *started* well could stay linear, and ten classes of clothes are told apart quite well by one
+# linear layer. **See**: looks-linear bends in the first epochs, and in the end about half as much as the others.
 
 # %% tags=["nbval-ignore-output"]
 course = recorded.table[recorded.table["experiment"] == "course"].astype({"epoch": int})
@@ -248,8 +251,8 @@ shown = course[
 plots.measure_curves(shown, "bend", "How non-linear it is", "bend (share of half the distance)")
 
 # %% [markdown]
-# **See**: as it bends its gradients part, from exactly alike to about where the residual network's are. Those of the plain rectifiers
-# have next to nothing in common, before training and after it.
+# **See**: as it bends its gradients part, from exactly alike to about where the residual network's are. Those of the
+# plain rectifiers have next to nothing in common, before training and after it.
 
 # %% tags=["nbval-ignore-output"]
 plots.measure_curves(shown, "correlation", "Gradients at two images", "correlation (no unit)")
@@ -264,11 +267,12 @@ for column in ("bend", "correlation"):
 # ## A network that never wakes up
 #
 # What makes $V$ and $-V$ part? Their gradients: with $\delta$ the gradient at the layer's output, $V$ gets
-# $\sum_i \delta_i \, \mathrm{relu}(z_i)^T$ and $-V$ gets $\sum_i \delta_i \, \mathrm{relu}(-z_i)^T$. They stay mirrored as long as the
-# sum of the two, $\sum_i \delta_i |z_i|^T$, is 0. Now take a batch that holds with every $x$ its negative $-x$, with the
-# opposite target, and the squared loss: $|z|$ is the same for both, and $\delta$ has opposite signs. So the sum is
-# 0 and the network stays linear, *for ever*. **Predict**: will it with the images alone? (In double
-# precision and by plain gradient steps: Adam divides a gradient by its size, and makes whole steps of rounding errors.)
+# $\sum_i \delta_i \, \mathrm{relu}(z_i)^T$ and $-V$ gets $\sum_i \delta_i \, \mathrm{relu}(-z_i)^T$. They stay
+# mirrored as long as the sum of the two, $\sum_i \delta_i |z_i|^T$, is 0. Now take a batch that holds with every $x$
+# its negative $-x$, with the opposite target, and the squared loss: $|z|$ is the same for both, and $\delta$ has
+# opposite signs. So the sum is 0 and the network stays linear, *for ever*. **Predict**: will it with the images
+# alone? (In double precision and by plain gradient steps: Adam divides a gradient by its size, and makes whole steps
+# of rounding errors.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -292,15 +296,16 @@ print("images alone: it bends by more than 0.05 after 100 steps:", bend(awake) >
 print("images and their negatives: by less than a millionth:", bend(asleep) < 1e-6)
 
 # %% [markdown]
-# With the cross-entropy and one class for both, $\delta$ has no such symmetry, and images are not closed under negation
-# anyway: nobody who trains on images needs to fear this. It shows what it is that wakes the network: the part of the
-# task that is not odd.
+# With the cross-entropy and one class for both, $\delta$ has no such symmetry, and images are not closed under
+# negation anyway: nobody who trains on images needs to fear this. It shows what it is that wakes the network: the
+# part of the task that is not odd.
 #
 # ## Convolutions
 #
 # The same works for convolutions: an orthogonal matrix at the centre of each kernel and 0 elsewhere keeps every image
-# as long as it was, where the stride is 1. With tanh that is the **delta-orthogonal** initialization of Xiao and others (2018), who trained plain
-# convolutional networks of 10,000 layers with it; with crelu and mirrored, a convolutional looks-linear network.
+# as long as it was, where the stride is 1. With tanh that is the **delta-orthogonal** initialization of Xiao and
+# others (2018), who trained plain convolutional networks of 10,000 layers with it; with crelu and mirrored, a
+# convolutional looks-linear network.
 
 # %% tags=["keep_output"]
 network = models.make("looks-linear-conv", depth=20, in_channels=1, seed=seed).eval()
@@ -319,9 +324,10 @@ print("and the centre is orthogonal:", torch.allclose(centre @ centre.T, torch.e
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *orthogonal weights are enough.* They keep all lengths, but the activation behind them does not. Choose
-# an **activation** and an **initialization**, and look at the band between the largest and the smallest singular value of
-# the Jacobian. (Orange, for comparison: rectifiers with He's weights.) Which pair keeps it closed? How exact must the **scale** of the weights be at depth 40?
+# **Misconception**: *orthogonal weights are enough.* They keep all lengths, but the activation behind them does not.
+# Choose an **activation** and an **initialization**, and look at the band between the largest and the smallest
+# singular value of the Jacobian. (Orange, for comparison: rectifiers with He's weights.) Which pair keeps it closed?
+# How exact must the **scale** of the weights be at depth 40?
 
 
 # %%
@@ -367,7 +373,8 @@ panel
 # %% [markdown]
 # ## Exercise 1 · The mirror
 #
-# Write the function that makes $W$ from $V$ (the tensor `v` of shape (m, n)), so that $W \, \mathrm{crelu}(z) = V z$ for every $z$.
+# Write the function that makes $W$ from $V$ (the tensor `v` of shape (m, n)), so that $W \, \mathrm{crelu}(z) = V z$
+# for every $z$.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -387,8 +394,8 @@ exercises.check_mirrored_weight(my_mirror)
 # %% [markdown]
 # ## Exercise 2 · A little too small
 #
-# In a looks-linear network of 40 layers every layer's weight is multiplied by 0.95 (those of the input layer and the head
-# are not). What is the largest singular value of its Jacobian?
+# In a looks-linear network of 40 layers every layer's weight is multiplied by 0.95 (those of the input layer and the
+# head are not). What is the largest singular value of its Jacobian?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -401,8 +408,8 @@ exercises.check_stretch(my_stretch, scale=0.95, depth=40)
 # %% [markdown]
 # ## Exercise 3 · As many weights
 #
-# An ordinary layer of 64 units has $64 \cdot 64$ weights. How wide is a layer with crelu that has as many? (To the next
-# whole number.)
+# An ordinary layer of 64 units has $64 \cdot 64$ weights. How wide is a layer with crelu that has as many? (To the
+# next whole number.)
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -413,31 +420,32 @@ my_width = round(64 / 2**0.5)
 exercises.check_crelu_width(my_width, plain_width=64)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Exercise 2: the usual answer is $0.95^{42}$, with input layer and head. Questions that go further: is a network of
-# 40 layers that starts linear *deep*? (It has their number of weights and the functions of one layer; what it has more, it must
-# learn.) Why can the tanh network bend twice as much and still train? And would the table look the same if all had the one
-# step size 0.003? Let them read it off the held-out table: tanh would fall by 0.11, and looks-linear would not notice.
+# *For the instructor.* Exercise 2: a likely slip is $0.95^{42}$, with input layer and head. Questions that go
+# further: is a network of 40 layers that starts linear *deep*? (It has their number of weights and the functions of
+# one layer; what it has more, it must learn.) Why can the tanh network bend twice as much and still train? And would
+# the table look the same if all had the one step size 0.003? Let them read it off the held-out table: tanh would fall
+# by 0.11, and looks-linear would not notice.
 
 # %% [markdown]
 # ## Take away
 #
 # - crelu and mirrored weights make a network of rectifiers exactly linear at the start; with orthogonal $V$ every
 #   singular value of its Jacobian is 1, and its gradient is the same at every input, at any depth.
-# - Nothing else is needed to train 80 layers without skips and without normalization: on the test images as well as a residual
-#   network with batch normalization, in these runs. The same layers with He's weights fail.
-# - It leaves the linear world by what in the task is not odd. Where there is nothing of that it never leaves.
+# - Nothing else is needed to train 80 layers without skips and without normalization: on the test images as well as a
+#   residual network with batch normalization, in these runs. The same layers with He's weights fall to 0.59.
+# - It becomes non-linear by what in the task is not odd. Where there is nothing of that, it never does.
 # - Compare initializations only with a step size of its own for each; and beside the simplest thing that could work.
 #
 # **Limits of the evidence.** One small data set on which one linear layer does nearly as well as anything: how a
-# looks-linear network does on tasks that need a deep one is not shown here. Step sizes from a grid of four, two seeds each,
-# chosen at depth 40 and used at 20 and 80 as well. Fully connected, ten epochs, three seeds. The convolutional networks
-# were not trained. The bend depends on how far apart the two images are.
+# looks-linear network does on tasks that need a deep one is not shown here. Step sizes from a grid of four, two seeds
+# each, chosen at depth 40 and used at 20 and 80 as well. Fully connected, ten epochs, three seeds. The convolutional
+# networks were not trained. The bend depends on how far apart the two images are.
 #
-# **References.** D. Balduzzi and others (2017), *The shattered gradients problem: if resnets are the answer, then what is
-# the question?*, ICML. · G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter (2017), *Self-normalizing neural networks*. ·
-# L. Xiao and others (2018), *Dynamical isometry and a mean field theory of CNNs: how to train 10,000-layer vanilla
-# convolutional neural networks*. · A. Saxe, J. McClelland and S. Ganguli (2014), *Exact solutions to the nonlinear dynamics of
-# learning in deep linear neural networks*.
+# **References.** D. Balduzzi and others (2017), *The shattered gradients problem: if resnets are the answer, then
+# what is the question?*, ICML. · G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter (2017), *Self-normalizing
+# neural networks*. · L. Xiao and others (2018), *Dynamical isometry and a mean field theory of CNNs: how to train
+# 10,000-layer vanilla convolutional neural networks*. · A. Saxe, J. McClelland and S. Ganguli (2014), *Exact
+# solutions to the nonlinear dynamics of learning in deep linear neural networks*.
 
 # %% tags=["nbval-ignore-output"]
 batch.record_metrics(comparison)
