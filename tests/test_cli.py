@@ -147,6 +147,8 @@ def test_an_interrupt_ends_soon_keeps_what_was_done_and_leaves_no_kernel(tmp_pat
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "VAN_TEST_MARK": str(tmp_path)},
+        # Tests that run in the background are told to ignore Ctrl-C, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = ""
     while "plain" not in seen:  # the first bar
