@@ -23,7 +23,7 @@ demo: setup  ## train plain, residual and VAN on real data, and show what came o
 test: setup  ## run every test, and every notebook with its recorded outputs compared
 	@mkdir -p reports
 	$(BIN)/python -m pytest tests van_tutorial -n 2 --dist loadfile --junitxml reports/tests.xml
-	$(BIN)/python -m pytest notebooks --nbval --nbval-cell-timeout 300 -n 2 --dist loadfile -p no:cacheprovider --verbose --junitxml reports/notebooks.xml
+	$(BIN)/python -m pytest notebooks --ignore notebooks/src --nbval --nbval-cell-timeout 300 -n 2 --dist loadfile -p no:cacheprovider --verbose --junitxml reports/notebooks.xml
 
 lab: setup  ## open JupyterLab on the course
 	@$(BIN)/van-tutorial lab
