@@ -1,4 +1,4 @@
-"""Pieces of the tests of diagnostics: small modules, and what a measurement must leave alone."""
+"""Pieces of the tests: small modules, what a measurement must leave alone, outputs and their bits."""
 
 import torch
 from torch import nn
@@ -29,3 +29,12 @@ class Map(nn.Module):
 
 def fail(module, args):
     raise RuntimeError("out of luck")
+
+
+def same_bits(one, other):
+    return torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
+def logits(model, inputs):
+    with torch.no_grad():
+        return model(inputs)

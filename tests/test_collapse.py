@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.state import state_of
+from tests.state import logits, same_bits, state_of
 from van_tutorial import models, training
 from van_tutorial.models.family import KEPT, MAKERS
 
@@ -31,15 +31,6 @@ OTHERS = {
     "every second layer": ("mlp", {"skip_every": 2}),
     "no normalization": ("convnet", {"normalization": "none"}),
 }
-
-
-def logits(model, inputs):
-    with torch.no_grad():
-        return model(inputs)
-
-
-def same_bits(one, other):
-    return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def is_skipped(model, images):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.state import logits, same_bits
 from van_tutorial import connections, models, training
 from van_tutorial.models import parts
 
@@ -22,15 +23,6 @@ def with_weights_of(source, **choices):
     state = {name: value for name, value in source.state_dict().items() if name != "skip_weight"}
     twin.load_state_dict(state, strict=not hasattr(twin, "skip_weight"))
     return twin
-
-
-def same_bits(one, other):
-    return torch.equal(one.view(torch.int32), other.view(torch.int32))
-
-
-def logits(model, inputs):
-    with torch.no_grad():
-        return model(inputs)
 
 
 def option_a(x, is_smaller):

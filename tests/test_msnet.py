@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.state import logits
 from van_tutorial import data, models, training
 from van_tutorial.models.msnet import COMBINES
 
@@ -11,11 +12,6 @@ from van_tutorial.models.msnet import COMBINES
 @pytest.fixture(scope="module")
 def few_scenes(few_images):
     return data.scenes(few_images, num_train=128, num_test=32)
-
-
-def logits(model, inputs):
-    with torch.no_grad():
-        return model(inputs)
 
 
 def restated(state, x, combine, num_backward):

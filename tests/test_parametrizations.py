@@ -7,19 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.state import state_of
+from tests.state import logits, same_bits, state_of
 from van_tutorial import models, training
 from van_tutorial.models import parametrizations, parts
 from van_tutorial.training.trainer import make_optimizer
-
-
-def logits(model, inputs):
-    with torch.no_grad():
-        return model(inputs)
-
-
-def same_bits(one, other):
-    return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def is_skipped(model, images):

@@ -7,6 +7,7 @@ python -m tools.readme --check    write nothing; fail where README.md says somet
 import argparse
 import re
 import sys
+from functools import partial
 
 from van_tutorial import batch
 from van_tutorial._course import course_path
@@ -63,14 +64,18 @@ def origin(recorded: batch.Recorded) -> str:
 BLOCKS = {"phase_out_mini": main_result, "cifar10": photographs}
 
 
+def between_markers(made: str, match: re.Match[str]) -> str:
+    """Return the two markers with what was made between them."""
+    return match[1] + made + match[2]
+
+
 def fill(text: str) -> str:
     """Return the text with the recorded results between their markers."""
     for name, table in BLOCKS.items():
         block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
             raise ValueError(f"README.md has no place between <!-- {name} --> and <!-- end -->.")
-        made = table()
-        text = block.sub(lambda match, made=made: match[1] + made + match[2], text)  # type: ignore[misc]
+        text = block.sub(partial(between_markers, table()), text)
     return text
 
 

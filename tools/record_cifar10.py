@@ -3,7 +3,7 @@
     python -m tools.record_cifar10
 
 Width 8 (half of the published networks), batch normalization, 4 epochs, random crops and flips; step sizes are the
-library's defaults, nothing was tuned. Takes about two hours on one core; a run that is in the file is not repeated,
+library's defaults, nothing was tuned. Takes about three hours on one core; a run that is in the file is not repeated,
 so it can be stopped and started again. Needs the full CIFAR-10 (`van-tutorial data verify` tells where it is looked
 for).
 """

@@ -160,7 +160,7 @@ class Highway(nn.Module):
         super().__init__()
         self.gate = gate
         self.shortcut = shortcut or nn.Identity()
-        nn.init.constant_(gate.bias, transform_bias)  # type: ignore[arg-type]
+        nn.init.constant_(gate.bias, transform_bias)  # type: ignore[arg-type]  # a gate has one
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None

@@ -216,7 +216,7 @@ def merge(model: MLP) -> MLP:
         3
 
     Source:
-        Chen, Wang, Guo and Tao 2023, VanillaNet: the power of minimalism in deep learning, section 3.1; Dror,
+        Chen, Wang, Guo and Tao 2023, VanillaNet: the power of minimalism in deep learning; Dror,
         Zehngut, Raviv et al. 2021, Layer folding: neural network depth reduction using activation linearization.
     """
     config = model.config

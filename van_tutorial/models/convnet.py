@@ -135,7 +135,7 @@ def make_convolution(config: ConvNetConfig, in_channels: int, out_channels: int,
     convolution = nn.Conv2d(in_channels * config.expansion, out_channels, 3, stride, padding=1, bias=has_bias)
     parts.initialize(convolution.weight, config.init, config.activation, is_mirrored=config.expansion > 1)
     if has_bias:
-        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # made with one
     return parametrizations.add_dirac(convolution) if config.parametrization == "dirac" else convolution
 
 

@@ -138,7 +138,7 @@ class MSNet(nn.Module):
         self.master = Branch(config, self.slave.out_channels if self.slave else 0)
         self.head = nn.Conv2d(self.master.out_channels, config.num_classes, 1)
         parts.initialize(self.head.weight, "he", "relu", is_mirrored=False)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # made with one
 
     @property
     def num_layers(self) -> int:

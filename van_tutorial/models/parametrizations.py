@@ -39,7 +39,7 @@ class Dirac(nn.Module):
 
     Source:
         Zagoruyko and Komodakis 2017 (v2, 2018), DiracNets: training very deep neural networks without
-        skip-connections, section 3 (arXiv 1706.00388).
+        skip-connections (arXiv 1706.00388).
     """
 
     identity: Tensor
@@ -81,7 +81,7 @@ class Branches(nn.Module):
         activation: whose output the layer sees.
 
     Source:
-        Ding et al. 2021, RepVGG: making VGG-style ConvNets great again, sections 3.3 and 3.4 (arXiv 2101.03697).
+        Ding et al. 2021, RepVGG: making VGG-style ConvNets great again (arXiv 2101.03697).
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, init: str, activation: str) -> None:

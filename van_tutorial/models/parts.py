@@ -110,7 +110,7 @@ def initialize(weight: Tensor, init: str, activation: str, is_mirrored: bool) ->
     Source:
         He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, eq. 10; Klambauer, Unterthiner, Mayr and Hochreiter
         2017, Self-normalizing neural networks; Saxe, McClelland and Ganguli 2014, Exact solutions to the nonlinear
-        dynamics of learning; Xiao et al. 2018, Dynamical isometry and a mean field theory of CNNs, algorithm 1
+        dynamics of learning; Xiao et al. 2018, Dynamical isometry and a mean field theory of CNNs
         (delta-orthogonal); Balduzzi et al. 2017, The shattered gradients problem (looks-linear).
     """
     if init in ("he", "lecun"):

@@ -49,12 +49,12 @@ def empty_figure() -> go.Figure:
 def fill_figure(fig: Any, trainer: training.Trainer) -> None:
     """Put the records of a run into the panel's figure, all in one update."""
     records = trainer.records
-    skip_weights = [record.skip_weights.tolist() for record in records]
+    left = [(record.skip_weights - trainer.config.skip_target).abs().tolist() for record in records]
     steps = [record.step for record in records]
     with fig.batch_update():
         fig.data[0].x = steps
-        fig.data[0].y = list(range(1, len(skip_weights[0]) + 1)) if records else []
-        fig.data[0].z = [list(layer) for layer in zip(*skip_weights, strict=True)]
+        fig.data[0].y = list(range(1, len(left[0]) + 1)) if records else []
+        fig.data[0].z = [list(layer) for layer in zip(*left, strict=True)]
         for trace, name in ((fig.data[1], "test_accuracy"), (fig.data[2], "train_accuracy")):
             trace.x = steps
             trace.y = [getattr(record, name) for record in records]
@@ -64,18 +64,23 @@ def describe(trainer: training.Trainer) -> str:
     """Say in words where a run is."""
     if not trainer.records:
         return f"Step 0 of {trainer.num_steps}."
-    record, phase_out = trainer.records[-1], trainer.phase_out
+    record = trainer.records[-1]
     left = int(record.skip_weights.count_nonzero())
-    text = (
+    return (
         f"Step {record.step} of {trainer.num_steps}: {left} of {len(record.skip_weights)} skips left, "
-        f"test accuracy {record.test_accuracy:.3f}."
+        f"test accuracy {record.test_accuracy:.3f}.{describe_removal(trainer)}"
     )
-    if phase_out is not None and phase_out.removed_by is not None:
-        who = f"the {phase_out.removed_by}"
-        if phase_out.removed_by == "cap":
-            who = f"the falling cap (layers: {phase_out.num_capped})"
-        text += f" All gone since step {phase_out.removed_at_step}, removed by {who}."
-    return text
+
+
+def describe_removal(trainer: training.Trainer) -> str:
+    """Say in words since when all is gone, and by whom; nothing while something is left."""
+    phase_out = trainer.phase_out
+    if phase_out is None or phase_out.removed_by is None:
+        return ""
+    who = f"the {phase_out.removed_by}"
+    if phase_out.removed_by == "cap":
+        who = f"the falling cap (layers: {phase_out.num_capped})"
+    return f" All gone since step {phase_out.removed_at_step}, removed by {who}."
 
 
 def phase_out_panel(

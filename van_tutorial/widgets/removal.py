@@ -66,32 +66,17 @@ def empty_figure() -> go.Figure:
     return fig
 
 
-def fill_figure(fig: Any, trainer: training.Trainer) -> None:
-    """Put the records of a run into the panel's figure, all in one update."""
-    records, steps = trainer.records, [record.step for record in trainer.records]
-    left = [(record.skip_weights - trainer.config.skip_target).abs().tolist() for record in records]
-    with fig.batch_update():
-        fig.data[0].x = steps
-        fig.data[0].y = list(range(1, len(left[0]) + 1)) if records else []
-        fig.data[0].z = [list(layer) for layer in zip(*left, strict=True)]
-        for trace, name in ((fig.data[1], "test_accuracy"), (fig.data[2], "train_accuracy")):
-            trace.x = steps
-            trace.y = [getattr(record, name) for record in records]
-
-
 def describe(trainer: training.Trainer) -> str:
     """Say in words where a run is."""
     if not trainer.records:
         return f"Step 0 of {trainer.num_steps}."
-    record, phase = trainer.records[-1], trainer.phase_out
+    record = trainer.records[-1]
     left = (record.skip_weights - trainer.config.skip_target).abs()
-    text = (
+    return (
         f"Step {record.step} of {trainer.num_steps}: {int((left > 0).sum())} of {len(left)} left, at "
         f"{left.mean().item():.2f} in the mean; test accuracy {record.test_accuracy:.3f}."
+        f"{phase_out.describe_removal(trainer)}"
     )
-    if phase is not None and phase.removed_by is not None:
-        text += f" All gone since step {phase.removed_at_step}, removed by the {phase.removed_by}."
-    return text
 
 
 def removal_panel(
@@ -131,12 +116,12 @@ def removal_panel(
                 is_log=True,
             ),
         )
-        return TrainingPanel(controls, empty_figure(), make, fill_figure, describe)
+        return TrainingPanel(controls, empty_figure(), make, phase_out.fill_figure, describe)
     trainer = make(
         stop=None, removed="every second activation", remover="multipliers", depth=depth, skip_penalty=0.05
     )
     for _ in trainer:
         pass
     fig = empty_figure()
-    fill_figure(fig, trainer)
+    phase_out.fill_figure(fig, trainer)
     return fig.update_layout(title={"text": f"<sup>{describe(trainer)}</sup>"}, margin={"t": 90})
