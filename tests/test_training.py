@@ -393,23 +393,24 @@ def rows(images):
 
 
 def test_held_out_images_are_the_same_for_every_seed_and_never_trained_on(few_images, quick):
-    trainers = [
-        training.Trainer(small(), few_images, quick(validation_fraction=0.25, seed=seed)) for seed in (0, 1)
-    ]
-    held_out, trained_on = rows(trainers[0].validation[0]), rows(trainers[0].train_images)
-    assert rows(trainers[1].validation[0]) == held_out
+    first, second = (
+        training.Trainer(small(), few_images, quick(validation_fraction=0.25, seed=seed)).examples
+        for seed in (0, 1)
+    )
+    held_out, trained_on = rows(first.validation[0]), rows(first.train_images)
+    assert rows(second.validation[0]) == held_out
     assert len(held_out) == 128
     assert not set(held_out) & set(trained_on)
     assert sorted(held_out + trained_on) == sorted(rows(few_images.train_images))
     labels = dict(zip(rows(few_images.train_images), few_images.train_labels.tolist(), strict=True))
-    assert trainers[0].validation[1].tolist() == [labels[row] for row in held_out]
+    assert first.validation[1].tolist() == [labels[row] for row in held_out]
 
 
 def test_validation_accuracy_is_that_of_the_held_out_images(few_images, quick):
     trainer = training.Trainer(small(), few_images, quick(validation_fraction=0.25))
     records = list(trainer)
     assert trainer.num_steps == 2 * (384 // 64)
-    assert records[-1].validation_accuracy == training.accuracy(trainer.model, *trainer.validation)
+    assert records[-1].validation_accuracy == training.accuracy(trainer.model, *trainer.examples.validation)
     assert trainer.result().validation_accuracy == records[-1].validation_accuracy
 
 

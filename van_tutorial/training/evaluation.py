@@ -11,6 +11,11 @@ from torch.nn import functional
 from van_tutorial._checks import check_count
 
 
+def in_full(logits: Tensor) -> Tensor:
+    """Return logits of a forward pass in half precision as float32, any other as they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 @torch.no_grad()
 def answers(
     model: nn.Module,
@@ -24,8 +29,8 @@ def answers(
     model.eval()
     for inputs, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         with autocast():
-            logits = model(inputs).float()
-        yield logits, targets
+            logits = model(inputs)
+        yield in_full(logits), targets
     model.train(mode)
 
 
@@ -33,7 +38,7 @@ def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, autocast: Any = contextlib.nullcontext
 ) -> tuple[float, float]:
     """Return the mean loss in nats and the accuracy, over all labels."""
-    loss = torch.zeros((), device=images.device)
+    loss = torch.zeros((), device=images.device, dtype=images.dtype)
     correct = torch.zeros((), device=images.device, dtype=torch.int64)
     for logits, targets in answers(model, images, labels, autocast):
         loss += functional.cross_entropy(logits, targets, reduction="sum")

@@ -66,7 +66,7 @@ class PhaseOut(nn.Module):
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
-        self.to(skip_weight.device)
+        self.to(skip_weight.device, skip_weight.dtype)
 
     @property
     def skip_weight(self) -> nn.Parameter:

@@ -1,7 +1,6 @@
 """The training loop, which hands out a record after each logging interval and draws and prints nothing."""
 
 import contextlib
-import hashlib
 import io
 import math
 import threading
@@ -12,17 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from van_tutorial import data
 from van_tutorial._files import write_atomic
 from van_tutorial.data import Images
 from van_tutorial.models import skip_weights
 from van_tutorial.training.config import TrainConfig
-from van_tutorial.training.evaluation import evaluate
+from van_tutorial.training.evaluation import evaluate, in_full
+from van_tutorial.training.examples import Examples
 from van_tutorial.training.phase_out import PhaseOut
 from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
 
@@ -58,7 +56,6 @@ ADDED_LATER = {
     "channels_last": False,
     "weight decay of": "all parameters",
 }
-AUGMENTATION = 1  # sets the seeds of the augmentation apart from those of the order of the examples
 
 
 class CheckpointError(ValueError):
@@ -98,7 +95,8 @@ class Trainer:
     Args:
         model: maps images (N, C, H, W) to logits (N, num_classes), or (N, num_classes, H, W) where every pixel has
             its label.
-        images: the data; they are moved to the device once. Labels are of shape (N,) or (N, H, W).
+        images: the data; they are moved to the device once. Labels are of shape (N,) or (N, H, W). Trainers may
+            share `Examples` that are there already.
         config: the run.
         stop: an event that ends the iteration after the step in which it is set, with a last record.
 
@@ -106,6 +104,7 @@ class Trainer:
         num_steps: steps of the whole training.
         step: steps done.
         records: all records so far.
+        weights: the network's parameters without its skip weights.
         phase_out: the `PhaseOut`, or None where there are no skip weights.
 
     Raises:
@@ -116,7 +115,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        images: Images,
+        images: Images | Examples,
         config: TrainConfig | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -126,30 +125,20 @@ class Trainer:
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.stop = stop or threading.Event()
-        train, held_out = split(len(images.train_labels), config.validation_fraction)
-        if len(train) < config.batch_size:
-            raise ValueError(
-                f"batch_size must be at most the number of training images, {len(train)}, got {config.batch_size}."
-            )
-        self.train_images, self.train_labels = self._to_device(
-            images.train_images[train], images.train_labels[train]
-        )
-        self.validation = self._to_device(images.train_images[held_out], images.train_labels[held_out])
-        self.test = self._to_device(images.test_images, images.test_labels)
-        self.steps_per_epoch = len(train) // config.batch_size
+        self.examples = images if isinstance(images, Examples) else Examples(images, config, self.device)
+        self.steps_per_epoch = self.examples.num_train // config.batch_size
         self.num_steps = config.num_epochs * self.steps_per_epoch
         self.step = 0
         self.records: list[Record] = []
         self._forward = torch.compile(model) if config.compile else model
         skip_weight = getattr(model, "skip_weight", None)
         self.phase_out = None if skip_weight is None else PhaseOut(skip_weight, config, self.num_steps)
-        weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
-        self.optimizer = make_optimizer(weights, config, self.device)
-        self.scheduler = make_scheduler(self.optimizer, config, self.num_steps)
-        self._labels_per_batch = config.batch_size * self.train_labels[0].numel()
+        self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
+        self.optimize(self.weights)
+        self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
         self._seconds = 0.0
-        self._sums = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
-        self._check_outputs(images.num_classes)
+        self._sums: dict[str, Any] = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
+        self._check_outputs()
 
     def __iter__(self) -> Iterator[Record]:
         """Train on from where the run is.
@@ -169,56 +158,63 @@ class Trainer:
             self._train_step()
             is_stopping = self.stop.is_set()
             if self.step % log_every == 0 or self.step == self.num_steps or is_stopping:
-                record = self._make_record(self._seconds + time.perf_counter() - started)
-                self._seconds = record.seconds
-                self.records.append(record)
+                record = self.make_record(self._seconds + time.perf_counter() - started)
                 self.model.train(self.step < self.num_steps)
                 yield record
                 started = time.perf_counter()
                 is_stopping = self.stop.is_set()
 
+    def optimize(self, weights: list[nn.Parameter]) -> None:
+        """Make the optimizer of the weights, and the schedule of its step size."""
+        self.optimizer = make_optimizer(weights, self.config, self.device)
+        self.scheduler = make_scheduler(self.optimizer, self.config, self.num_steps)
+
     def _train_step(self) -> None:
         """Do one primal and one dual step."""
-        images, labels = self._next_batch()
-        with self._autocast():
+        images, labels = self.next_batch()
+        with self.autocast():
             logits = self._forward(images)
-        loss = functional.cross_entropy(logits.float(), labels)
-        phase_out = self.phase_out
-        lagrangian = loss if phase_out is None or phase_out.is_scheduled else loss + phase_out.penalty()
-        loss_value, lagrangian_value = loss.item(), lagrangian.item()
-        if not math.isfinite(lagrangian_value):
-            raise self._divergence(lagrangian_value)
+        loss, lagrangian = self.losses(logits, labels)
+        values = loss.item(), lagrangian.item()
+        self.check(values[1])
         self.model.zero_grad()
         lagrangian.backward()
+        self.finish_step(*values, correct=(logits.detach().argmax(dim=1) == labels).sum())
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of the next step."""
+        return self.examples.batch(self.step, self.config)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss C and the Lagrangian of a batch."""
+        loss = functional.cross_entropy(in_full(logits), labels)
+        phase_out = self.phase_out
+        return loss, loss if phase_out is None or phase_out.is_scheduled else loss + phase_out.penalty()
+
+    def check(self, lagrangian: float) -> None:
+        """Raise `DivergenceError` where the Lagrangian of the next step is not finite."""
+        if not math.isfinite(lagrangian):
+            raise self._divergence(lagrangian)
+
+    def finish_step(self, loss: float, lagrangian: float, correct: Tensor) -> None:
+        """Do what comes after the gradients are there: primal step, dual step, and the sums for the next record."""
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
-        if phase_out is not None:
-            phase_out.step(self.step)
-        self._sums["loss"] += loss_value
-        self._sums["lagrangian"] += lagrangian_value
-        self._sums["correct"] = self._sums["correct"] + (logits.detach().argmax(dim=1) == labels).sum()
+        if self.phase_out is not None:
+            self.phase_out.step(self.step)
+        self._sums["loss"] += loss
+        self._sums["lagrangian"] += lagrangian
+        self._sums["correct"] = self._sums["correct"] + correct
         self._sums["count"] += 1
 
-    def _next_batch(self) -> tuple[Tensor, Tensor]:
-        """Return the batch of the next step; it depends on the seed and the step alone, so a run can be resumed."""
-        epoch, index = divmod(self.step, self.steps_per_epoch)
-        if index == 0 or not hasattr(self, "_order"):
-            generator = make_generator(self.config.seed, epoch)
-            self._order = torch.randperm(len(self.train_labels), generator=generator).to(self.device)
-        chosen = self._order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
-        images, labels = self.train_images[chosen], self.train_labels[chosen]
-        if self.config.augment == "crop-flip":
-            images = data.augment(images, make_generator(self.config.seed, self.step, AUGMENTATION))
-        return self._in_memory_format(images), labels
-
-    def _make_record(self, seconds: float) -> Record:
-        """Return the record of the steps since the last one, and start to count anew."""
+    def make_record(self, seconds: float) -> Record:
+        """Add the record of the steps since the last one, return it, and start to count anew."""
         count = self._sums["count"]
-        test_loss, test_accuracy = evaluate(self.model, *self.test, autocast=self._autocast)
+        test_loss, test_accuracy = evaluate(self.model, *self.examples.test, autocast=self.autocast)
         validation_accuracy = None
-        if len(self.validation[1]):
-            validation_accuracy = evaluate(self.model, *self.validation, autocast=self._autocast)[1]
+        if len(self.examples.validation[1]):
+            validation_accuracy = evaluate(self.model, *self.examples.validation, autocast=self.autocast)[1]
         alphas = skip_weights(self.model).cpu()
         phase_out = self.phase_out
         record = Record(
@@ -237,21 +233,23 @@ class Trainer:
             seconds=seconds,
         )
         self._sums = dict.fromkeys(self._sums, 0)
+        self._seconds = seconds
+        self.records.append(record)
         return record
 
-    def _check_outputs(self, num_classes: int) -> None:
+    def _check_outputs(self) -> None:
         """Raise unless the network has an output for every class and label; it is given two images in eval mode."""
         mode = self.model.training
         self.model.eval()
         with torch.no_grad():
-            outputs = tuple(self.model(self.train_images[:2]).shape[1:])
+            outputs = tuple(self.model(self.examples.train_images[:2]).shape[1:])
         self.model.train(mode)
-        if num_classes > outputs[0]:
+        if (num_classes := self.examples.num_classes) > outputs[0]:
             raise ValueError(
                 f"The network has {outputs[0]} outputs for {num_classes} classes: "
                 f"make it with num_classes={num_classes}."
             )
-        if outputs[1:] != (places := tuple(self.train_labels.shape[1:])):
+        if outputs[1:] != (places := tuple(self.examples.train_labels.shape[1:])):
             raise ValueError(
                 f"The network's outputs for an image have shape {outputs}, and its labels shape {places}: "
                 f"outputs of shape {(outputs[0], *places)} would fit."
@@ -281,21 +279,11 @@ class Trainer:
         )
         return DivergenceError(message, self.step + 1, lr, layer)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of the forward passes."""
         if self.config.mixed_precision:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
-
-    def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and labels on the device, the images as they are to lie in memory there."""
-        return self._in_memory_format(images.to(self.device)), labels.to(self.device)
-
-    def _in_memory_format(self, images: Tensor) -> Tensor:
-        """Return the images as they are to lie in memory."""
-        if self.config.channels_last and images.ndim == 4:
-            return images.contiguous(memory_format=torch.channels_last)
-        return images
 
     def result(self) -> TrainResult:
         """Return what came out so far."""
@@ -384,7 +372,6 @@ class Trainer:
             self.phase_out.load_state_dict(state["phase_out"])
         self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
         self.records = [Record(**to_cpu(row)) for row in state["records"]]
-        self.__dict__.pop("_order", None)
 
     def _identity(self) -> dict[str, Any]:
         """Return what two runs must share for one to go on where the other was: all that decides its numbers."""
@@ -398,11 +385,7 @@ class Trainer:
         }
         if self.config.weight_decay > 0.0:
             identity["weight decay of"] = "parameters of two and more dimensions"
-        digest = hashlib.blake2b(digest_size=16)
-        for tensor in (self.train_images, self.train_labels):
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        identity["training images"] = digest.hexdigest()
-        return identity
+        return identity | {"training images": self.examples.digest()}
 
 
 def train(
@@ -447,19 +430,6 @@ def to_cpu(values: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in values.items()
     }
-
-
-def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
-    """Return the indices of the training and of the held-out images, the same in every run."""
-    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
-    num_held_out = round(validation_fraction * num_images)
-    return order[num_held_out:].sort().values, order[:num_held_out].sort().values
-
-
-def make_generator(*numbers: int) -> torch.Generator:
-    """Return a generator on the CPU that is seeded by all the numbers together."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    return torch.Generator().manual_seed(seed)
 
 
 def make_optimizer(

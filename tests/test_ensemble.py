@@ -1,0 +1,279 @@
+"""Many networks at once: the numbers of single runs, what may differ, what is refused, what happens when one fails."""
+
+import copy
+import dataclasses
+import io
+import threading
+
+import pandas as pd
+import pytest
+import torch
+
+from van_tutorial import diagnostics, ensemble, models, training
+
+DEPTH = 6
+
+
+@pytest.fixture
+def compare(few_images, quick):
+    """Train networks one by one and at once: 56 steps with 7 records each; return pairs of results."""
+
+    def run(model_choices, config_choices=None, images=few_images, dtype=torch.float32):
+        config_choices = config_choices or [{} for _ in model_choices]
+
+        def make():
+            return [
+                models.mlp(**{"depth": DEPTH, "width": 16, "seed": seed, **choices}).to(dtype)
+                for seed, choices in enumerate(model_choices)
+            ]
+
+        configs = [
+            quick(num_epochs=7, **{"seed": seed, "log_every": 8, **choices})
+            for seed, choices in enumerate(config_choices)
+        ]
+        alone = [training.train(model, images, config) for model, config in zip(make(), configs, strict=True)]
+        together = ensemble.train(make(), images, configs)
+        return list(zip(alone, together, strict=True))
+
+    return run
+
+
+def same_networks(one, other):
+    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def agree(alone, together, tolerance=1e-4):
+    """Every record of the two results, but for the time; and what was concluded from them."""
+    assert together.num_steps == alone.num_steps >= 50
+    assert together.is_complete
+    one, other = (result.history.drop(columns="seconds") for result in (alone, together))
+    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=0, atol=tolerance)
+    pd.testing.assert_frame_equal(alone.layers, together.layers, check_exact=False, rtol=0, atol=tolerance)
+    for name in ("test_accuracy", "validation_accuracy"):
+        assert getattr(together, name) == pytest.approx(getattr(alone, name), abs=tolerance)
+    for name in ("removed_at_step", "removed_by", "num_capped", "first_zero_steps"):
+        assert getattr(together, name) == getattr(alone, name)
+    for name, tensor in alone.model.state_dict().items():
+        torch.testing.assert_close(together.model.state_dict()[name], tensor, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"connection": "plain"},
+        {"connection": "residual", "residual_scale": 0.5},
+        {"connection": "rezero"},
+        {"connection": "highway"},
+        {"skip": "additive"},
+        {"skip": "activation"},
+        {"skip_every": 2},
+        {"order": "pre"},
+        {"order": "pre", "bias_std": 0.1},
+        {"normalization": "layer"},
+        {"normalization": "center"},
+        {"normalization": "none"},
+        {"activation": "tanh"},
+        {"activation": "crelu", "init": "looks-linear", "normalization": "none", "connection": "plain"},
+        {"activation": "crelu", "order": "pre"},
+        {"parametrization": "dirac", "connection": "plain"},
+        {"width": 20},
+    ],
+    ids=lambda choices: " ".join(f"{name}={value}" for name, value in choices.items()) or "defaults",
+)
+def test_networks_trained_at_once_give_the_records_of_single_runs(compare, few_images, choices):
+    """In double precision, where a difference in the last digit stays one."""
+    exact = dataclasses.replace(
+        few_images, train_images=few_images.train_images.double(), test_images=few_images.test_images.double()
+    )
+    for alone, together in compare([choices] * 3, images=exact, dtype=torch.float64):
+        agree(alone, together, tolerance=1e-6)
+
+
+def test_a_deep_van_in_single_precision_gives_the_records_of_single_runs(images, quick):
+    """50 steps of the course's own network; the test images that are near a tie may fall either way."""
+    few = dataclasses.replace(
+        images, train_images=images.train_images[:1280], train_labels=images.train_labels[:1280]
+    )
+    configs = [quick(num_epochs=5, batch_size=128, log_every=10, seed=seed) for seed in range(3)]
+    pairs = [[models.mlp(depth=40, seed=seed) for seed in range(3)] for _ in range(2)]
+    alone = [training.train(model, few, config) for model, config in zip(pairs[0], configs, strict=True)]
+    for one, other in zip(alone, ensemble.train(pairs[1], few, configs), strict=True):
+        for name in ("loss", "lagrangian", "mean_skip_weight"):
+            assert (one.history[name] - other.history[name]).abs().max() < 1e-4
+        assert (one.layers - other.layers).abs().max().max() < 1e-4
+
+
+DIFFERENT = {
+    "step sizes": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 1.0}],
+    "cap and damping": [{"remove_by": None}, {"remove_by": 0.4}, {"damping": 0.5, "remove_by": 1.0}],
+    "schedules": [{"skip_schedule": "linear"}, {"skip_schedule": "penalty", "skip_penalty": 2.0}, {}],
+    "weight decay": [{}, {"weight_decay": 0.1}, {"weight_decay": 0.01}],
+    "order of the examples": [{"seed": 5}, {"seed": 5}, {"seed": 6, "augment": "crop-flip"}],
+    "target": [{"skip_target": 1.0}, {"skip_target": 0.0}, {"skip_target": 1.0, "skip_schedule": "cosine"}],
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_networks_may_differ_in(compare, name):
+    for alone, together in compare([{"skip": "activation"}] * 3, DIFFERENT[name]):
+        agree(alone, together)
+
+
+def test_networks_may_differ_in_their_values_at_the_start(compare):
+    starts = [
+        {"skip_weight": 0.5},
+        {"init": "orthogonal", "skip_weight": 0.0},
+        {"init_scale": 0.5, "seed": 7},
+    ]
+    results = compare(starts)
+    for alone, together in results:
+        agree(alone, together)
+    assert len({together.history["mean_skip_weight"].iloc[0] for _, together in results}) == 3
+
+
+@pytest.mark.parametrize("common", [{"optimizer": "adamw"}, {"optimizer": "sgd", "lr_schedule": "constant"}])
+def test_every_optimizer_works_on_many_networks(compare, common):
+    for alone, together in compare(
+        [{}] * 2, [{**common, "weight_decay": 0.01, "lr": lr} for lr in (1e-3, 1e-2)]
+    ):
+        agree(alone, together)
+
+
+def test_held_out_images_are_the_same(compare):
+    for alone, together in compare([{}] * 2, [{"validation_fraction": 0.1, "batch_size": 56}] * 2):
+        agree(alone, together)
+        assert together.validation_accuracy is not None
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"depth": 3}, "same depth: model 0 has 2, model 1 has 3. They may differ in seed, skip_weight"),
+        ({"width": 5}, "same width: model 0 has 4, model 1 has 5"),
+        ({"connection": "plain"}, "same connection: model 0 has 'van', model 1 has 'plain'"),
+        ({"normalization": "none"}, "same normalization"),
+    ],
+)
+def test_another_shape_is_refused(few_images, quick, choices, message):
+    networks = [models.mlp(depth=2, width=4), models.mlp(**{"depth": 2, "width": 4, **choices})]
+    with pytest.raises(ValueError, match=message):
+        ensemble.train(networks, few_images, [quick()] * 2)
+
+
+@pytest.mark.parametrize(
+    "choices", [{"batch_size": 32}, {"num_epochs": 3}, {"optimizer": "sgd"}, {"log_every": 1}]
+)
+def test_another_number_of_steps_or_another_optimizer_is_refused(few_images, quick, choices):
+    networks = [models.mlp(depth=2, width=4) for _ in range(2)]
+    (name,) = choices
+    with pytest.raises(ValueError, match=f"same {name}: config 0 has .* They may differ in seed, lr"):
+        ensemble.train(networks, few_images, [quick(), quick(**choices)])
+
+
+def test_what_cannot_be_trained_at_once_is_refused_in_one_sentence(few_images, quick):
+    network = models.mlp(depth=2, width=4)
+    for networks, configs, message in [
+        ([], [], "at least one"),
+        ([network], [quick()] * 2, "1 models and 2 configs"),
+        ([network, network], [quick()] * 2, "given twice"),
+        ([models.convnet(depth=8, width=2, in_channels=1)], [quick()], "model 0 is a ConvNet"),
+        ([network, models.mlp(depth=2, width=4).double()], [quick()] * 2, "same dtype"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ensemble.train(networks, few_images, configs)
+    network.head.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"frozen ones \(head.weight\)"):
+        ensemble.train([network], few_images, [quick()])
+
+
+def test_each_network_ends_with_memory_of_its_own(few_images, quick):
+    networks = [models.mlp(depth=2, width=16, seed=seed) for seed in range(3)]
+    results = ensemble.train(networks, few_images, [quick()] * 3)
+    assert [result.model for result in results] == networks
+    for network in networks:
+        assert not network.training
+        buffer = io.BytesIO()
+        torch.save(network.state_dict(), buffer)
+        assert buffer.tell() < 100_000  # not that of all three
+        for tensor in network.state_dict().values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_one_that_diverges_stops_and_leaves_the_others_as_they_would_have_been(few_images, quick):
+    def make():
+        return [models.mlp(depth=3, width=16, normalization="none", seed=seed) for seed in range(3)]
+
+    configs = [quick(seed=seed, lr=lr) for seed, lr in enumerate((1e-3, 1e30, 1e-3))]
+    with pytest.warns(RuntimeWarning, match=r"Network 1 of 3 stopped\. The loss is (nan|inf) in step \d"):
+        results = ensemble.train(make(), few_images, configs)
+    assert [result.is_complete for result in results] == [True, False, True]
+    alone = training.Trainer(make()[1], few_images, configs[1])
+    with pytest.raises(training.DivergenceError) as error:
+        list(alone)
+    assert results[1].num_steps == alone.step == error.value.step - 1
+    others = [make()[i] for i in (0, 2)]
+    for result, expected in zip(
+        (results[0], results[2]), ensemble.train(others, few_images, configs[::2]), strict=True
+    ):
+        assert same_networks(result, expected)
+
+
+def test_where_all_diverge_it_ends(few_images, quick):
+    trainer = ensemble.Trainer(
+        [models.mlp(depth=2, width=4, normalization="none")], few_images, [quick(lr=1e30)]
+    )
+    assert list(trainer) == []
+    assert isinstance(trainer.errors[0], training.DivergenceError)
+
+
+def test_records_come_one_a_network_and_a_stopped_run_goes_on_to_the_same_end(few_images, quick):
+    configs = [quick(seed=seed) for seed in range(2)]
+    start = [models.mlp(depth=3, width=16, seed=seed) for seed in range(2)]
+    stop = threading.Event()
+    trainer = ensemble.Trainer(copy.deepcopy(start), few_images, configs, stop)
+    steps = []
+    for records in trainer:
+        steps.append([record.step for record in records])
+        stop.set()
+    assert steps == [[8, 8]]
+    assert not trainer.results()[0].is_complete
+    stop.clear()
+    assert [record.step for record in next(iter(trainer))] == [16, 16]
+    whole = ensemble.train(start, few_images, configs)
+    for one, other in zip(trainer.results(), whole, strict=True):
+        assert one.is_complete
+        assert same_networks(one, other)
+
+
+def test_looking_at_a_network_between_two_records_changes_nothing(few_images, quick):
+    configs = [quick(seed=seed) for seed in range(2)]
+    start = [models.mlp(depth=3, width=16, seed=seed) for seed in range(2)]
+    trainer = ensemble.Trainer(copy.deepcopy(start), few_images, configs)
+    for _ in trainer:
+        for member in trainer.members:
+            member.model.eval()
+            diagnostics.layer_norms(member.model, few_images.test_images[:8], few_images.test_labels[:8])
+            training.accuracy(member.model, few_images.test_images, few_images.test_labels)
+    whole = ensemble.train(start, few_images, configs)
+    for one, other in zip(trainer.results(), whole, strict=True):
+        assert same_networks(one, other)
+        pd.testing.assert_frame_equal(
+            one.history.drop(columns="seconds"), other.history.drop(columns="seconds")
+        )
+
+
+def test_shares_of_the_time_add_up(few_images, quick):
+    results = ensemble.train([models.mlp(depth=2, width=4) for _ in range(4)], few_images, [quick()] * 4)
+    assert len({result.seconds for result in results}) == 1
+    assert results[0].history["seconds"].is_monotonic_increasing
+
+
+def test_half_precision_learns_on_many_networks(few_images, quick):
+    results = ensemble.train(
+        [models.mlp(depth=3, width=16, seed=seed) for seed in range(2)],
+        few_images,
+        [quick(num_epochs=4, mixed_precision=True, dual_lr=0.0, remove_by=None)] * 2,
+    )
+    assert all(result.history["loss"].iloc[-1] < result.history["loss"].iloc[0] for result in results)

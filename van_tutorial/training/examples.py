@@ -1,0 +1,104 @@
+"""The images of a run on its device, and which of them each step sees."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from van_tutorial import data
+from van_tutorial.data import Images
+from van_tutorial.training.config import TrainConfig
+
+AUGMENTATION = 1  # sets the seeds of the augmentation apart from those of the order of the examples
+
+
+class Examples:
+    """The images to train on, those held out, and those to test on, moved to the device once.
+
+    Args:
+        images: the data; labels are of shape (N,) or (N, H, W).
+        config: its validation_fraction, batch_size and channels_last are used here.
+        device: where the tensors are to lie.
+
+    Attributes:
+        train_images: to train on, (N, C, H, W).
+        train_labels: their labels.
+        validation: images and labels held out; of length 0 without any.
+        test: images and labels to test on.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: for fewer training images than one batch.
+    """
+
+    def __init__(self, images: Images, config: TrainConfig, device: torch.device) -> None:
+        self.device = device
+        self.is_channels_last = config.channels_last
+        self.num_classes = images.num_classes
+        train, held_out = split(len(images.train_labels), config.validation_fraction)
+        if len(train) < config.batch_size:
+            raise ValueError(
+                f"batch_size must be at most the number of training images, {len(train)}, got {config.batch_size}."
+            )
+        self.train_images, self.train_labels = self._to_device(
+            images.train_images[train], images.train_labels[train]
+        )
+        self.validation = self._to_device(images.train_images[held_out], images.train_labels[held_out])
+        self.test = self._to_device(images.test_images, images.test_labels)
+        self._orders: dict[int, tuple[int, Tensor]] = {}
+
+    @property
+    def num_train(self) -> int:
+        """Number of images to train on."""
+        return len(self.train_labels)
+
+    def batch(self, step: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of a step; they depend on the step and the seed alone.
+
+        Args:
+            step: number of steps done before.
+            config: its seed, batch_size and augment are used here.
+
+        Returns:
+            Images (batch_size, C, H, W) and labels.
+        """
+        epoch, index = divmod(step, self.num_train // config.batch_size)
+        if self._orders.get(config.seed, (-1, None))[0] != epoch:
+            order = torch.randperm(self.num_train, generator=make_generator(config.seed, epoch))
+            self._orders[config.seed] = (epoch, order.to(self.device))
+        chosen = self._orders[config.seed][1][index * config.batch_size : (index + 1) * config.batch_size]
+        images, labels = self.train_images[chosen], self.train_labels[chosen]
+        if config.augment == "crop-flip":
+            images = data.augment(images, make_generator(config.seed, step, AUGMENTATION))
+        return self._in_memory_format(images), labels
+
+    def digest(self) -> str:
+        """Return a checksum of the training images and their labels."""
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in (self.train_images, self.train_labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images and labels on the device, the images as they are to lie in memory there."""
+        return self._in_memory_format(images.to(self.device)), labels.to(self.device)
+
+    def _in_memory_format(self, images: Tensor) -> Tensor:
+        """Return the images as they are to lie in memory."""
+        if self.is_channels_last and images.ndim == 4:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+
+def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training and of the held-out images, the same in every run."""
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
+    num_held_out = round(validation_fraction * num_images)
+    return order[num_held_out:].sort().values, order[:num_held_out].sort().values
+
+
+def make_generator(*numbers: int) -> torch.Generator:
+    """Return a generator on the CPU that is seeded by all the numbers together."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return torch.Generator().manual_seed(seed)
