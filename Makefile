@@ -63,6 +63,7 @@ evidence: setup  ## measure again everything that assets/results records (hours;
 
 bench: setup  ## measure what the loop, the skip weights and the diagnostics cost, as ratios
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.ensemble
 	$(BIN)/python -m benchmarks.gradients
 	$(BIN)/python -m benchmarks.convolution
 

@@ -19,15 +19,14 @@ NUM_ROUNDS = 25
 NUM_EPOCHS = NUM_ROUNDS + 2  # two to warm up
 
 
-def bare_epochs(connection: str, images: data.Images) -> Iterator[None]:
-    """Train by a loop as one writes it by hand, one epoch at a time."""
-    model = models.mlp(connection=connection, seed=0)
+def bare_steps(connection: str, images: data.Images, model: torch.nn.Module | None = None) -> Iterator[None]:
+    """Train by a loop as one writes it by hand, one step at a time."""
+    model = model or models.mlp(connection=connection, seed=0)
     alpha = getattr(model, "skip_weight", None)
     optimizer = torch.optim.Adam((p for p in model.parameters() if p is not alpha), lr=3e-3, fused=True)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=39 * NUM_EPOCHS)
     multipliers = torch.zeros(40)
     while True:
-        model.train()
         for batch in torch.randperm(5000).split(128)[:39]:
             loss = functional.cross_entropy(model(images.train_images[batch]), images.train_labels[batch])
             lagrangian = loss if alpha is None else loss + multipliers @ alpha
@@ -40,6 +39,17 @@ def bare_epochs(connection: str, images: data.Images) -> Iterator[None]:
                     alpha.sub_(alpha.grad, alpha=1e-3).clamp_(0.0, 1.0)
                     multipliers.add_(alpha, alpha=1e-3)
             loss.item()
+            yield
+
+
+def bare_epochs(connection: str, images: data.Images) -> Iterator[None]:
+    """Train by the same loop, one epoch and one evaluation at a time."""
+    model = models.mlp(connection=connection, seed=0)
+    steps = bare_steps(connection, images, model)
+    while True:
+        model.train()
+        for _ in range(39):
+            next(steps)
         model.eval()
         with torch.no_grad():
             logits = model(images.test_images)

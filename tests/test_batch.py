@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,8 @@ import nbformat
 import pytest
 
 from van_tutorial import batch
+from van_tutorial.batch import store
+from van_tutorial.batch.execute import make_task
 
 LESSON = """
     from van_tutorial import batch
@@ -50,11 +53,21 @@ def test_a_run_keeps_notebook_page_metrics_and_what_it_was_made_with(write_noteb
     assert finished.metrics == [{"network": "a", "accuracy": 2.0, "step": None}]
     assert json.loads((finished.folder / "metrics.json").read_text()) == finished.metrics
     config = json.loads((finished.folder / "config.json").read_text())
-    assert config["parameters"] == {"depth": 7, "lr": 2.0}
+    assert config["parameters"] == {"depth": 7, "lr": 2.0, "name": "x", "fast": True}
+    assert config["identity"].keys() == {"notebook", "package", "data", "torch"}
     assert config["versions"]["torch"]
     executed = nbformat.read(finished.notebook, as_version=4)
-    assert executed.metadata.papermill.parameters == {"depth": 7, "lr": 2.0}
-    assert left_in(finished.folder) == ["config.json", "lesson.html", "lesson.ipynb", "metrics.json"]
+    assert executed.metadata.papermill.parameters == config["parameters"]
+    log = (finished.folder / "run.log").read_text()
+    assert "depth=7, lr=2.0" in log
+    assert "cell [3]: completed" in log
+    assert left_in(finished.folder) == [
+        "config.json",
+        "lesson.html",
+        "lesson.ipynb",
+        "metrics.json",
+        "run.log",
+    ]
 
 
 def test_the_page_needs_nothing_from_outside(write_notebook, tmp_path):
@@ -72,10 +85,78 @@ def test_the_page_needs_nothing_from_outside(write_notebook, tmp_path):
         assert f'src="https://{address}' not in page
 
 
-def test_two_runs_in_one_second_do_not_overwrite_each_other(write_notebook, tmp_path):
-    notebook = write_notebook(code="depth")
-    folders = {batch.run(notebook, runs=tmp_path / "runs").folder for _ in range(2)}
-    assert len(folders) == 2
+def stamps(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_the_same_run_again_is_not_run(write_notebook, tmp_path):
+    notebook = write_notebook()
+    first = batch.run(notebook, {"depth": 3}, runs=tmp_path / "runs", page=False)
+    before = stamps(first.folder)
+    again = batch.run(notebook, {"lr": "0.5"}, runs=tmp_path / "runs", page=False)  # its default
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.metrics == first.metrics
+    assert stamps(again.folder) == before
+    with_page = batch.run(notebook, runs=tmp_path / "runs")
+    assert not with_page.is_new
+    assert with_page.page.is_file()
+
+
+def test_force_replaces_the_run_when_the_new_one_is_whole(write_notebook, tmp_path):
+    notebook = write_notebook()
+    first = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    before = stamps(first.folder)
+    again = batch.run(notebook, runs=tmp_path / "runs", page=False, force=True)
+    assert again.is_new
+    assert again.folder == first.folder
+    assert stamps(again.folder).keys() == before.keys()
+    assert all(new > before[name] for name, new in stamps(again.folder).items())
+    assert [path.name for path in (tmp_path / "runs" / "lesson").iterdir()] == [first.folder.name]
+
+
+@pytest.mark.parametrize("what", ["notebook", "parameters", "package", "data", "torch"])
+def test_a_run_with_anything_changed_is_a_new_run(write_notebook, tmp_path, monkeypatch, what):
+    first = batch.run(write_notebook(code="depth"), runs=tmp_path / "runs", page=False)
+    if what == "notebook":
+        write_notebook(code="depth  # the same, but not to the letter")
+    elif what == "torch":
+        monkeypatch.setattr(store, "version", lambda package: "2.6.0")
+    elif what != "parameters":
+        monkeypatch.setattr(store, f"{what}_digest", lambda: "another")
+    parameters = {"depth": 4} if what == "parameters" else {}
+    other = batch.run(tmp_path / "course" / "lesson.ipynb", parameters, tmp_path / "runs", page=False)
+    assert other.is_new
+    assert other.folder != first.folder
+
+
+def test_the_packages_digest_is_that_of_every_source_file(tmp_path, monkeypatch):
+    package = tmp_path / "van_tutorial"
+    shutil.copytree(store.course_path("van_tutorial"), package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(store.van_tutorial, "__file__", str(package / "__init__.py"))
+    before = store.package_digest()
+    (package / "note.txt").write_text("no source")
+    assert store.package_digest() == before
+    (package / "models" / "mlp.py").write_text((package / "models" / "mlp.py").read_text() + "\n")
+    assert store.package_digest() != before
+
+
+def test_a_run_that_another_process_makes_is_refused_in_one_sentence(write_notebook, tmp_path):
+    notebook = write_notebook()
+    place = store.Place(tmp_path / "runs" / "lesson", make_task(notebook, {}).key)
+    with store.claim(place), pytest.raises(batch.BusyError, match="Another process is making this very run"):
+        batch.run(notebook, runs=tmp_path / "runs")
+    assert batch.run(notebook, runs=tmp_path / "runs", page=False).is_new
+
+
+def test_a_run_that_was_killed_while_it_was_replaced_comes_back(write_notebook, tmp_path):
+    notebook = write_notebook()
+    first = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    place = store.Place(first.folder.parent, first.folder.name)
+    first.folder.rename(place.hidden("old"))
+    place.part.mkdir()
+    again = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    assert not again.is_new
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
 @pytest.mark.parametrize(

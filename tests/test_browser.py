@@ -72,7 +72,11 @@ QUICK = {
         "depth: int = 40": "depth: int = 8",
         "num_epochs: int = 6": "num_epochs: int = 1",
     },
-    "05_phasing_out": {"depth: int = 40": "depth: int = 6", "num_epochs: int = 30": "num_epochs: int = 3"},
+    "05_phasing_out": {
+        "depth: int = 40": "depth: int = 6",
+        "num_epochs: int = 30": "num_epochs: int = 3",
+        "num_networks: int = 16": "num_networks: int = 3",
+    },
     "06_multiplier_dynamics": {
         "depth: int = 20": "depth: int = 4",
         "num_epochs: int = 12": "num_epochs: int = 2",

@@ -25,7 +25,7 @@ import nbformat
 import nbstripout
 from nbclient import NotebookClient
 
-from van_tutorial.batch.run import private_kernel
+from van_tutorial.batch.execute import private_kernel
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)

@@ -60,6 +60,9 @@ def make_parser() -> argparse.ArgumentParser:
     diagnose.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
     )
+    diagnose.add_argument(
+        "--force", action="store_true", help="run afresh where this very run is there already"
+    )
     diagnose.set_defaults(function=run_diagnose)
 
     run = commands.add_parser("run", help="run a notebook headless with parameters")
@@ -78,7 +81,34 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
     )
+    run.add_argument("--force", action="store_true", help="run afresh where this very run is there already")
     run.set_defaults(function=run_notebook)
+
+    sweep = commands.add_parser("sweep", help="make the runs of a sweep file that are missing, in parallel")
+    sweep.add_argument("file", type=Path, metavar="FILE", help="in YAML or TOML")
+    sweep.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder to keep the runs in (default: runs)"
+    )
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, help="processes on this machine (default: as many as it has cores)"
+    )
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that gets the work instead")
+    sweep.add_argument("--retry-failed", action="store_true", help="run again what failed before")
+    sweep.add_argument("--yes", action="store_true", help="do not ask before more than 200 runs")
+    sweep.set_defaults(function=run_sweep)
+
+    results = commands.add_parser("results", help="print the table of the runs in a folder")
+    results.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
+    results.add_argument("--csv", type=Path, metavar="PATH", help="write the table into a file instead")
+    results.set_defaults(function=run_results)
+
+    report = commands.add_parser(
+        "report", help="make a page of the runs in a folder: curves, spreads, failures"
+    )
+    report.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
+    report.add_argument("--metric", help="the recorded column that is drawn (default: an accuracy)")
+    report.set_defaults(function=run_report)
 
     models = commands.add_parser("models", help="list the family of networks, or tell what one of them is")
     models.add_argument("name", nargs="?", help="of a network: its formula, its source, how it is trained")
@@ -111,7 +141,9 @@ def run_demo(options: argparse.Namespace) -> int:
     print(
         "Training three networks of depth 40 on 5,000 images, plain, residual and VAN: starting …", flush=True
     )
-    finished = execute(course_path("notebooks", "05_phasing_out.ipynb"), {"interactive": False}, options.runs)
+    finished = execute(
+        course_path("notebooks", "05_phasing_out.ipynb"), {"interactive": False}, options.runs, force=True
+    )
     print_table(finished.metrics)
     print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
@@ -128,7 +160,8 @@ def run_diagnose(options: argparse.Namespace) -> int:
         "Gradients of random networks along a line of inputs, beside their reference: starting …", flush=True
     )
     parameters = {"num_seeds": options.num_seeds, "interactive": False}
-    finished = execute(course_path("notebooks", "03_shattered_gradients.ipynb"), parameters, options.runs)
+    notebook = course_path("notebooks", "03_shattered_gradients.ipynb")
+    finished = execute(notebook, parameters, options.runs, options.force)
     print_table(finished.metrics)
     print("\nAutocorrelation of dy/dx at lags 1, 5, 15. A dash: it does not vary, or there is no reference.")
     print(
@@ -139,20 +172,84 @@ def run_diagnose(options: argparse.Namespace) -> int:
 
 def run_notebook(options: argparse.Namespace) -> int:
     """Run one notebook with the parameters given."""
-    path = options.notebook
-    if not path.exists() and path.parent == Path():
-        path = course_path("notebooks", f"{path.name.removesuffix('.ipynb')}.ipynb")
-    finished = execute(path, dict(options.parameter), options.runs)
+    from van_tutorial import batch
+
+    path = batch.find_notebook(options.notebook)
+    finished = execute(path, dict(options.parameter), options.runs, options.force)
     print_table(finished.metrics)
     print(f"Notebook: {finished.notebook}  Page: {finished.page}")
     return 0
 
 
-def execute(path: Path, parameters: dict[str, Any], runs: Path) -> "Run":
+def execute(path: Path, parameters: dict[str, Any], runs: Path, force: bool) -> "Run":
     """Run a notebook with its progress on the terminal."""
     from van_tutorial import batch
 
-    return batch.run(path, parameters, runs=runs, progress=sys.stderr)
+    finished = batch.run(path, parameters, runs=runs, progress=sys.stderr, force=force)
+    if not finished.is_new:
+        print("This very run is there already, so nothing was run; --force runs it afresh.")
+    return finished
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    """Make the missing runs of a sweep, and list what has no result."""
+    from van_tutorial import batch
+
+    swept = batch.sweep(
+        options.file,
+        runs=options.runs,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        retry_failed=options.retry_failed,
+        progress=sys.stderr,
+        confirm=lambda question: options.yes or ask(question),
+    )
+    num_finished, num_unfinished = (
+        len(swept.finished) + len(swept.there),
+        len(swept.failed) + len(swept.not_done),
+    )
+    print(
+        f"{num_finished} of {num_finished + num_unfinished} runs are finished, {len(swept.finished)} of them now. "
+        f"Table: van-tutorial results {swept.folder}"
+    )
+    for title, runs, mend in (
+        ("failed", swept.failed, "add --retry-failed to run them again"),
+        ("not done", swept.not_done, "the same command tries them again"),
+    ):
+        if runs:
+            print(f"{len(runs)} {title}; {mend}:")
+            print(*(f"  {run}" for run in runs), sep="\n")
+    return 0 if swept.is_complete else 1
+
+
+def ask(question: str) -> bool:
+    """Ask whoever sits at the terminal."""
+    if not sys.stdin.isatty():
+        raise ValueError(f"{question} Nobody is at the terminal to answer: add --yes.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def run_results(options: argparse.Namespace) -> int:
+    """Print the table of the runs in a folder, or write it into a file."""
+    from van_tutorial import batch
+    from van_tutorial._files import write_atomic
+
+    table = batch.results(options.folder)
+    if options.csv:
+        write_atomic(options.csv, table.to_csv(index=False).encode())
+        print(f"{len(table)} runs are in {options.csv}")
+    else:
+        table = table.astype(object)
+        print(table.where(table.notna(), "-").to_string(index=False))
+    return 0
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Make the page of the runs in a folder, and print where it is."""
+    from van_tutorial import batch
+
+    print(f"Page: {batch.report(options.folder, metric=options.metric)}")
+    return 0
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

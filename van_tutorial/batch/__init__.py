@@ -1,18 +1,37 @@
-"""Notebooks run headless: strict about parameters, whole files or none, a page to look at."""
+"""Notebooks run headless: strict about parameters, whole files or none, alone or many, with pages and tables."""
 
+from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.metrics import record_metrics
 from van_tutorial.batch.page import make_page
+from van_tutorial.batch.parameters import NotebookError, check_parameters
 from van_tutorial.batch.recorded import Recorded, recorded
-from van_tutorial.batch.run import NotebookError, Run, RunFailedError, check_parameters, run
+from van_tutorial.batch.report import report
+from van_tutorial.batch.results import measurements, results
+from van_tutorial.batch.run import Run, RunFailedError, run
+from van_tutorial.batch.store import BusyError
+from van_tutorial.batch.sweep import Swept, Unfinished, sweep
+from van_tutorial.batch.sweep_file import Sweep, SweepError, find_notebook, read_sweep
 
 __all__ = [
+    "BusyError",
+    "ClusterError",
     "NotebookError",
     "Recorded",
     "Run",
     "RunFailedError",
+    "Sweep",
+    "SweepError",
+    "Swept",
+    "Unfinished",
     "check_parameters",
+    "find_notebook",
     "make_page",
+    "measurements",
+    "read_sweep",
     "record_metrics",
     "recorded",
+    "report",
+    "results",
     "run",
+    "sweep",
 ]

@@ -92,5 +92,11 @@ def show_figure(output: Any) -> None:
     data = output.get("data", {})
     data.pop(METRICS_TYPE, None)
     if PLOTLY_TYPE in data:
-        html = plotly.io.to_html(data[PLOTLY_TYPE], include_plotlyjs=False, full_html=False, validate=False)
+        html = plotly.io.to_html(
+            data[PLOTLY_TYPE],
+            config={"showSendToCloud": False},  # no button that would upload the figure's data
+            include_plotlyjs=False,
+            full_html=False,
+            validate=False,
+        )
         output["data"] = type(data)({"text/html": html})

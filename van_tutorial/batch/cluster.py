@@ -1,0 +1,130 @@
+"""The Dask cluster that a sweep works with: one on this machine for as long as it takes, or one that is there."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Dask is imported where it is needed: each notebook imports this package, and few sweep.
+
+SECONDS_TO_CONNECT = 10
+NOISY = ("distributed", "asyncio", "tornado")
+SILENT = logging.CRITICAL + 1
+
+
+class ClusterError(RuntimeError):
+    """The Dask cluster is not there, is not fit for the sweep, or is gone."""
+
+
+@contextlib.contextmanager
+def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
+    """Start single-threaded workers as processes of this machine that only this process can talk to.
+
+    They listen on loopback alone, with credentials that are made for them and kept in memory.
+
+    Args:
+        num_workers: how many; None for as many as there are cores.
+        most: more are not needed.
+
+    Yields:
+        The client of their scheduler, which is a thread of this process.
+    """
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+
+    no_pages: dict[str, list[str]] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with (
+        dask.config.set(no_pages),
+        LocalCluster(
+            n_workers=min(num_workers or CPU_COUNT, most),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={
+                "dashboard_address": "127.0.0.1:0"
+            },  # any free port, and nothing to be seen there
+            security=True,
+            silence_logs=SILENT,
+            memory_limit=None,  # what a notebook needs is in its kernel, which Dask does not see
+            preload="van_tutorial.batch.worker",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def on_cluster(address: str) -> Iterator["Client"]:
+    """Connect to a scheduler that someone else started.
+
+    Args:
+        address: host and port, or with tcp:// or tls:// before them; keys are where Dask's configuration says.
+
+    Yields:
+        The client.
+
+    Raises:
+        ClusterError: where none answers.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, TypeError, ValueError) as error:  # of the last two: an address or keys that cannot be
+        reason = str(error).splitlines()[0]
+        raise ClusterError(
+            f"No Dask scheduler answers at {address} within {SECONDS_TO_CONNECT} s ({reason}): "
+            "start one with `dask scheduler`, or leave the address out to work on this machine."
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=SECONDS_TO_CONNECT)
+
+
+@contextlib.contextmanager
+def connected(client: "Client") -> Iterator[None]:
+    """Tell of a connection that is lost in one sentence.
+
+    Args:
+        client: whose connection.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ClusterError: where the scheduler is gone.
+    """
+    from distributed import CancelledError
+    from distributed.comm.core import CommClosedError
+
+    try:
+        if client.status == "running":
+            yield
+            return
+    except (CancelledError, CommClosedError) as error:
+        raise ClusterError("The Dask scheduler is gone.") from error
+    raise ClusterError("The Dask scheduler is gone.")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what Dask logs of workers that come and go from the terminal; the sweep says what matters."""
+    parts: list[logging.Logger | logging.Handler] = []
+    for name in NOISY:
+        parts += [logging.getLogger(name), *logging.getLogger(name).handlers]
+    levels = [part.level for part in parts]
+    try:
+        for part in parts:
+            part.setLevel(SILENT)
+        yield
+    finally:
+        for part, level in zip(parts, levels, strict=True):
+            part.setLevel(level)

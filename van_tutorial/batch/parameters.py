@@ -1,0 +1,100 @@
+"""What a notebook declares in its parameters cell, and whether values fit that."""
+
+import ast
+import contextlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+
+class NotebookError(ValueError):
+    """A notebook or a parameter was refused before anything ran."""
+
+
+def declared_parameters(notebook: str | Path) -> dict[str, Any]:
+    """Return the names and defaults that a notebook declares in its cell tagged `parameters`.
+
+    Args:
+        notebook: path of the notebook.
+
+    Returns:
+        The default of each parameter, in the order of the cell.
+
+    Raises:
+        NotebookError: where there is no such notebook, or it has no `parameters` cell.
+    """
+    path = Path(notebook)
+    if not path.is_file():
+        there = sorted(other.name for other in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
+        hint = f"; in {path.parent} there are {', '.join(there)}" if there else ""
+        raise NotebookError(f"There is no notebook {path}{hint}.")
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except (ValueError, nbformat.reader.NotJSONError) as error:
+        raise NotebookError(f"{path} is not a notebook that can be read ({type(error).__name__}).") from error
+    if not any("parameters" in cell.metadata.get("tags", []) for cell in cells):
+        raise NotebookError(f"{path} has no cell tagged 'parameters', so it cannot be run with any.")
+    declared = papermill.inspect_notebook(str(path))
+    return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+
+
+def fit_parameters(parameters: Mapping[str, Any], declared: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return parameters in the types of their declared defaults.
+
+    Args:
+        parameters: values, or texts of them as a command line has them.
+        declared: the default of each parameter that there is.
+        where: what declares them, for the errors.
+
+    Returns:
+        The same names with values of the types of the defaults.
+
+    Raises:
+        NotebookError: for a name that is not declared, and for a value of another type.
+    """
+    typed = {}
+    for name, value in parameters.items():
+        if name not in declared:
+            near = get_close_matches(str(name), declared, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise NotebookError(f"{where} has no parameter {name!r}, only {', '.join(declared)}.{hint}")
+        typed[name] = cast(name, value, declared[name])
+    return typed
+
+
+def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters in the types that a notebook declares for them.
+
+    Args:
+        notebook: path of the notebook; its cell tagged `parameters` gives names, defaults and help.
+        parameters: values, or texts of them as a command line has them.
+
+    Returns:
+        The same names with values of the types of the defaults.
+
+    Raises:
+        NotebookError: where there is no such notebook or no `parameters` cell, for a name that is not declared,
+            and for a value of another type.
+    """
+    return fit_parameters(parameters, declared_parameters(notebook), Path(notebook).name)
+
+
+def cast(name: str, value: Any, default: Any) -> Any:
+    """Return a parameter's value in the type of its default, or raise `NotebookError`."""
+    kind = type(default)
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if kind is str and isinstance(value, str):
+        return value
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        if kind is int and not isinstance(value, bool) and (isinstance(value, str) or value == int(value)):
+            return int(value)
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+    raise NotebookError(
+        f"Parameter {name!r} must be of type {kind.__name__} (its default is {default!r}), got {value!r}."
+    )

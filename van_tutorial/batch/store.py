@@ -1,0 +1,252 @@
+"""Where runs lie: each in a folder named by the hash of all that it depends on, and whole or not there."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import van_tutorial
+from van_tutorial._course import course_path
+from van_tutorial._files import write_atomic
+
+KEY_LENGTH = 16
+
+
+class BusyError(RuntimeError):
+    """Another process is making this very run."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run's numbers depend on beside its parameters.
+
+    Attributes:
+        notebook: hash of the notebook's file.
+        package: hash of the package's source files.
+        data: hash of the embedded data; the full data sets are pinned by checksums in the package's source.
+        torch: its version.
+    """
+
+    notebook: str
+    package: str
+    data: str
+    torch: str
+
+    def key(self, parameters: Mapping[str, Any]) -> str:
+        """Return the name of a run.
+
+        Args:
+            parameters: all of them, typed, defaults filled in; their order does not matter.
+
+        Returns:
+            16 hex digits.
+        """
+        content = json.dumps({**asdict(self), "parameters": parameters}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:KEY_LENGTH]
+
+    def difference(self, other: "Identity") -> list[str]:
+        """Return the names of what differs.
+
+        Args:
+            other: what is compared.
+
+        Returns:
+            Some of "notebook", "package", "data" and "torch".
+        """
+        names = [field.name for field in fields(self)]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+
+def identify(source: bytes) -> Identity:
+    """Return what the runs of a notebook depend on, here and now.
+
+    Args:
+        source: the notebook file's content.
+
+    Returns:
+        Its identity with the package, data and torch that are installed here, read afresh from the disk.
+    """
+    return Identity(hashlib.sha256(source).hexdigest(), package_digest(), data_digest(), version("torch"))
+
+
+def package_digest() -> str:
+    """Return the hash of the package's source files with their names.
+
+    Returns:
+        64 hex digits; the course's own files (notebooks, pictures) are not in it.
+    """
+    package = Path(van_tutorial.__file__).parent
+    paths = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "_course"]
+    return digest_of(paths, package)
+
+
+def data_digest() -> str:
+    """Return the hash of the embedded data files with their names."""
+    folder = course_path("assets", "data")
+    return digest_of(list(folder.glob("*.npz")), folder)
+
+
+def digest_of(paths: list[Path], folder: Path) -> str:
+    """Return the hash of files and of their paths below a folder."""
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    hashes = [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in named]
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is kept.
+
+    Attributes:
+        parent: folder of all runs of the notebook.
+        key: name of the run.
+    """
+
+    parent: Path
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """The finished run; it is there only when it is whole."""
+        return self.parent / self.key
+
+    @property
+    def failed(self) -> Path:
+        """What a failed attempt left."""
+        return self.parent / f"{self.key}-failed"
+
+    @property
+    def interrupted(self) -> Path:
+        """What was done when someone interrupted it."""
+        return self.parent / f"{self.key}-interrupted"
+
+    @property
+    def part(self) -> Path:
+        """What is being written; only the holder of the claim touches it."""
+        return self.hidden("part")
+
+    def hidden(self, ending: str) -> Path:
+        """Return the path of something that passes for no run."""
+        return self.parent / f".{self.key}.{ending}"
+
+
+@contextlib.contextmanager
+def claim(place: Place) -> Iterator[None]:
+    """Hold a run, so that no other process makes it; what a dead holder left half-written is removed.
+
+    The operating system lets go of the claim when the process ends, however it ends.
+
+    Args:
+        place: of the run.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        BusyError: where another process holds it.
+        OSError: where the folder cannot be written.
+    """
+    lock = FileLock(place.hidden("lock"))
+    with clear_errors(place.folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BusyError(
+                f"Another process is making this very run ({place.folder}): wait for it, or keep the runs elsewhere."
+            ) from None
+    try:
+        with clear_errors(place.folder):
+            recover(place)
+        yield
+    finally:
+        shutil.rmtree(place.part, ignore_errors=True)
+        # While it is held: whoever opened the file before sees, once it has the lock, that the file is gone.
+        with contextlib.suppress(OSError):
+            place.hidden("lock").unlink()
+        lock.release()
+
+
+def recover(place: Place) -> None:
+    """Put right what a killed process left: a run that was being replaced comes back, half-written files go."""
+    if place.hidden("old").exists() and not place.folder.exists():
+        place.hidden("old").rename(place.folder)
+    for ending in ("part", "old", "gone"):
+        shutil.rmtree(place.hidden(ending), ignore_errors=True)
+
+
+def write_part(place: Place, files: Mapping[str, bytes]) -> None:
+    """Write the files of a run where only the holder of the claim looks.
+
+    Args:
+        place: of the run, claimed.
+        files: content by name.
+
+    Raises:
+        OSError: where they could not be written.
+    """
+    for name, content in files.items():
+        write_atomic(place.part / name, content)
+
+
+def finish(place: Place) -> None:
+    """Make what was written a finished run, in place of an earlier one and of failed and interrupted attempts.
+
+    Args:
+        place: of the run, claimed, all files written to its `part`.
+
+    Raises:
+        OSError: where the folder could not be renamed; an earlier run is there still.
+    """
+    with clear_errors(place.folder):
+        if place.folder.exists():
+            place.folder.rename(place.hidden("old"))
+        place.part.rename(place.folder)
+        for earlier in (place.hidden("old"), place.failed, place.interrupted):
+            discard(place, earlier)
+
+
+def set_aside(place: Place, folder: Path) -> None:
+    """Keep what was written as a failed or an interrupted attempt, in place of an earlier one.
+
+    Args:
+        place: of the run, claimed, all files written to its `part`.
+        folder: its `failed` or its `interrupted`.
+
+    Raises:
+        OSError: where the folder could not be renamed.
+    """
+    with clear_errors(folder):
+        discard(place, folder)
+        place.part.rename(folder)
+
+
+def discard(place: Place, folder: Path) -> None:
+    """Remove a folder, if it is there, so that under its name it is never half there."""
+    if folder.exists():
+        gone = place.hidden("gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence what could not be written and what to do, where the operating system says only why."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename and str(error.filename) != str(path):
+            reason += f": {error.filename}"
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({reason}): free some space, or name another folder for the runs",
+        ) from error

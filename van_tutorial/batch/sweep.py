@@ -1,0 +1,370 @@
+"""Many runs of one notebook: what is missing is made, on this machine or on a Dask cluster.
+
+The process that sweeps is the only one that writes into the folder of the runs. It claims a run, hands it to a worker,
+gets the files back as bytes, and keeps them. So no shared disk is needed; and whatever is killed, a run is either whole
+in its folder or missing there, and the same sweep makes what is missing.
+"""
+
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from van_tutorial.batch.cluster import ClusterError, connected, on_cluster, on_this_machine, quiet
+from van_tutorial.batch.execute import Task, name_parameters, one_line
+from van_tutorial.batch.run import sigterm_as_interrupt
+from van_tutorial.batch.store import BusyError, Place, claim, finish, identify, set_aside, write_part
+from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
+from van_tutorial.batch.worker import Outcome, check, make_group
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+MOST_UNASKED = 200
+GROUPS_PER_WORKER = 2  # one that runs and one that waits; the rest is left for another process to claim
+SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run of a sweep that has no result.
+
+    Attributes:
+        parameters: those that vary in the sweep.
+        reason: why it has none.
+        folder: of what it left; None where it left nothing.
+    """
+
+    parameters: dict[str, Any]
+    reason: str
+    folder: Path | None
+
+    def __str__(self) -> str:
+        """Return the line that a list of them shows."""
+        where = f" ({self.folder})" if self.folder else ""
+        return f"{name_parameters(self.parameters) or 'the only run'}: {self.reason}{where}"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What became of the runs of a sweep.
+
+    Attributes:
+        folder: of all runs of the notebook.
+        finished: folders of the runs that this call made.
+        there: folders of the runs that were there already, or that another process made meanwhile.
+        failed: runs in which a cell failed, now or before.
+        not_done: runs that could not be brought to an end; the same sweep tries them again.
+    """
+
+    folder: Path
+    finished: tuple[Path, ...]
+    there: tuple[Path, ...]
+    failed: tuple[Unfinished, ...]
+    not_done: tuple[Unfinished, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run is finished."""
+        return not self.failed and not self.not_done
+
+
+def sweep(
+    file: str | Path,
+    runs: str | Path = "runs",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    progress: TextIO | None = None,
+    confirm: Callable[[str], bool] | None = None,
+) -> Swept:
+    """Make the runs of a sweep file that are not there yet, in parallel.
+
+    A script calls this under `if __name__ == "__main__":`, since the workers are processes that import it as well.
+
+    Args:
+        file: the sweep file, as `read_sweep` reads it.
+        runs: folder of all runs; they are kept as `run` keeps them, without pages.
+        workers: processes on this machine; None for as many as it has cores.
+        scheduler: address of a Dask scheduler that gets the work instead, such as tcp://127.0.0.1:8786; keys for
+            tls:// are where Dask's own configuration says.
+        retry_failed: run again what failed before; otherwise it is listed and left.
+        progress: where a progress bar and the failures are written to; None for nowhere.
+        confirm: is asked a question before more than 200 runs are made; None refuses them.
+
+    Returns:
+        What became of each run.
+
+    Raises:
+        SweepError: for what `read_sweep` refuses, and where more than 200 runs were not confirmed.
+        ClusterError: where no scheduler answers or it goes away, and where a worker has other versions than this
+            machine; what was finished is kept.
+        ValueError: for a number of workers that cannot be.
+        KeyboardInterrupt: passed on, after the workers have been ended.
+        OSError: where a run cannot be written; nothing half-written is left.
+    """
+    if workers is not None and (workers < 1 or scheduler is not None):
+        raise ValueError(
+            f"workers is at least 1, and only without a scheduler: got {workers} and {scheduler!r}."
+        )
+    plan = read_sweep(file)
+    driver = Driver(plan, Path(runs) / plan.notebook.stem, retry_failed, progress)
+    missing = driver.find_missing(confirm)
+    if missing:
+        opened = on_cluster(scheduler) if scheduler else on_this_machine(workers, len(missing))
+        with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client:
+            driver.make(missing, client)
+    return driver.swept()
+
+
+@dataclass
+class Flight:
+    """Runs on their way, and the claims on them."""
+
+    tasks: list[Task]
+    claims: contextlib.ExitStack
+
+
+class Driver:
+    """Keeps the books of a sweep."""
+
+    def __init__(self, plan: Sweep, parent: Path, retry_failed: bool, progress: TextIO | None) -> None:
+        self.plan = plan
+        self.parent = parent
+        self.retry_failed = retry_failed
+        self.progress = progress
+        self.bar = tqdm(disable=True)
+        self.varying = varying(plan)
+        self.finished: list[Path] = []
+        self.there: list[Path] = []
+        self.failed: list[Unfinished] = []
+        self.not_done: list[Unfinished] = []
+        self.retried: dict[str, int | None] = {}  # by key: the time of the failure that is not to count
+        self.flying: dict[Any, Flight] = {}
+
+    def find_missing(self, confirm: Callable[[str], bool] | None) -> list[Task]:
+        """Return the runs that are to be made, once it is sure that so many are meant."""
+        missing: list[Task] = []
+        for task in tasks_of(self.plan):
+            if self.retry_failed:
+                self.retried[task.key] = time_of(self.place(task).failed)
+            if self.is_settled(task):
+                continue
+            missing.append(task)
+            if len(missing) == MOST_UNASKED + 1:
+                self.ask(confirm)  # before the rest is looked at: it may be millions
+        return missing
+
+    def ask(self, confirm: Callable[[str], bool] | None) -> None:
+        """Raise unless so many runs are meant."""
+        many = (
+            f"{self.plan.path} has {self.plan.num_runs:,} runs, and more than {MOST_UNASKED} are to be made"
+        )
+        if not (confirm and confirm(f"{many}. Go on?")):
+            raise SweepError(f"{many}, which was not confirmed: nothing was run.")
+
+    def place(self, task: Task) -> Place:
+        """Return where a run is kept."""
+        return Place(self.parent, task.key)
+
+    def is_settled(self, task: Task) -> bool:
+        """Enter a run that is there or failed before into the books, and return whether that was so."""
+        place = self.place(task)
+        if place.folder.exists():
+            self.there.append(place.folder)
+            return True
+        failed_at = time_of(place.failed)
+        if failed_at is not None and failed_at != self.retried.get(task.key):
+            self.failed.append(self.unfinished(task, reason_in(place.failed), place.failed))
+            return True
+        return False
+
+    def unfinished(self, task: Task, reason: str, folder: Path | None = None) -> Unfinished:
+        """Return the entry of a run that has no result."""
+        return Unfinished({name: task.parameters[name] for name in self.varying}, reason, folder)
+
+    def swept(self) -> Swept:
+        """Return the books as they stand."""
+        return Swept(
+            self.parent, tuple(self.finished), tuple(self.there), tuple(self.failed), tuple(self.not_done)
+        )
+
+    @contextlib.contextmanager
+    def reporting(self, num_missing: int) -> Iterator[None]:
+        """Show a progress bar, and say at an interrupt or where the cluster is lost what is kept."""
+        try:
+            with tqdm(
+                total=num_missing,
+                desc=self.plan.name,
+                unit="run",
+                file=self.progress,
+                disable=self.progress is None,
+                smoothing=0,  # runs come in twos and threes: the mean is the better estimate
+                dynamic_ncols=True,
+            ) as self.bar:
+                yield
+        except (KeyboardInterrupt, ClusterError) as error:
+            num_kept = len(self.finished) + len(self.there)
+            kept = f"{num_kept} of {self.plan.num_runs} runs are finished and kept; the same command makes the rest"
+            if isinstance(error, ClusterError):
+                raise ClusterError(f"{error} {kept}.") from error
+            raise KeyboardInterrupt(kept) from None
+
+    def make(self, missing: list[Task], client: "Client") -> None:
+        """Make runs, or wait for another process that holds them to make them."""
+        waiting, held = deque(groups_of(missing)), list[Task]()
+        look_at = time.monotonic()
+        self.check_workers(missing[0], client)
+        try:
+            while waiting or held or self.flying:
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
+                    with connected(client):
+                        capacity = GROUPS_PER_WORKER * max(1, sum(client.nthreads().values()))
+                    if not waiting:
+                        waiting.extend(groups_of(held))
+                        held.clear()
+                    self.show(len(held))
+                while waiting and len(self.flying) < capacity:
+                    held += self.launch(waiting.popleft(), client)
+                landed = [
+                    future for future in self.flying if future.status in ("finished", "error", "cancelled")
+                ]
+                for future in landed:
+                    flight = self.flying.pop(future)
+                    with flight.claims:
+                        self.land(flight.tasks, future, client)
+                if not landed:
+                    time.sleep(0.1)
+        finally:
+            for flight in self.flying.values():
+                flight.claims.close()
+            self.flying.clear()
+
+    def check_workers(self, task: Task, client: "Client") -> None:
+        """Raise where a worker that is there could not do the work: Dask would end it without a word."""
+        with connected(client):
+            answers = client.run(check, task, on_error="return")
+        for address, answer in answers.items():
+            if isinstance(answer, ClusterError):
+                raise answer
+            if answer is not None:
+                raise ClusterError(
+                    f"The worker at {address} cannot do the work ({answer}): install the same there."
+                )
+        if not answers:
+            self.say("The cluster has no worker: waiting for one.")
+
+    def launch(self, group: list[Task], client: "Client") -> list[Task]:
+        """Claim runs and send them to a worker; return those that another process holds."""
+        claimed, held = [], []
+        with contextlib.ExitStack() as claims:
+            for task in group:
+                try:
+                    claims.enter_context(claim(self.place(task)))
+                except BusyError:
+                    held.append(task)
+                    continue
+                if self.is_settled(task):  # another process did it in the meantime
+                    self.bar.update()
+                else:
+                    claimed.append(task)
+            if claimed:
+                with connected(client):
+                    future = client.submit(make_group, claimed, pure=False)
+                self.flying[future] = Flight(claimed, claims.pop_all())
+        return held
+
+    def land(self, group: list[Task], future: "Future[list[Outcome]]", client: "Client") -> None:
+        """Keep what came back."""
+        from distributed import KilledWorker
+
+        try:
+            with connected(client):
+                outcomes = future.result()
+        except ClusterError:
+            raise
+        except KilledWorker:
+            self.give_up(group, "the worker died each time it was tried, maybe for want of memory")
+        except Exception as error:  # whatever befell the worker: a full disk, say
+            if isinstance(error.__cause__, ImportError):  # so Dask tells of its scheduler
+                raise ClusterError(
+                    f"The scheduler cannot do the work ({error.__cause__}): install the same there."
+                ) from error
+            self.give_up(group, one_line(f"{type(error).__name__} on the worker: {error}"))
+        else:
+            for task, outcome in zip(group, outcomes, strict=True):
+                self.keep(task, outcome)
+        self.bar.update(len(group))
+
+    def keep(self, task: Task, outcome: Outcome) -> None:
+        """Write a run that a worker made into its folder."""
+        place = self.place(task)
+        write_part(place, outcome.files)
+        if outcome.reason is None:
+            finish(place)
+            self.finished.append(place.folder)
+        else:
+            set_aside(place, place.failed)
+            self.failed.append(self.unfinished(task, outcome.reason, place.failed))
+            self.say(f"failed: {self.failed[-1]}")
+
+    def give_up(self, group: list[Task], reason: str) -> None:
+        """Enter runs that did not come back into the books."""
+        for task in group:
+            self.not_done.append(self.unfinished(task, reason))
+            self.say(f"not done: {self.not_done[-1]}")
+
+    def say(self, line: str) -> None:
+        """Write a line above the progress bar."""
+        if self.progress is not None:
+            self.bar.write(line, file=self.progress)
+
+    def show(self, num_held: int) -> None:
+        """Bring the progress bar up to date, its clock too where it is seen to run."""
+        counts = {"failed": len(self.failed), "not done": len(self.not_done), "made elsewhere": num_held}
+        is_watched = self.progress is not None and self.progress.isatty()
+        self.bar.set_postfix({name: count for name, count in counts.items() if count}, refresh=is_watched)
+
+
+def tasks_of(plan: Sweep) -> Iterator[Task]:
+    """Return the runs of a sweep one by one."""
+    source = plan.notebook.read_bytes()
+    identity, home = identify(source), str(plan.notebook.parent.resolve())
+    for parameters in plan.runs:
+        yield Task(plan.notebook.stem, source, parameters, identity, home)
+
+
+def groups_of(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Return runs in groups that a worker makes together: each notebook alone."""
+    for task in tasks:
+        yield [task]
+
+
+def varying(plan: Sweep) -> list[str]:
+    """Return the names of the parameters that are not the same in all runs of a sweep."""
+    first = plan.cases[0]
+    in_cases = [name for name in first if any(case[name] != first[name] for case in plan.cases)]
+    return in_cases + [name for name, values in plan.grid.items() if len(values) > 1]
+
+
+def time_of(folder: Path) -> int | None:
+    """Return when a folder was written; None where there is none."""
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def reason_in(folder: Path) -> str:
+    """Return why the run in a folder failed."""
+    try:
+        return str(json.loads((folder / "failure.json").read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, KeyError):
+        return "failed, and failure.json cannot be read"

@@ -1,0 +1,314 @@
+"""Sweep files: one notebook and the parameters of many runs, all checked before anything runs."""
+
+import contextlib
+import itertools
+import math
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._course import course_path
+from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
+
+ENDINGS = {".yaml": "YAML", ".yml": "YAML", ".toml": "TOML"}
+KEYS = ("notebook", "include", "fixed", "grid", "list", "seeds")
+MAX_SEED = 2**63 - 1  # what fits in torch's seed
+
+
+class SweepError(ValueError):
+    """A sweep file was refused before anything ran."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A notebook and the parameters of its runs, every value checked, the runs themselves not yet listed.
+
+    Attributes:
+        path: the sweep file.
+        notebook: path of the notebook.
+        cases: the entries of `list`, each with every parameter: defaults and fixed ones filled in.
+        grid: the values of each parameter that is varied in every combination; the seeds stand last.
+    """
+
+    path: Path
+    notebook: Path
+    cases: tuple[dict[str, Any], ...]
+    grid: dict[str, Sequence[Any]]
+
+    @property
+    def name(self) -> str:
+        """The sweep file's name without its ending."""
+        return self.path.stem
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs there are, at no cost however many."""
+        return len(self.cases) * math.prod(len(values) for values in self.grid.values())
+
+    @property
+    def runs(self) -> Iterator[dict[str, Any]]:
+        """All parameters of each run, made one at a time: case by case, the last name of the grid fastest."""
+        for case in self.cases:
+            for point in itertools.product(*self.grid.values()):
+                yield case | dict(zip(self.grid, point, strict=True))
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """Read a sweep file and check all of it: no two runs are the same, and each can be started.
+
+    Its keys, of which `notebook` is needed:
+
+        notebook: 05_phasing_out          # what `find_notebook` finds, seen from the file's folder
+        include: common.yaml              # a file or a list of them; what stands here goes over what stands there
+        fixed: {num_epochs: 4, interactive: false}
+        grid: {depth: [20, 40], dual_lr: [0.0003, 0.003]}  # every combination
+        list: [{lr: 0.003}, {lr: 0.001, num_epochs: 8}]    # each with the whole grid; may override `fixed`
+        seeds: 3                          # 0, 1, 2 of the parameter `seed`; or a list of them
+
+    Of an included file `fixed` and `grid` are kept name by name, all else is replaced as a whole.
+
+    Args:
+        path: the file, in YAML (.yaml, .yml) or TOML (.toml).
+
+    Returns:
+        The sweep; ask for its `num_runs` before its `runs`.
+
+    Raises:
+        SweepError: for anything in the file that is unknown, of the wrong kind, empty or given twice, for what the
+            notebook does not declare so, and where a file is not there.
+    """
+    path = Path(path)
+    settings = read_settings(path)
+    with located(path):
+        return make_sweep(path, settings)
+
+
+def find_notebook(name: str | Path, folder: str | Path = ".") -> Path:
+    """Return the path of a notebook that is named by its path, or as a lesson of the course by its name alone.
+
+    A file in the folder goes before a lesson of the same name. That a longer path leads to a file is not checked.
+
+    Args:
+        name: a path, or the name of a lesson with or without its ending.
+        folder: what a path is relative to.
+
+    Returns:
+        The notebook's path.
+
+    Raises:
+        NotebookError: where a name alone is neither a file in the folder nor a lesson.
+
+    Example:
+        >>> find_notebook("05_phasing_out").name
+        '05_phasing_out.ipynb'
+    """
+    path = Path(folder) / name
+    if path.is_file() or Path(name).parent != Path():
+        return path
+    lesson = course_path("notebooks", f"{str(name).removesuffix('.ipynb')}.ipynb")
+    if lesson.is_file():
+        return lesson
+    lessons = [other.stem for other in sorted(lesson.parent.glob("*.ipynb"))]
+    near = get_close_matches(
+        str(name), [*(other.name for other in path.parent.glob("*.ipynb")), *lessons], n=1
+    )
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise NotebookError(
+        f"There is no notebook {str(name)!r} in {folder}, and no lesson of that name, only {', '.join(lessons)}.{hint}"
+    )
+
+
+@contextlib.contextmanager
+def located(where: object) -> Iterator[None]:
+    """Put in front of an error where it arose, and make it a `SweepError`."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise SweepError(f"{where}: {error}") from error
+
+
+def read_settings(path: Path, includers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a file and the files that it includes say, each section of the right kind."""
+    chain = (*includers, path)
+    if path.resolve() in [includer.resolve() for includer in includers]:
+        raise SweepError(f"The includes go round in a circle, so remove one: {' -> '.join(map(str, chain))}.")
+    if not path.is_file():
+        wanted = f", which {includers[-1]} includes" if includers else ""
+        raise SweepError(f"There is no sweep file {path}{wanted}.")
+    with located(path):
+        content = parse(path)
+        check_kind("a sweep file", content, dict, "a mapping such as notebook: 05_phasing_out")
+        for key in content:
+            check_choice("a key of the file", key, KEYS)
+        own = {key: check_section(key, value, path.parent) for key, value in content.items()}
+    settings: dict[str, Any] = {}
+    for included in own.pop("include", []):
+        settings = merge(settings, read_settings(included, chain))
+    return merge(settings, own)
+
+
+def parse(path: Path) -> Any:
+    """Return the content of a YAML or TOML file."""
+    check_choice("the ending", path.suffix.lower(), ENDINGS)
+    language = ENDINGS[path.suffix.lower()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text) if language == "TOML" else yaml.load(text, Loader=StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise SweepError(f"not readable as {language}, line {line}: {error.problem}.") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise SweepError(f"not readable as {language}: {' '.join(str(error).split())}.") from error
+
+
+class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML in which a key that stands twice is an error, where PyYAML would let the second one win."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Return a mapping as it is written."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return node
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in which the second ones go over the first: name by name in `fixed` and `grid`."""
+    merged = under | over
+    for key in ("fixed", "grid"):
+        if key in under and key in over:
+            merged[key] = under[key] | over[key]
+    return merged
+
+
+def check_section(key: str, value: Any, folder: Path) -> Any:
+    """Return the value of a key, in the one form that it has from there on; refuse another kind and an empty one."""
+    match key:
+        case "notebook":
+            check_kind(key, value, str, "the name of a lesson or the path of a notebook")
+            return find_notebook(value, folder)
+        case "include":
+            names = value if isinstance(value, list) else [value]
+            for name in names:
+                check_kind(key, name, str, "a file's name or a list of them")
+            return [folder / name for name in names]
+        case "fixed":
+            check_point(key, value)
+        case "grid":
+            check_kind(key, value, dict, "a mapping of names to lists of values")
+            check_not_empty(key, value)
+            for name, values in value.items():
+                check_kind(
+                    f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)"
+                )
+                check_not_empty(f"{name!r} in grid", values)
+                for entry in values:
+                    check_scalar(f"a value of {name!r} in grid", entry)
+        case "list":
+            check_kind(key, value, list, "a list of cases, each a mapping of names to values")
+            check_not_empty(key, value)
+            for number, case in enumerate(value, 1):
+                check_point(f"case {number} of list", case)
+        case "seeds":
+            if isinstance(value, int):
+                check_seed(key, value, minimum=1)
+                return range(value)
+            check_kind(key, value, list, "their number or a list of them")
+            check_not_empty(key, value)
+            for seed in value:
+                check_seed("a seed", seed, minimum=0)
+            check_distinct(key, value)
+    return value
+
+
+def check_seed(where: str, value: Any, minimum: int) -> None:
+    """Raise unless a value is a whole number that torch takes as a seed."""
+    check_count(where, value, minimum)
+    check_range(where, value, minimum, MAX_SEED)
+
+
+def check_point(where: str, value: Any) -> None:
+    """Raise unless a value holds names with one value each."""
+    check_kind(where, value, dict, "a mapping of names to values")
+    for name, entry in value.items():
+        check_scalar(f"{name!r} in {where}", entry)
+
+
+def check_scalar(where: str, value: Any) -> None:
+    """Raise unless a value is a single one."""
+    check_kind(where, value, str | int | float, "a number, a text, true or false")
+
+
+def check_kind(where: str, value: Any, kind: Any, expected: str) -> None:
+    """Raise unless a value is of a kind; what may be long is named by its kind alone."""
+    if not isinstance(value, kind):
+        kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
+        raise SweepError(f"{where} must be {expected}, got {kinds.get(type(value)) or repr(value)}.")
+
+
+def check_not_empty(where: str, value: Sequence[Any] | dict[Any, Any]) -> None:
+    """Raise where there is nothing in a section."""
+    if not value:
+        raise SweepError(f"{where} is empty, so nothing would run: fill it or remove it.")
+
+
+def check_distinct(where: str, values: Iterable[Any]) -> None:
+    """Raise where a value comes twice."""
+    first: dict[str, int] = {}
+    for number, value in enumerate(values, 1):
+        if first.setdefault(repr(value), number) != number:
+            raise SweepError(
+                f"{where}: entries {first[repr(value)]} and {number} give the same run: remove one of them."
+            )
+
+
+def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
+    """Return the sweep of settings, whose parameters are declared by the notebook and given in one place only."""
+    if "notebook" not in settings:
+        raise SweepError("the key notebook is missing; add one such as notebook: 05_phasing_out.")
+    notebook = settings["notebook"]
+    declared = declared_parameters(notebook)
+    fixed, cases, grid = settings.get("fixed", {}), settings.get("list", [{}]), settings.get("grid", {})
+    seeds = {"seed": settings["seeds"]} if "seeds" in settings else {}
+    check_given_once(
+        {"fixed": fixed, "list": [name for case in cases for name in case], "grid": grid, "seeds": seeds}
+    )
+    if seeds and type(declared.get("seed")) is not int:
+        raise SweepError(
+            f"seeds: {notebook.name} has no parameter 'seed' that is a whole number: remove seeds."
+        )
+
+    def fit(where: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        with located(where):
+            return fit_parameters(parameters, declared, notebook.name)
+
+    common = declared | fit("fixed", fixed)
+    typed_cases = tuple(common | fit(f"case {number} of list", case) for number, case in enumerate(cases, 1))
+    typed_grid = {
+        name: [fit("grid", {name: value})[name] for value in values] for name, values in grid.items()
+    }
+    # No name of the grid is in a case, so two runs are the same only where two cases or two values are.
+    check_distinct("list", typed_cases)
+    for name, values in typed_grid.items():
+        check_distinct(f"{name!r} in grid", values)
+    return Sweep(path, notebook, typed_cases, typed_grid | seeds)
+
+
+def check_given_once(sections: dict[str, Collection[str]]) -> None:
+    """Raise where two sections give the same parameter, unless `list` overrides `fixed`."""
+    for (one, names), (other, others) in itertools.combinations(sections.items(), 2):
+        shared = [name for name in names if name in others]
+        if shared and (one, other) != ("fixed", "list"):
+            raise SweepError(f"{shared[0]!r} is given by {one} and by {other}: leave it to one of them.")

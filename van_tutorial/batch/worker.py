@@ -1,0 +1,90 @@
+"""What a Dask worker does for a sweep."""
+
+import os
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from van_tutorial.batch.cluster import ClusterError
+from van_tutorial.batch.execute import Task, execute
+from van_tutorial.batch.store import identify
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker sends back of a run.
+
+    Attributes:
+        files: content by name.
+        reason: why the run failed; None where it did not.
+    """
+
+    files: dict[str, bytes]
+    reason: str | None
+
+
+def make_group(tasks: list[Task]) -> list[Outcome]:
+    """Make runs that a sweep wants.
+
+    Args:
+        tasks: of the runs.
+
+    Returns:
+        What came out of each.
+
+    Raises:
+        ClusterError: where this worker has another package, other data or another torch than the sweep.
+    """
+    return [make(task) for task in tasks]
+
+
+def check(task: Task) -> None:
+    """Raise where a run would not be here what it is for the sweep.
+
+    Args:
+        task: of the run.
+
+    Raises:
+        ClusterError: where this worker has another package, other data or another torch than the sweep.
+    """
+    from distributed import get_worker
+
+    difference = task.identity.difference(identify(task.source))
+    if difference:
+        raise ClusterError(
+            f"The worker at {get_worker().address} differs from the sweep in {' and '.join(difference)}: install the "
+            "same on both, and change nothing while a sweep runs."
+        )
+
+
+def make(task: Task) -> Outcome:
+    """Make one run in a folder that does not outlive it, or the worker."""
+    from distributed import get_worker
+
+    check(task)
+    with tempfile.TemporaryDirectory(prefix="van-", dir=get_worker().local_directory) as scratch:
+        folder = Path(scratch) / "run"
+        reason = execute(task, folder, scratch=Path(scratch))
+        return Outcome({path.name: path.read_bytes() for path in folder.iterdir()}, reason)
+
+
+def dask_setup(worker: Any) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process of a command, to the sweep itself.
+
+    Dask calls this, and the next, by their names in the workers that a sweep starts on its own machine.
+
+    Args:
+        worker: Dask's object for this process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def dask_teardown(worker: Any) -> None:
+    """End now instead of waiting for the notebook in hand, which nobody wants any more; its kernel ends with it.
+
+    Args:
+        worker: Dask's object for this process.
+    """
+    os._exit(0)
