@@ -205,13 +205,41 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path):
         batch.run(path)
 
 
-def test_a_failing_cell_is_named_and_what_was_done_is_kept(write_notebook, tmp_path):
-    notebook = write_notebook(code='print("before")\nraise ValueError("too deep")')
-    with pytest.raises(batch.RunFailedError, match="ValueError: too deep"):
-        batch.run(notebook, runs=tmp_path / "runs")
+def test_a_failing_cell_is_named_and_what_was_done_is_kept_until_the_run_succeeds(write_notebook, tmp_path):
+    code = """
+        from pathlib import Path
+        print("before")
+        if not Path("mended").exists():
+            raise ValueError("too deep")
+    """
+    notebook = write_notebook(code=code)
+    for _ in range(2):
+        with pytest.raises(batch.RunFailedError, match="ValueError: too deep"):
+            batch.run(notebook, runs=tmp_path / "runs")
     (kept,) = (tmp_path / "runs").rglob("*.ipynb")
     assert kept.parent.name.endswith("-failed")
     assert "before" in kept.read_text()
+    failure = json.loads((kept.parent / "failure.json").read_text())
+    assert failure == {"reason": "ValueError: too deep", "cell": 3}
+    (tmp_path / "course" / "mended").touch()
+    finished = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    assert [path.name for path in finished.folder.parent.iterdir()] == [finished.folder.name]
+
+
+def test_a_forced_run_that_fails_leaves_the_finished_one_alone(write_notebook, tmp_path):
+    notebook = write_notebook(code="from pathlib import Path\nassert not Path('broken').exists()")
+    first = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    before = stamps(first.folder)
+    (tmp_path / "course" / "broken").touch()
+    with pytest.raises(batch.RunFailedError, match="AssertionError"):
+        batch.run(notebook, runs=tmp_path / "runs", page=False, force=True)
+    assert stamps(first.folder) == before
+
+
+def test_a_kernel_that_dies_is_a_failed_run_with_its_reason(write_notebook, tmp_path):
+    with pytest.raises(batch.RunFailedError, match="Kernel died"):
+        batch.run(write_notebook(code="import os; os._exit(1)"), runs=tmp_path / "runs")
+    assert len(list((tmp_path / "runs").glob("lesson/*-failed/failure.json"))) == 1
 
 
 def test_bars_are_passed_on_live_and_prints_are_not(write_notebook, tmp_path):

@@ -3,15 +3,14 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from van_tutorial import cli, data, models
-
-COMMAND = [sys.executable, "-m", "van_tutorial.cli"]
+from tests.sweeping import COMMAND, Course
+from van_tutorial import batch, cli, data, models
 
 
 def test_help_lists_every_command(capsys):
@@ -19,7 +18,7 @@ def test_help_lists_every_command(capsys):
         cli.main(["--help"])
     assert done.value.code == 0
     listed = capsys.readouterr().out
-    for command in ("demo", "diagnose", "run", "models", "data", "lab"):
+    for command in ("demo", "diagnose", "run", "sweep", "results", "report", "models", "data", "lab"):
         assert f"  {command} " in listed
 
 
@@ -115,6 +114,39 @@ def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
         assert word in done.stdout
     assert "100%" in done.stderr
     assert len(list(tmp_path.rglob("*.html"))) == 1
+
+
+def test_the_same_run_again_says_so_and_names_force(tmp_path, capsys):
+    course = Course(tmp_path)
+    arguments = ["run", str(course.notebook), "-p", "depth", "4", "--runs", str(course.runs)]
+    said = "This very run is there already, so nothing was run; --force runs it afresh."
+    for options, num_ran, is_said in (([], 1, False), ([], 1, True), (["--force"], 2, False)):
+        assert cli.main([*arguments, *options]) == 0
+        printed = capsys.readouterr().out
+        assert len(course.ran()) == num_ran
+        assert "accuracy" in printed
+        assert "lesson.html" in printed
+        assert (said in printed) is is_said
+
+
+def test_results_prints_the_table_or_writes_it_and_report_makes_its_page(tmp_path, capsys):
+    course = Course(tmp_path)
+    assert cli.main(["results", str(course.runs)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    for depth in (3, 4):
+        batch.run(course.notebook, {"depth": depth}, runs=course.runs, page=False)
+    assert cli.main(["results", str(course.runs)]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert {"run", "depth", "accuracy", "state"} <= set(header.split())
+    assert len(rows) == 2
+    table = tmp_path / "table.csv"
+    assert cli.main(["results", str(course.runs), "--csv", str(table)]) == 0
+    assert pd.read_csv(table)["accuracy"].tolist() == [1.5, 2.0]
+    assert cli.main(["report", str(course.runs), "--metric", "accuracy"]) == 0
+    page = Path(capsys.readouterr().out.splitlines()[-1].removeprefix("Page: "))
+    assert "accuracy" in page.read_text(encoding="utf-8")
+    assert cli.main(["report", str(course.runs), "--metric", "accurcy"]) == 1
+    assert "Did you mean 'accuracy'" in capsys.readouterr().err
 
 
 def test_diagnose_prints_the_experiment_beside_its_reference_and_makes_its_page(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Sweeps: what is missing is made, failures are told, and no process gets in another's way."""
 
+import os
 import re
 import shutil
 import signal
@@ -7,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
@@ -132,6 +134,14 @@ def test_a_cluster_started_by_hand_gets_the_work(course, cluster):
     assert len(course.finished()) == 3
 
 
+def test_one_of_dasks_cluster_objects_gets_the_work_and_is_left_running(course):
+    choices = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **choices) as cluster:
+        swept = batch.sweep(course.write_sweep(seeds=2), runs=course.runs, scheduler=cluster)
+        assert len(swept.finished) == 2
+        assert cluster.status == distributed.Status.running
+
+
 def test_a_notebook_runs_on_a_machine_that_lacks_its_folder(course, tmp_path):
     task = make_task(course.notebook, {})
     shutil.rmtree(course.folder)
@@ -147,7 +157,8 @@ def test_a_worker_with_another_version_of_the_package_is_refused(course, process
     (other / "assets").symlink_to(PACKAGE.parent / "assets")
     with (other / "van_tutorial" / "connections.py").open("a") as file:
         file.write("# changed\n")
-    address, _, _ = processes.cluster(1, environment={"PYTHONPATH": str(other)})
+    path = os.pathsep.join([str(other), os.environ.get("PYTHONPATH", "")])
+    address, _, _ = processes.cluster(1, environment={"PYTHONPATH": path})
     with pytest.raises(batch.ClusterError, match=r"differs from the sweep in package.*0 of 1 runs"):
         batch.sweep(course.write_sweep(), runs=course.runs, scheduler=address)
     assert course.ran() == []

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -61,11 +61,12 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
 
 
 @contextlib.contextmanager
-def on_cluster(address: str) -> Iterator["Client"]:
+def on_cluster(scheduler: Any) -> Iterator["Client"]:
     """Connect to a scheduler that someone else started.
 
     Args:
-        address: host and port, or with tcp:// or tls:// before them; keys are where Dask's configuration says.
+        scheduler: host and port, or with tcp:// or tls:// before them; keys are where Dask's configuration says. Or
+            one of Dask's cluster objects.
 
     Yields:
         The client.
@@ -76,11 +77,11 @@ def on_cluster(address: str) -> Iterator["Client"]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+        client = Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, TypeError, ValueError) as error:  # of the last two: an address or keys that cannot be
         reason = str(error).splitlines()[0]
         raise ClusterError(
-            f"No Dask scheduler answers at {address} within {SECONDS_TO_CONNECT} s ({reason}): "
+            f"No Dask scheduler answers at {scheduler} within {SECONDS_TO_CONNECT} s ({reason}): "
             "start one with `dask scheduler`, or leave the address out to work on this machine."
         ) from error
     try:
@@ -116,15 +117,32 @@ def connected(client: "Client") -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what Dask logs of workers that come and go from the terminal; the sweep says what matters."""
+    """Keep what Dask logs of workers that come and go from the terminal; the sweep says what matters.
+
+    Where the cluster was lost it stays so: Dask goes on complaining for a while.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ClusterError: passed on.
+    """
+    import distributed  # noqa: F401  # sets up its loggers when it is first imported
+
     parts: list[logging.Logger | logging.Handler] = []
-    for name in NOISY:
-        parts += [logging.getLogger(name), *logging.getLogger(name).handlers]
+    for name in (*NOISY, *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in NOISY:
+            parts += [logging.getLogger(name), *logging.getLogger(name).handlers]
     levels = [part.level for part in parts]
+    for part in parts:
+        part.setLevel(SILENT)
+    is_lost = False
     try:
-        for part in parts:
-            part.setLevel(SILENT)
         yield
+    except ClusterError:
+        is_lost = True
+        raise
     finally:
-        for part, level in zip(parts, levels, strict=True):
-            part.setLevel(level)
+        if not is_lost:
+            for part, level in zip(parts, levels, strict=True):
+                part.setLevel(level)

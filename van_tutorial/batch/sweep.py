@@ -79,7 +79,7 @@ def sweep(
     file: str | Path,
     runs: str | Path = "runs",
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     retry_failed: bool = False,
     progress: TextIO | None = None,
     confirm: Callable[[str], bool] | None = None,
@@ -92,8 +92,8 @@ def sweep(
         file: the sweep file, as `read_sweep` reads it.
         runs: folder of all runs; they are kept as `run` keeps them, without pages.
         workers: processes on this machine; None for as many as it has cores.
-        scheduler: address of a Dask scheduler that gets the work instead, such as tcp://127.0.0.1:8786; keys for
-            tls:// are where Dask's own configuration says.
+        scheduler: address of a Dask scheduler that gets the work instead, such as tcp://127.0.0.1:8786 (keys for
+            tls:// are where Dask's own configuration says), or one of Dask's cluster objects.
         retry_failed: run again what failed before; otherwise it is listed and left.
         progress: where a progress bar and the failures are written to; None for nowhere.
         confirm: is asked a question before more than 200 runs are made; None refuses them.
@@ -117,7 +117,7 @@ def sweep(
     driver = Driver(plan, Path(runs) / plan.notebook.stem, retry_failed, progress)
     missing = driver.find_missing(confirm)
     if missing:
-        opened = on_cluster(scheduler) if scheduler else on_this_machine(workers, len(missing))
+        opened = on_cluster(scheduler) if scheduler is not None else on_this_machine(workers, len(missing))
         with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client:
             driver.make(missing, client)
     return driver.swept()
