@@ -169,7 +169,7 @@ def test_a_mapping_used_again_in_yaml_is_no_key_given_twice(write):
         ("", "must be a mapping such as .* got nothing"),
         ("grids: {}", "'grids'. Did you mean 'grid'"),
         ("true: 1", "a key of the file must be one of .* got True"),
-        ("fixed: {depth: 1}", "the key notebook is missing"),
+        ("fixed: {depth: 1}", "one of the keys notebook and train is needed"),
         ("notebook: [lesson.ipynb]", "notebook must be the name of a lesson .* got a list"),
         ("notebook: lessen.ipynb", r"no notebook 'lessen.ipynb' .*Did you mean 'lesson\.ipynb'"),
         ("notebook: there/lesson.ipynb", r"no notebook .*there/lesson\.ipynb"),
@@ -186,9 +186,12 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
     ("text", "message"),
     [
         ("fixed: [depth]", "fixed must be a mapping of names to values, got a list"),
-        ("fixed: {depth: [1, 2]}", "'depth' in fixed must be a number, a text, true or false, got a list"),
+        (
+            "fixed: {depth: [1, 2]}",
+            "'depth' in fixed must be a number, a text, true, false or null, got a list",
+        ),
         ("fixed: {name: 2024-01-01}", "'name' in fixed must be a number, .*2024"),
-        ("fixed: {depth: }", "'depth' in fixed must be .* got nothing"),
+        ("fixed: {depth: }", "fixed: Parameter 'depth' must be of type int .* got None"),
         ("grid: [depth]", "grid must be a mapping of names to lists of values, got a list"),
         ("grid: {depth: 40}", "'depth' in grid must be a list of values .* got 40"),
         ("grid: {depth: [[40]]}", "a value of 'depth' in grid must be a number, .* got a list"),

@@ -98,7 +98,9 @@ def make_parser() -> argparse.ArgumentParser:
     sweep.add_argument("--yes", action="store_true", help="do not ask before more than 200 runs")
     sweep.set_defaults(function=run_sweep)
 
-    results = commands.add_parser("results", help="print the table of the runs in a folder")
+    results = commands.add_parser(
+        "results", help="print what differs between the runs in a folder, and what they measured"
+    )
     results.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
     results.add_argument("--csv", type=Path, metavar="PATH", help="write the table into a file instead")
     results.set_defaults(function=run_results)
@@ -238,9 +240,16 @@ def run_results(options: argparse.Namespace) -> int:
     if options.csv:
         write_atomic(options.csv, table.to_csv(index=False).encode())
         print(f"{len(table)} runs are in {options.csv}")
-    else:
-        table = table.astype(object)
-        print(table.where(table.notna(), "-").to_string(index=False))
+        return 0
+    same = [
+        name
+        for name in table
+        if len(table) > 1 and name != "state" and table[name].nunique(dropna=False) == 1
+    ]
+    if same:
+        print("The same in all:", ", ".join(f"{name}={table[name].iloc[0]}" for name in same), end="\n\n")
+    table = table.drop(columns=[*same, "started"], errors="ignore").astype(object)
+    print(table.where(table.notna(), "-").to_string(index=False))
     return 0
 
 

@@ -36,15 +36,15 @@ class Task:
     """All that is needed to make a run, here or on another machine.
 
     Attributes:
-        name: of the notebook, without its ending.
-        source: the notebook file's content.
+        name: of the notebook, without its ending, or of the kind of network that is trained without one.
+        source: the notebook file's content; None without one.
         parameters: all of them, typed.
         identity: what else the numbers depend on.
         home: the notebook's own folder, in which it runs where that exists.
     """
 
     name: str
-    source: bytes
+    source: bytes | None
     parameters: dict[str, Any]
     identity: Identity
     home: str
@@ -103,7 +103,7 @@ def execute(
     failure: dict[str, Any] | None = None
     with clear_errors(folder):
         folder.mkdir(parents=True)
-        output.write_bytes(task.source)
+        output.write_bytes(task.source or b"")
     try:
         with clear_errors(folder), private_kernel(scratch) as config:
             papermill.execute_notebook(
@@ -142,8 +142,17 @@ def describe(task: Task, folder: Path, started: datetime, seconds: float) -> Non
     executed, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
     told = executed.metadata.get("papermill", {})
     executed.metadata["papermill"] = {**told, "input_path": output.name, "output_path": output.name}
-    config = {
-        "notebook": output.name,
+    config = config_of(task, started, seconds)
+    write_atomic(output, nbformat.writes(executed).encode())
+    write_atomic(folder / "metrics.json", as_json(read_metrics(executed)))
+    write_atomic(folder / "run.log", log_of(task, executed, config).encode())
+    write_atomic(folder / "config.json", as_json(config))
+
+
+def config_of(task: Task, started: datetime, seconds: float) -> dict[str, Any]:
+    """Return what config.json says of a run."""
+    return {
+        "notebook": f"{task.name}.ipynb" if task.source is not None else task.name,
         "parameters": task.parameters,
         "identity": asdict(task.identity),
         "started": started.isoformat(timespec="seconds"),
@@ -151,10 +160,6 @@ def describe(task: Task, folder: Path, started: datetime, seconds: float) -> Non
         "python": platform.python_version(),
         "versions": {package: version(package) for package in RECORDED_VERSIONS},
     }
-    write_atomic(output, nbformat.writes(executed).encode())
-    write_atomic(folder / "metrics.json", as_json(read_metrics(executed)))
-    write_atomic(folder / "run.log", log_of(task, executed, config).encode())
-    write_atomic(folder / "config.json", as_json(config))
 
 
 def as_json(content: Any) -> bytes:

@@ -42,13 +42,19 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
 
 
-def fit_parameters(parameters: Mapping[str, Any], declared: Mapping[str, Any], where: str) -> dict[str, Any]:
+def fit_parameters(
+    parameters: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    where: str,
+    types: Mapping[str, tuple[type, ...]] | None = None,
+) -> dict[str, Any]:
     """Return parameters in the types of their declared defaults.
 
     Args:
         parameters: values, or texts of them as a command line has them.
         declared: the default of each parameter that there is.
         where: what declares them, for the errors.
+        types: of parameters whose default does not tell; a second one means that None will do as well.
 
     Returns:
         The same names with values of the types of the defaults.
@@ -56,13 +62,17 @@ def fit_parameters(parameters: Mapping[str, Any], declared: Mapping[str, Any], w
     Raises:
         NotebookError: for a name that is not declared, and for a value of another type.
     """
-    typed = {}
+    typed: dict[str, Any] = {}
     for name, value in parameters.items():
         if name not in declared:
             near = get_close_matches(str(name), declared, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise NotebookError(f"{where} has no parameter {name!r}, only {', '.join(declared)}.{hint}")
-        typed[name] = cast(name, value, declared[name])
+        kind, *or_none = (types or {}).get(name, (type(declared[name]),))
+        if value is None and or_none:
+            typed[name] = None
+        else:
+            typed[name] = cast(name, value, declared[name], kind)
     return typed
 
 
@@ -83,9 +93,8 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
     return fit_parameters(parameters, declared_parameters(notebook), Path(notebook).name)
 
 
-def cast(name: str, value: Any, default: Any) -> Any:
-    """Return a parameter's value in the type of its default, or raise `NotebookError`."""
-    kind = type(default)
+def cast(name: str, value: Any, default: Any, kind: type) -> Any:
+    """Return a parameter's value in its type, or raise `NotebookError`."""
     if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
     if kind is str and isinstance(value, str):

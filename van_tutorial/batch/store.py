@@ -28,7 +28,7 @@ class Identity:
     """What a run's numbers depend on beside its parameters.
 
     Attributes:
-        notebook: hash of the notebook's file.
+        notebook: hash of the notebook's file; empty without one.
         package: hash of the package's source files.
         data: hash of the embedded data; the full data sets are pinned by checksums in the package's source.
         torch: its version.
@@ -64,16 +64,17 @@ class Identity:
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
 
-def identify(source: bytes) -> Identity:
+def identify(source: bytes | None) -> Identity:
     """Return what the runs of a notebook depend on, here and now.
 
     Args:
-        source: the notebook file's content.
+        source: the notebook file's content; None for networks that are trained without one.
 
     Returns:
         Its identity with the package, data and torch that are installed here, read afresh from the disk.
     """
-    return Identity(hashlib.sha256(source).hexdigest(), package_digest(), data_digest(), version("torch"))
+    notebook = "" if source is None else hashlib.sha256(source).hexdigest()
+    return Identity(notebook, package_digest(), data_digest(), version("torch"))
 
 
 def package_digest() -> str:

@@ -1,4 +1,4 @@
-"""Many runs of one notebook: what is missing is made, on this machine or on a Dask cluster.
+"""Many runs of a notebook, or trainings of a network: what is missing is made, on this machine or on a Dask cluster.
 
 The process that sweeps is the only one that writes into the folder of the runs. It claims a run, hands it to a worker,
 gets the files back as bytes, and keeps them. So no shared disk is needed; and whatever is killed, a run is either whole
@@ -7,9 +7,10 @@ in its folder or missing there, and the same sweep makes what is missing.
 
 import contextlib
 import json
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from van_tutorial.batch.cluster import ClusterError, connected, on_cluster, on_this_machine, quiet
 from van_tutorial.batch.execute import Task, name_parameters, one_line
+from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import BusyError, Place, claim, finish, identify, set_aside, write_part
 from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
@@ -56,7 +58,7 @@ class Swept:
     """What became of the runs of a sweep.
 
     Attributes:
-        folder: of all runs of the notebook.
+        folder: of all runs of the notebook, or of the kind of network.
         finished: folders of the runs that this call made.
         there: folders of the runs that were there already, or that another process made meanwhile.
         failed: runs in which a cell failed, now or before.
@@ -114,7 +116,7 @@ def sweep(
             f"workers is at least 1, and only without a scheduler: got {workers} and {scheduler!r}."
         )
     plan = read_sweep(file)
-    driver = Driver(plan, Path(runs) / plan.notebook.stem, retry_failed, progress)
+    driver = Driver(plan, Path(runs) / plan.subject, retry_failed, progress)
     missing = driver.find_missing(confirm)
     if missing:
         opened = on_cluster(scheduler) if scheduler is not None else on_this_machine(workers, len(missing))
@@ -218,7 +220,9 @@ class Driver:
 
     def make(self, missing: list[Task], client: "Client") -> None:
         """Make runs, or wait for another process that holds them to make them."""
-        waiting, held = deque(groups_of(missing)), list[Task]()
+        with connected(client):
+            num_workers = max(1, len(client.nthreads()))
+        waiting, held = deque(groups_of(missing, num_workers)), list[Task]()
         look_at = time.monotonic()
         self.check_workers(missing[0], client)
         try:
@@ -228,7 +232,7 @@ class Driver:
                     with connected(client):
                         capacity = GROUPS_PER_WORKER * max(1, sum(client.nthreads().values()))
                     if not waiting:
-                        waiting.extend(groups_of(held))
+                        waiting.extend(groups_of(held, num_workers))
                         held.clear()
                     self.show(len(held))
                 while waiting and len(self.flying) < capacity:
@@ -335,16 +339,42 @@ class Driver:
 
 def tasks_of(plan: Sweep) -> Iterator[Task]:
     """Return the runs of a sweep one by one."""
-    source = plan.notebook.read_bytes()
-    identity, home = identify(source), str(plan.notebook.parent.resolve())
+    source = None if plan.notebook is None else plan.notebook.read_bytes()
+    home = "" if plan.notebook is None else str(plan.notebook.parent.resolve())
+    identity = identify(source)
     for parameters in plan.runs:
-        yield Task(plan.notebook.stem, source, parameters, identity, home)
+        if source is None:
+            check_network(plan, parameters)
+        yield Task(plan.subject, source, parameters, identity, home)
 
 
-def groups_of(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    """Return runs in groups that a worker makes together: each notebook alone."""
+def check_network(plan: Sweep, parameters: dict[str, Any]) -> None:
+    """Raise where the choices of a network, each of them good by itself, do not fit together."""
+    try:
+        configs_of(plan.subject, parameters)
+    except ValueError as error:
+        which = name_parameters({name: parameters[name] for name in varying(plan)})
+        raise SweepError(f"{plan.path}: {error}{f' (In the run {which}.)' if which else ''}") from error
+
+
+def groups_of(tasks: Sequence[Task], num_workers: int) -> list[list[Task]]:
+    """Return runs in groups that a worker makes together: each notebook alone, networks of one shape at once.
+
+    Args:
+        tasks: of the runs.
+        num_workers: of networks a group has no more than leaves something to do for each worker, and at most 16.
+
+    Returns:
+        The groups.
+    """
+    shapes: dict[str, list[Task]] = {}
     for task in tasks:
-        yield [task]
+        shapes.setdefault(shape_of(task), []).append(task)
+    groups = []
+    for same in shapes.values():
+        size = min(MOST_AT_ONCE, math.ceil(len(same) / num_workers))
+        groups += [same[start : start + size] for start in range(0, len(same), size)]
+    return groups
 
 
 def varying(plan: Sweep) -> list[str]:

@@ -14,10 +14,11 @@ import yaml
 
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial._course import course_path
+from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
 
 ENDINGS = {".yaml": "YAML", ".yml": "YAML", ".toml": "TOML"}
-KEYS = ("notebook", "include", "fixed", "grid", "list", "seeds")
+KEYS = ("notebook", "train", "include", "fixed", "grid", "list", "seeds")
 MAX_SEED = 2**63 - 1  # what fits in torch's seed
 
 
@@ -31,13 +32,15 @@ class Sweep:
 
     Attributes:
         path: the sweep file.
-        notebook: path of the notebook.
+        subject: name of the notebook without its ending, or the kind of network that is trained without one.
+        notebook: path of the notebook; None without one.
         cases: the entries of `list`, each with every parameter: defaults and fixed ones filled in.
         grid: the values of each parameter that is varied in every combination; the seeds stand last.
     """
 
     path: Path
-    notebook: Path
+    subject: str
+    notebook: Path | None
     cases: tuple[dict[str, Any], ...]
     grid: dict[str, Sequence[Any]]
 
@@ -62,9 +65,11 @@ class Sweep:
 def read_sweep(path: str | Path) -> Sweep:
     """Read a sweep file and check all of it: no two runs are the same, and each can be started.
 
-    Its keys, of which `notebook` is needed:
+    Its keys, of which `notebook` or `train` is needed:
 
         notebook: 05_phasing_out          # what `find_notebook` finds, seen from the file's folder
+        train: mlp                        # in its place: networks without a notebook; the parameters are then the
+                                          # choices of models.mlp and TrainConfig, and `data`; or convnet
         include: common.yaml              # a file or a list of them; what stands here goes over what stands there
         fixed: {num_epochs: 4, interactive: false}
         grid: {depth: [20, 40], dual_lr: [0.0003, 0.003]}  # every combination
@@ -199,6 +204,8 @@ def check_section(key: str, value: Any, folder: Path) -> Any:
         case "notebook":
             check_kind(key, value, str, "the name of a lesson or the path of a notebook")
             return find_notebook(value, folder)
+        case "train":
+            check_choice(key, value, KINDS)
         case "include":
             names = value if isinstance(value, list) else [value]
             for name in names:
@@ -248,7 +255,7 @@ def check_point(where: str, value: Any) -> None:
 
 def check_scalar(where: str, value: Any) -> None:
     """Raise unless a value is a single one."""
-    check_kind(where, value, str | int | float, "a number, a text, true or false")
+    check_kind(where, value, str | int | float | None, "a number, a text, true, false or null")
 
 
 def check_kind(where: str, value: Any, kind: Any, expected: str) -> None:
@@ -276,23 +283,29 @@ def check_distinct(where: str, values: Iterable[Any]) -> None:
 
 def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     """Return the sweep of settings, whose parameters are declared by the notebook and given in one place only."""
-    if "notebook" not in settings:
-        raise SweepError("the key notebook is missing; add one such as notebook: 05_phasing_out.")
-    notebook = settings["notebook"]
-    declared = declared_parameters(notebook)
+    if ("notebook" in settings) == ("train" in settings):
+        raise SweepError(
+            "one of the keys notebook and train is needed; add one such as notebook: 05_phasing_out."
+        )
+    notebook = settings.get("notebook")
+    types: dict[str, tuple[type, ...]] = {}
+    if notebook is None:
+        subject = where = settings["train"]
+        declared, types = declared_choices(subject)
+    else:
+        subject, where = notebook.stem, notebook.name
+        declared = declared_parameters(notebook)
     fixed, cases, grid = settings.get("fixed", {}), settings.get("list", [{}]), settings.get("grid", {})
     seeds = {"seed": settings["seeds"]} if "seeds" in settings else {}
     check_given_once(
         {"fixed": fixed, "list": [name for case in cases for name in case], "grid": grid, "seeds": seeds}
     )
     if seeds and type(declared.get("seed")) is not int:
-        raise SweepError(
-            f"seeds: {notebook.name} has no parameter 'seed' that is a whole number: remove seeds."
-        )
+        raise SweepError(f"seeds: {where} has no parameter 'seed' that is a whole number: remove seeds.")
 
-    def fit(where: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        with located(where):
-            return fit_parameters(parameters, declared, notebook.name)
+    def fit(section: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        with located(section):
+            return fit_parameters(parameters, declared, where, types)
 
     common = declared | fit("fixed", fixed)
     typed_cases = tuple(common | fit(f"case {number} of list", case) for number, case in enumerate(cases, 1))
@@ -303,7 +316,7 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     check_distinct("list", typed_cases)
     for name, values in typed_grid.items():
         check_distinct(f"{name!r} in grid", values)
-    return Sweep(path, notebook, typed_cases, typed_grid | seeds)
+    return Sweep(path, subject, notebook, typed_cases, typed_grid | seeds)
 
 
 def check_given_once(sections: dict[str, Collection[str]]) -> None:

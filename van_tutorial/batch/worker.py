@@ -9,6 +9,7 @@ from typing import Any
 
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.execute import Task, execute
+from van_tutorial.batch.networks import train_group
 from van_tutorial.batch.store import identify
 
 
@@ -26,10 +27,10 @@ class Outcome:
 
 
 def make_group(tasks: list[Task]) -> list[Outcome]:
-    """Make runs that a sweep wants.
+    """Make runs that a sweep wants, in folders that do not outlive them, or the worker.
 
     Args:
-        tasks: of the runs.
+        tasks: of the runs: one notebook, or networks of one shape.
 
     Returns:
         What came out of each.
@@ -37,7 +38,19 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
     Raises:
         ClusterError: where this worker has another package, other data or another torch than the sweep.
     """
-    return [make(task) for task in tasks]
+    from distributed import get_worker
+
+    check(tasks[0])
+    with tempfile.TemporaryDirectory(prefix="van-", dir=get_worker().local_directory) as scratch:
+        folders = [Path(scratch) / task.key for task in tasks]
+        if tasks[0].source is None:
+            reasons = train_group(tasks, folders)
+        else:
+            reasons = [execute(tasks[0], folders[0], scratch=Path(scratch))]
+        return [
+            Outcome({path.name: path.read_bytes() for path in folder.iterdir()}, reason)
+            for folder, reason in zip(folders, reasons, strict=True)
+        ]
 
 
 def check(task: Task) -> None:
@@ -57,17 +70,6 @@ def check(task: Task) -> None:
             f"The worker at {get_worker().address} differs from the sweep in {' and '.join(difference)}: install the "
             "same on both, and change nothing while a sweep runs."
         )
-
-
-def make(task: Task) -> Outcome:
-    """Make one run in a folder that does not outlive it, or the worker."""
-    from distributed import get_worker
-
-    check(task)
-    with tempfile.TemporaryDirectory(prefix="van-", dir=get_worker().local_directory) as scratch:
-        folder = Path(scratch) / "run"
-        reason = execute(task, folder, scratch=Path(scratch))
-        return Outcome({path.name: path.read_bytes() for path in folder.iterdir()}, reason)
 
 
 def dask_setup(worker: Any) -> None:

@@ -1,0 +1,172 @@
+"""Networks that a sweep trains without a notebook, those of one shape at once."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from van_tutorial._files import write_atomic
+from van_tutorial.batch.execute import Task, as_json, config_of, name_parameters, one_line
+
+if TYPE_CHECKING:
+    from van_tutorial.data import Images
+    from van_tutorial.models import ConvNetConfig, MLPConfig, Stack
+    from van_tutorial.training import DivergenceError, TrainConfig, TrainResult
+
+# Models and training are imported where they are needed: they bring torch, which most of this room does without.
+
+KINDS = ("mlp", "convnet")
+FROM_DATA = ("in_features", "in_channels", "num_classes")  # choices that the data set makes
+DATA = "fashion-mnist-mini"
+MOST_AT_ONCE = 16
+
+
+def model_config(kind: str) -> "type[MLPConfig | ConvNetConfig]":
+    """Return the class that holds the choices of a network."""
+    from van_tutorial.models import ConvNetConfig, MLPConfig
+
+    return {"mlp": MLPConfig, "convnet": ConvNetConfig}[kind]
+
+
+def declared_choices(kind: str) -> tuple[dict[str, Any], dict[str, tuple[type, ...]]]:
+    """Return what a sweep may choose of a network and its training: that of the two configs, and the data.
+
+    Args:
+        kind: "mlp" or "convnet".
+
+    Returns:
+        The default of each choice, and its types. The seed is that of the weights and of the order of the examples.
+    """
+    from van_tutorial.training import TrainConfig
+
+    defaults: dict[str, Any] = {"data": DATA}
+    types: dict[str, tuple[type, ...]] = {"data": (str,), "seed": (int,)}
+    for config in (model_config(kind), TrainConfig):
+        hints = get_type_hints(config)
+        for field in fields(config):
+            if field.name not in FROM_DATA:
+                defaults[field.name] = field.default
+                types.setdefault(field.name, get_args(hints[field.name]) or (hints[field.name],))
+    return defaults, types
+
+
+def configs_of(
+    kind: str, parameters: dict[str, Any], **from_data: Any
+) -> "tuple[MLPConfig | ConvNetConfig, TrainConfig]":
+    """Return the two configs of a run.
+
+    Args:
+        kind: "mlp" or "convnet".
+        parameters: all of them, typed.
+        **from_data: what the data set says of the network; without it the defaults.
+
+    Raises:
+        ValueError: for choices that do not fit together, or values out of their bounds.
+    """
+    from van_tutorial.training import TrainConfig
+
+    def choose(config: type) -> dict[str, Any]:
+        return {f.name: parameters[f.name] for f in fields(config) if f.name in parameters}
+
+    network = model_config(kind)
+    return network(**choose(network), **from_data), TrainConfig(**choose(TrainConfig))
+
+
+def shape_of(task: Task) -> str:
+    """Return a text that is the same for runs that can be made at once, and for no others."""
+    if task.source is not None or task.name != "mlp":
+        return task.key
+    from van_tutorial.ensemble import MAY_DIFFER
+
+    free = {*MAY_DIFFER["model"], *MAY_DIFFER["training"]}
+    return repr(sorted((name, value) for name, value in task.parameters.items() if name not in free))
+
+
+def train_group(tasks: Sequence[Task], folders: Sequence[Path]) -> list[str | None]:
+    """Train networks of one shape at once, and write into a folder for each what came out.
+
+    These files are there afterwards: config.json, metrics.json, history.csv and layers.csv (the two tables of
+    `training.TrainResult`), run.log, and of a network that diverged failure.json.
+
+    Args:
+        tasks: of the networks, all of one shape.
+        folders: as many, where to write; they are made.
+
+    Returns:
+        For each network why it failed; None where it did not.
+
+    Raises:
+        OSError: where the files cannot be written, or the data is not there.
+    """
+    from van_tutorial import data, models
+
+    started, start = datetime.now(UTC), time.perf_counter()
+    kind = tasks[0].name
+    images = data.load(tasks[0].parameters["data"])
+    channels, height, width = images.train_images.shape[1:]
+    sizes = {"in_features": channels * height * width} if kind == "mlp" else {"in_channels": channels}
+    configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in tasks]
+    maker = models.mlp if kind == "mlp" else models.convnet
+    results, errors = train_all(
+        [maker(**asdict(model)) for model, _ in configs], images, [c for _, c in configs]
+    )
+    seconds = (time.perf_counter() - start) / len(tasks)
+    for task, folder, result, error in zip(tasks, folders, results, errors, strict=True):
+        write_files(task, folder, result, error, config_of(task, started, seconds))
+    return [None if error is None else one_line(f"{type(error).__name__}: {error}") for error in errors]
+
+
+def train_all(
+    networks: "list[Stack]", images: "Images", configs: "list[TrainConfig]"
+) -> "tuple[list[TrainResult], list[DivergenceError | None]]":
+    """Return the results of networks that are trained at once, where there are several, and what stopped them."""
+    from van_tutorial import ensemble, training
+
+    if len(networks) > 1:
+        together = ensemble.Trainer(networks, images, configs)
+        for _ in together:
+            pass
+        return together.results(), together.errors
+    trainer = training.Trainer(networks[0], images, configs[0])
+    error = None
+    try:
+        for _ in trainer:
+            pass
+    except training.DivergenceError as divergence:
+        error = divergence
+    return [trainer.result()], [error]
+
+
+def write_files(
+    task: Task, folder: Path, result: "TrainResult", error: "DivergenceError | None", config: dict[str, Any]
+) -> None:
+    """Write what came out of one network."""
+    from van_tutorial import models
+
+    metrics = {
+        "test accuracy": result.test_accuracy,
+        "validation accuracy": result.validation_accuracy,
+        "train loss": result.history["loss"].iloc[-1] if len(result.history) else None,
+        "skips left": models.num_skips(result.model),  # type: ignore[arg-type]  # it is a stack
+        "removed at step": result.removed_at_step,
+        "removed by": result.removed_by,
+        "layers capped": result.num_capped,
+        "steps": result.num_steps,
+    }
+    metrics = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in metrics.items()
+    }
+    log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
+    write_atomic(folder / "history.csv", result.history.to_csv(index=False).encode())
+    write_atomic(folder / "layers.csv", result.layers.to_csv(index=False).encode())
+    write_atomic(folder / "metrics.json", as_json([metrics]))
+    write_atomic(folder / "config.json", as_json(config))
+    if error is not None:
+        log += f"{error}\n"
+        reason = one_line(f"{type(error).__name__}: {error}")
+        write_atomic(folder / "failure.json", as_json({"reason": reason, "step": error.step}))
+    write_atomic(folder / "run.log", log.encode())
