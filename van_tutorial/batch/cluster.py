@@ -36,12 +36,15 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
-    no_pages: dict[str, list[str]] = {
-        "distributed.scheduler.http.routes": [],
+    settings: dict[str, Any] = {
+        "distributed.scheduler.http.routes": [],  # no pages
         "distributed.worker.http.routes": [],
+        # Dask has the C library give freed memory back at once. Networks need it again in the next step.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
     }
     with (
-        dask.config.set(no_pages),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=min(num_workers or CPU_COUNT, most),
             threads_per_worker=1,
