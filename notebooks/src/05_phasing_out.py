@@ -312,16 +312,17 @@ print(
 
 # %% [markdown]
 # **See**: three regions. On the left the skips stay and the network does well, but it is no plain network. In the
-# middle the training ends while the phase-out is under way, and what that leaves can be worse than either. On the
-# right the skips are gone, the later the better: hurried out at once, they leave the plain network of the start,
-# which hardly learns. Which point is best *among those without a skip* is what you would choose by.
+# middle the training ends while the phase-out is under way, and what that leaves can be worse than either end. On
+# the right every skip went: the sooner, the more the network is the plain one of the start, which learns little.
+# Which point is best *among those whose every skip went* is what you would choose by.
 
 # %% tags=["nbval-ignore-output"]
+removed = [sum(step is not None for step in result.first_zero_steps) for result in grid_results]
 fates = pd.DataFrame(
     {
         "network": [
-            "no skip left" if not skips else "all skips left" if skips == depth else "some skips left"
-            for skips in map(models.num_skips, networks)
+            "every skip went" if number == depth else "some skips went" if number else "every skip stayed"
+            for number in removed
         ],
         "multiplier step size": [config.dual_lr for config in grid],
         "test accuracy": [result.test_accuracy for result in grid_results],
