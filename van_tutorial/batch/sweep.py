@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 MOST_UNASKED = 200
-GROUPS_PER_WORKER = 2  # one that runs and one that waits; the rest is left for another process to claim
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
 
 
@@ -230,7 +229,8 @@ class Driver:
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
                     with connected(client):
-                        capacity = GROUPS_PER_WORKER * max(1, sum(client.nthreads().values()))
+                        # None waits at a worker, whose death would count against it; and another process can claim it.
+                        capacity = max(1, sum(client.nthreads().values()))
                     if not waiting:
                         waiting.extend(groups_of(held, num_workers))
                         held.clear()
