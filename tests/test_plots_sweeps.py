@@ -149,7 +149,7 @@ def test_a_step_size_of_0_stands_apart_from_a_logarithmic_axis(runs):
     assert np.isnan(x[1])  # no line leads to it
     assert list(x[2:]) == [0.001, 0.01]
     assert list(fig.layout.xaxis.ticktext) == ["0", "0.001", "0.01"]
-    assert fig.layout.xaxis.title.text == "dual_lr (step size; 0: from the number of steps)"
+    assert fig.layout.xaxis.title.text == "dual_lr (step size)"
     assert list(fig.layout.xaxis.tickvals) == [x[0], 0.001, 0.01]
 
 

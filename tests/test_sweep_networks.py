@@ -39,12 +39,13 @@ def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, imag
 
 
 def test_the_history_of_every_network_is_kept(write, tmp_path):
-    file = write(fixed={**SMALL, "log_every": 5})
-    (folder,) = batch.sweep(file, runs=tmp_path / "runs", workers=1).finished
+    file = write(fixed={**SMALL, "log_every": 5}, grid={"dual_lr": [None, 0.1]})
+    folder, _ = batch.sweep(file, runs=tmp_path / "runs", workers=1).finished
     assert pd.read_csv(folder / "history.csv")["step"].tolist() == [5, 10]
     assert pd.read_csv(folder / "layers.csv")["layer"].tolist() == [1, 2, 1, 2]
     assert json.loads((folder / "config.json").read_text())["notebook"] == "mlp"
     assert "test_accuracy" in (folder / "run.log").read_text()
+    assert "dual_lr none" in batch.report(tmp_path / "runs").read_text()
 
 
 def test_networks_of_one_shape_go_to_a_worker_together_and_no_worker_waits(write):

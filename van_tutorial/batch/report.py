@@ -182,7 +182,10 @@ class Measured:
     @property
     def caption(self) -> str:
         """What a point of a curve is."""
-        if self.frame.groupby([*self.numbered, "series"], observed=True)["run"].size().max() == 1:
+        if (
+            self.frame.groupby([*self.numbered, "series"], observed=True, dropna=False)["run"].size().max()
+            == 1
+        ):
             return "A point is one run: there is no spread to draw."
         return "Mean over the seeds, with one standard deviation either way."
 
@@ -332,7 +335,7 @@ def what_was_run(runs: Sequence[StoredRun], metrics: Sequence[str], chosen: str 
         ["recorded as well", ", ".join(others) or "–"],
         ["began (UTC)", f"from {began[0]:%Y-%m-%d %H:%M} to {began[-1]:%Y-%m-%d %H:%M}"],
         ["versions", ", ".join(f"{name} {' and '.join(sorted(found))}" for name, found in versions.items())],
-        ["made with", ", ".join(f"{name} {str(value)[:8]}" for name, value in identity.items())],
+        ["made with", ", ".join(f"{name} {str(value)[:8]}" for name, value in identity.items() if value)],
     ]
     table = PageTable(
         "Parameters, versions and dates; hashes by their first eight digits", [], rows, [False] * 2
@@ -535,8 +538,7 @@ def values_of_parameters(runs: Sequence[StoredRun]) -> dict[str, list[str]]:
         for name, value in run.parameters.items():
             values.setdefault(name, set()).add(value)
     return {
-        name: [value_text(name, value) for value in sorted(found, key=value_key)]
-        for name, found in values.items()
+        name: [value_text(value) for value in sorted(found, key=value_key)] for name, found in values.items()
     }
 
 
@@ -551,13 +553,13 @@ def count_states(runs: Sequence[StoredRun]) -> str:
 
 def setting_text(values: Mapping[str, Any]) -> str:
     """Return values of parameters as one text."""
-    return ", ".join(f"{name} {value_text(name, value)}" for name, value in values.items())
+    return ", ".join(f"{name} {value_text(value)}" for name, value in values.items())
 
 
-def value_text(name: str, value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a parameter's value as a text."""
-    if name == "dual_lr" and value == 0:
-        return f"0 ({sweeps.FROM_NUM_STEPS})"
+    if pd.isna(value):
+        return "none"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

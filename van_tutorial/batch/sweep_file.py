@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,8 +58,20 @@ class Sweep:
     def runs(self) -> Iterator[dict[str, Any]]:
         """All parameters of each run, made one at a time: case by case, the last name of the grid fastest."""
         for case in self.cases:
-            for point in itertools.product(*self.grid.values()):
-                yield case | dict(zip(self.grid, point, strict=True))
+            for point in points(self.grid):
+                yield case | point
+
+
+def points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Make every combination of values one at a time; `itertools.product` would first list a billion seeds."""
+    if not grid:
+        yield {}
+        return
+    name, *others = grid
+    rest = {other: grid[other] for other in others}
+    for value in grid[name]:
+        for point in points(rest):
+            yield {name: value, **point}
 
 
 def read_sweep(path: str | Path) -> Sweep:

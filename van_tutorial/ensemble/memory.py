@@ -10,7 +10,7 @@ from torch import Tensor, nn
 LANES = 16  # numbers that a processor's widest instructions take at a time
 # Every step frees what its forward pass kept. glibc gives that back to the system and then gets it again page by
 # page, a sixth of a step's time, unless a block of just under 32 MB has been freed before: that it takes as a sign.
-LARGE_BLOCK = 8_300_000
+LARGE_BLOCK = 2**25 - 2**16  # bytes
 
 
 class Memory:
@@ -91,7 +91,7 @@ class Memory:
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         """Keep the networks' parameters and buffers here for the time being; afterwards each has its own again."""
-        torch.empty(LARGE_BLOCK)
+        torch.empty(LARGE_BLOCK, dtype=torch.uint8)
         with torch.no_grad():
             for network, weights in enumerate(self.weights):
                 for place, weight in enumerate(weights):

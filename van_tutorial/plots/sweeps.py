@@ -16,8 +16,6 @@ from plotly.subplots import make_subplots
 
 from van_tutorial.plots.style import DASHES, PALETTE, finish, style
 
-FROM_NUM_STEPS = "from the number of steps"  # what a dual_lr of 0 stands for
-
 
 def metric_by_depth(
     table: pd.DataFrame,
@@ -48,7 +46,8 @@ def metric_by_step_size(
 ) -> go.Figure:
     """Draw a metric against a step size on a logarithmic axis, a line for each series.
 
-    A step size of 0 has no place on such an axis. It stands apart on the left, and no line leads to it.
+    A step size of 0 has no place on such an axis. It stands apart on the left, and no line leads to it. Runs without
+    a value are left out.
 
     Args:
         table: columns series, panel, `step_size` and `metric`; a row for each run and series.
@@ -59,6 +58,7 @@ def metric_by_step_size(
     Returns:
         A figure with a panel for each text in the column panel.
     """
+    table = table.dropna(subset=[step_size])
     sizes = np.sort(table[step_size].unique().astype(float))
     positive = sizes[sizes > 0]
     texts = [f"{size:.10g}" for size in positive]
@@ -71,8 +71,7 @@ def metric_by_step_size(
     placed = table.assign(**{step_size: table[step_size].astype(float).replace(0.0, apart or 0.0)})
     fig = mean_curves(placed, metric, step_size, apart=apart)
     title = f"{plain(step_size)} and {plain(metric)}"
-    zero = f"; 0: {FROM_NUM_STEPS}" if apart is not None and step_size == "dual_lr" else ""
-    finish_panels(fig, title, caption, f"{plain(step_size)} (step size{zero})", plain(metric))
+    finish_panels(fig, title, caption, f"{plain(step_size)} (step size)", plain(metric))
     return fig.update_xaxes(type="log", tickvals=positions, ticktext=texts)
 
 
