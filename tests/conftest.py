@@ -7,6 +7,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from tests.sweeping import Course, Processes
 from van_tutorial import data, models, training
 
 torch.set_num_threads(1)  # two test processes share two cores, and sums keep their order
@@ -58,3 +59,17 @@ def seeded():
 @pytest.fixture
 def two_layers(seeded):
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 7), nn.Tanh(), nn.Linear(7, 10)).double()
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A folder with a notebook that is quick, and one for its runs."""
+    return Course(tmp_path)
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Starts processes, and ends what is left of them."""
+    processes = Processes(tmp_path)
+    yield processes
+    processes.end()

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from van_tutorial import diagnostics, models, training
+from van_tutorial import diagnostics, ensemble, models, training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -137,3 +137,17 @@ def test_many_networks_at_once_and_dropout_leave_the_gpus_random_state_alone(few
     torch.testing.assert_close(together, alone)
     diagnostics.input_gradients(torch.nn.Sequential(networks[0], torch.nn.Dropout(0.5)), inputs)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mixed_precision": True}, {"weight_decay": 0.1, "optimizer": "adamw"}], ids=str
+)
+def test_networks_trained_at_once_begin_like_single_runs_on_the_gpu(few_images, options):
+    configs = [training.TrainConfig(num_epochs=4, log_every=1, lr=lr, **options) for lr in (1e-3, 3e-3)]
+    networks = [[models.mlp(depth=6, width=16, seed=seed) for seed in range(2)] for _ in range(2)]
+    together = ensemble.train(networks[0], few_images, configs)
+    for result, network, config in zip(together, networks[1], configs, strict=True):
+        alone = training.train(network, few_images, config)
+        assert next(result.model.parameters()).device.type == "cuda"
+        early, expected = (one.history["loss"].iloc[:3].tolist() for one in (result, alone))
+        assert early == pytest.approx(expected, abs=5e-2 if config.mixed_precision else 1e-3)

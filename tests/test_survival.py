@@ -9,22 +9,10 @@ import time
 
 import pytest
 
-from tests.sweeping import TWELVE, Course, Processes, finish, kill, wait_for
+from tests.sweeping import TWELVE, Course, finish, kill, wait_for
 from van_tutorial import batch
 
 NUM_KILLS = int(os.environ.get("VAN_TEST_KILLS", "4"))
-
-
-@pytest.fixture
-def course(tmp_path):
-    return Course(tmp_path)
-
-
-@pytest.fixture
-def processes(tmp_path):
-    processes = Processes(tmp_path)
-    yield processes
-    processes.end()
 
 
 @pytest.fixture(scope="module")

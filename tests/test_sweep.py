@@ -13,24 +13,12 @@ import psutil
 import pytest
 
 import van_tutorial
-from tests.sweeping import Course, Processes, finish, wait_for
+from tests.sweeping import Processes, finish, wait_for
 from van_tutorial import batch, cli
 from van_tutorial.batch.execute import execute, make_task
 from van_tutorial.batch.store import Place, claim
 
 PACKAGE = Path(van_tutorial.__file__).parent
-
-
-@pytest.fixture
-def course(tmp_path):
-    return Course(tmp_path)
-
-
-@pytest.fixture
-def processes(tmp_path):
-    processes = Processes(tmp_path)
-    yield processes
-    processes.end()
 
 
 @pytest.fixture(scope="module")

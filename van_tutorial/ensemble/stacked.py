@@ -1,8 +1,7 @@
 """A network's modules with a leading dimension: what K networks of one shape do, in one call each.
 
 Activations have shape (K, N, n): network, example, unit. Every product and every normalization is the one that the
-single network does, on its own slice and in the same order, so that on most processors the results agree to the
-last bit.
+single network does, on its own slice and in the same order, so that the results can agree to the last bit.
 """
 
 import copy

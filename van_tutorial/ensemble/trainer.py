@@ -25,9 +25,9 @@ class Trainer:
 
     Each network has a `training.Trainer` of its own for all that is not the network's own work: the order of its
     examples, its loss, its phase-out, its optimizer and its records. Forward and backward pass are done for all
-    together (`StackedMLP`). The results are those of single runs up to rounding; on most processors they agree to
-    the last bit. Up to rounding is not always near: a plain network of 40 layers amplifies a difference in the
-    last digit to chance within ten steps.
+    together (`StackedMLP`). The results are those of single runs up to rounding, and to the last bit on the processor
+    that this was written on (x86-64). Up to rounding is not always near: a plain network of 40 layers amplifies a
+    difference in the last digit to chance within ten steps.
 
     A network whose loss is no longer finite stops, the others go on; `errors` says which and why.
 
