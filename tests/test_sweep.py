@@ -106,12 +106,17 @@ def test_an_impossible_number_of_workers_is_refused(course):
 
 def test_no_scheduler_at_the_address_is_one_sentence(course, monkeypatch, capsys):
     monkeypatch.setattr("van_tutorial.batch.cluster.SECONDS_TO_CONNECT", 1)
-    for address in ("127.0.0.1:9", "tls://127.0.0.1:9", "nowhere://x"):
+    for address in ("127.0.0.1:9", "nowhere://x"):
         arguments = ["--runs", str(course.runs), "--scheduler", address]
         assert cli.main(["sweep", str(course.write_sweep()), *arguments]) == 1
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "van-tutorial:" in line]
         assert f"No Dask scheduler answers at {address}" in line
     assert course.hidden() == []
+
+
+def test_an_address_that_wants_a_certificate_is_refused_without_one(course):
+    with pytest.raises(batch.ClusterError, match=r"tls://127\.0\.0\.1:8786 wants a certificate"):
+        batch.sweep(course.write_sweep(), runs=course.runs, scheduler="tls://127.0.0.1:8786")
 
 
 def test_a_cluster_started_by_hand_gets_the_work(course, cluster):

@@ -75,10 +75,15 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
         The client.
 
     Raises:
-        ClusterError: where none answers.
+        ClusterError: where none answers, or credentials are wanted that are not there.
     """
+    import dask
     from distributed import Client
 
+    if str(scheduler).startswith("tls://") and not dask.config.get("distributed.comm.tls.client.cert"):
+        raise ClusterError(
+            f"{scheduler} wants a certificate, and Dask's configuration names none: docs/clusters.md says how."
+        )
     try:
         client = Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, TypeError, ValueError) as error:  # of the last two: an address or keys that cannot be
