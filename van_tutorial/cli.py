@@ -244,7 +244,7 @@ def run_results(options: argparse.Namespace) -> int:
     same = [
         name
         for name in table
-        if len(table) > 1 and name != "state" and table[name].nunique(dropna=False) == 1
+        if len(table) > 1 and name not in ("state", "seconds") and table[name].nunique(dropna=False) == 1
     ]
     if same:
         print("The same in all:", ", ".join(f"{name}={table[name].iloc[0]}" for name in same), end="\n\n")
