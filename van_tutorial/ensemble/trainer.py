@@ -56,9 +56,10 @@ class Trainer:
         stacks = check_same_shape(models, configs)
         self.stop = stop or threading.Event()
         device = training.pick_device(configs[0].device)
-        examples = Examples(images, configs[0], device)
+        self.configs = list(configs)
+        self.examples = Examples(images, configs[0], device)
         self.members = [
-            training.Trainer(model, examples, config, self.stop)
+            training.Trainer(model, self.examples, config, self.stop)
             for model, config in zip(stacks, configs, strict=True)
         ]
         self.memory = Memory([member.weights for member in self.members])
@@ -94,9 +95,9 @@ class Trainer:
 
     def _train_step(self) -> None:
         """Do one primal and one dual step of every network that has not stopped."""
-        images, labels = zip(*(member.next_batch() for member in self.members), strict=True)
+        images, labels = self.examples.batches(self.step, self.configs)
         with self.members[0].autocast():
-            logits = self._forward(torch.stack(images))
+            logits = self._forward(images)
         losses = [
             member.losses(outputs, targets)
             for member, outputs, targets in zip(self.members, logits, labels, strict=True)

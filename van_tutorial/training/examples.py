@@ -1,6 +1,7 @@
 """The images of a run on its device, and which of them each step sees."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -63,15 +64,36 @@ class Examples:
         Returns:
             Images (batch_size, C, H, W) and labels.
         """
+        images, labels = self.batches(step, [config])
+        return self._in_memory_format(images[0]), labels[0]
+
+    def batches(self, step: int, configs: Sequence[TrainConfig]) -> tuple[Tensor, Tensor]:
+        """Return what `batch` gives for each of several configs, gathered at once.
+
+        Args:
+            step: number of steps done before.
+            configs: of one batch_size.
+
+        Returns:
+            Images (K, batch_size, C, H, W) and labels (K, batch_size, ...).
+        """
+        chosen = torch.cat([self._chosen(step, config) for config in configs])
+        images, labels = (
+            tensor.index_select(0, chosen).unflatten(0, (len(configs), -1))
+            for tensor in (self.train_images, self.train_labels)
+        )
+        for each, config in zip(images, configs, strict=True):
+            if config.augment == "crop-flip":
+                each.copy_(data.augment(each, make_generator(config.seed, step, AUGMENTATION)))
+        return images, labels
+
+    def _chosen(self, step: int, config: TrainConfig) -> Tensor:
+        """Return the places of a step's images among those to train on."""
         epoch, index = divmod(step, self.num_train // config.batch_size)
         if self._orders.get(config.seed, (-1, None))[0] != epoch:
             order = torch.randperm(self.num_train, generator=make_generator(config.seed, epoch))
             self._orders[config.seed] = (epoch, order.to(self.device))
-        chosen = self._orders[config.seed][1][index * config.batch_size : (index + 1) * config.batch_size]
-        images, labels = self.train_images[chosen], self.train_labels[chosen]
-        if config.augment == "crop-flip":
-            images = data.augment(images, make_generator(config.seed, step, AUGMENTATION))
-        return self._in_memory_format(images), labels
+        return self._orders[config.seed][1][index * config.batch_size : (index + 1) * config.batch_size]
 
     def digest(self) -> str:
         """Return a checksum of the training images and their labels."""

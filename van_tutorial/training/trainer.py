@@ -171,7 +171,7 @@ class Trainer:
 
     def _train_step(self) -> None:
         """Do one primal and one dual step."""
-        images, labels = self.next_batch()
+        images, labels = self.examples.batch(self.step, self.config)
         with self.autocast():
             logits = self._forward(images)
         loss, lagrangian = self.losses(logits, labels)
@@ -180,10 +180,6 @@ class Trainer:
         self.model.zero_grad()
         lagrangian.backward()
         self.finish_step(*values, correct=(logits.detach().argmax(dim=1) == labels).sum())
-
-    def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of the next step."""
-        return self.examples.batch(self.step, self.config)
 
     def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss C and the Lagrangian of a batch."""
