@@ -108,7 +108,7 @@ class Processes:
         self.started = []
 
     def start(self, *command, environment=None):
-        """Start a command in a session of its own, what it prints going to files."""
+        """Start a command that a Ctrl-C in the terminal of the tests does not reach; what it prints goes to files."""
         number = len(self.started)
         out, err = self.root / f"{number}.out", self.root / f"{number}.err"
         with out.open("w") as stdout, err.open("w") as stderr:

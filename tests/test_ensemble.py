@@ -105,6 +105,19 @@ def test_a_deep_van_in_single_precision_gives_the_records_of_single_runs(images,
         assert (one.layers - other.layers).abs().max().max() < 1e-4
 
 
+def test_a_deep_plain_network_makes_another_course_of_a_difference_in_the_last_digit(images, quick):
+    """So the runs above are compared closely where the network is shallow, or keeps its skips for a while."""
+    config = quick(num_epochs=1, batch_size=128, log_every=1)
+    networks = [models.mlp(depth=40, connection="plain", seed=0) for _ in range(2)]
+    with torch.no_grad():
+        weight = networks[1].input_layer.weight
+        weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(torch.inf))
+    courses = [training.Trainer(network, images, config) for network in networks]
+    losses = [[record.loss for record, _ in zip(course, range(10), strict=False)] for course in courses]
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-4)
+    assert max(abs(one - other) for one, other in zip(*losses, strict=True)) > 1e-2
+
+
 DIFFERENT = {
     "step sizes": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 1.0}],
     "cap and damping": [{"remove_by": None}, {"remove_by": 0.4}, {"damping": 0.5, "remove_by": 1.0}],

@@ -85,6 +85,7 @@ def test_a_convolutional_network_is_trained_as_well(write, tmp_path):
         ({"fixed": {"dual_lr": "fast"}}, "'dual_lr' must be of type float"),
         ({"fixed": {"num_classes": 3}}, "no parameter 'num_classes'"),
         ({"fixed": {"lr": -1.0}}, "lr must be a number above 0"),
+        ({"fixed": {"data": "mnist-mini"}}, "data must be one of .*Did you mean"),
         (
             {"grid": {"init": ["he", "looks-linear"]}},
             "needs activation 'crelu'.*In the run init='looks-linear'",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from van_tutorial._checks import check_choice
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.execute import Task, as_json, config_of, name_parameters, one_line
 
@@ -64,9 +65,12 @@ def configs_of(
         **from_data: what the data set says of the network; without it the defaults.
 
     Raises:
-        ValueError: for choices that do not fit together, or values out of their bounds.
+        ValueError: for choices that do not fit together, values out of their bounds, and data of no known name.
     """
+    from van_tutorial import data
     from van_tutorial.training import TrainConfig
+
+    check_choice("data", parameters["data"], data.NAMES)
 
     def choose(config: type) -> dict[str, Any]:
         return {f.name: parameters[f.name] for f in fields(config) if f.name in parameters}
@@ -114,9 +118,10 @@ def train_group(tasks: Sequence[Task], folders: Sequence[Path]) -> list[str | No
         [maker(**asdict(model)) for model, _ in configs], images, [c for _, c in configs]
     )
     seconds = (time.perf_counter() - start) / len(tasks)
-    for task, folder, result, error in zip(tasks, folders, results, errors, strict=True):
+    return [
         write_files(task, folder, result, error, config_of(task, started, seconds))
-    return [None if error is None else one_line(f"{type(error).__name__}: {error}") for error in errors]
+        for task, folder, result, error in zip(tasks, folders, results, errors, strict=True)
+    ]
 
 
 def train_all(
@@ -142,8 +147,8 @@ def train_all(
 
 def write_files(
     task: Task, folder: Path, result: "TrainResult", error: "DivergenceError | None", config: dict[str, Any]
-) -> None:
-    """Write what came out of one network."""
+) -> str | None:
+    """Write what came out of one network, and return why it failed; None where it did not."""
     from van_tutorial import models
 
     metrics = {
@@ -157,7 +162,7 @@ def write_files(
         "steps": result.num_steps,
     }
     metrics = {
-        name: None if isinstance(value, float) and math.isnan(value) else value
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in metrics.items()
     }
     log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
@@ -165,8 +170,10 @@ def write_files(
     write_atomic(folder / "layers.csv", result.layers.to_csv(index=False).encode())
     write_atomic(folder / "metrics.json", as_json([metrics]))
     write_atomic(folder / "config.json", as_json(config))
+    reason = None
     if error is not None:
         log += f"{error}\n"
         reason = one_line(f"{type(error).__name__}: {error}")
         write_atomic(folder / "failure.json", as_json({"reason": reason, "step": error.step}))
     write_atomic(folder / "run.log", log.encode())
+    return reason

@@ -184,7 +184,7 @@ def parse(path: Path) -> Any:
         raise SweepError(f"not readable as {language}: {' '.join(str(error).split())}.") from error
 
 
-class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
     """YAML in which a key that stands twice is an error, where PyYAML would let the second one win."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 LANES = 16  # numbers that a processor's widest instructions take at a time
 # Every step frees what its forward pass kept. glibc gives that back to the system and then gets it again page by
-# page, a sixth of a step's time, unless a block of just under 32 MB has been freed before: that it takes as a sign.
+# page, at a good part of a step's time, unless a block of just under 32 MB was freed before: that it takes as a sign.
 LARGE_BLOCK = 2**25 - 2**16  # bytes
 
 

@@ -25,9 +25,8 @@ class Trainer:
 
     Each network has a `training.Trainer` of its own for all that is not the network's own work: the order of its
     examples, its loss, its phase-out, its optimizer and its records. Forward and backward pass are done for all
-    together (`StackedMLP`). The results are those of single runs up to rounding, and to the last bit on the processor
-    that this was written on (x86-64). Up to rounding is not always near: a plain network of 40 layers amplifies a
-    difference in the last digit to chance within ten steps.
+    together (`StackedMLP`). The results are those of single runs up to rounding. Up to rounding is not always near: a
+    plain network of 40 layers makes another course of training out of a difference in the last digit, within ten steps.
 
     A network whose loss is no longer finite stops, the others go on; `errors` says which and why.
 
@@ -56,7 +55,6 @@ class Trainer:
         stacks = check_same_shape(models, configs)
         self.stop = stop or threading.Event()
         device = training.pick_device(configs[0].device)
-        self.configs = list(configs)
         self.examples = Examples(images, configs[0], device)
         self.members = [
             training.Trainer(model, self.examples, config, self.stop)
@@ -95,7 +93,7 @@ class Trainer:
 
     def _train_step(self) -> None:
         """Do one primal and one dual step of every network that has not stopped."""
-        images, labels = self.examples.batches(self.step, self.configs)
+        images, labels = self.examples.batches(self.step, [member.config for member in self.members])
         with self.members[0].autocast():
             logits = self._forward(images)
         losses = [

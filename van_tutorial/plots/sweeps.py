@@ -1,8 +1,8 @@
 """Figures of many runs: a metric against depth or a step size, how soon skips may go, and every seed.
 
 The tables have a column `series`, the text that names a line (where it is categorical, a name has the same look in
-every figure), and, where there are panels, a column `panel`, the
-text above each of them. Texts are shown as they are: what looks like HTML in them is not read as such.
+every figure), and, where there are panels, a column `panel`, the text above each of them. Texts are shown as they are:
+what looks like HTML in them is not read as such.
 """
 
 import html
