@@ -15,8 +15,8 @@ import van_tutorial
 PACKAGE = Path(van_tutorial.__file__).parent
 ROOT = Path(__file__).parent.parent
 ROOMS = (
-    "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots", "widgets",
-    "exercises", "batch", "cli",
+    "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots",
+    "playground", "widgets", "exercises", "batch", "cli",
 )  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "_course")
 MUST_NOT_IMPORT = [

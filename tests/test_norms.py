@@ -472,3 +472,19 @@ def test_a_transformer_is_measured_and_left_as_it_was(few_images, fails, is_trai
     (head,) = torch.autograd.grad(functional.cross_entropy(model.eval()(inputs), labels), model.head.weight)
     if not is_training:  # or dropout draws anew
         assert norms["weight_grad_norm"].iloc[-1] == pytest.approx(head.norm().item(), rel=1e-4)
+
+
+def test_the_latest_gradient_norms_are_those_of_the_same_batch(batch):
+    model = models.mlp(depth=3, width=6, seed=0).double()
+    inputs, labels = batch
+    functional.cross_entropy(model(inputs), labels).backward()
+    expected = diagnostics.layer_norms(model, inputs, labels)["weight_grad_norm"]
+    assert diagnostics.latest_weight_grad_norms(model).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_a_layer_without_a_gradient_has_norm_0():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    model(torch.ones(2, 3)).sum().backward()
+    first, last = diagnostics.latest_weight_grad_norms(model).tolist()
+    assert first == 0.0 < last

@@ -706,3 +706,19 @@ def test_divergence_names_step_step_size_and_layer_and_keeps_the_records(few_ima
     assert [record.step for record in trainer.records] == list(range(1, error.step))
     assert trainer.result().history["step"].tolist() == list(range(1, error.step))
     assert not trainer.result().is_complete
+
+
+def test_training_in_stretches_is_training_in_one_go(few_images, quick):
+    in_one_go, in_stretches = (
+        training.Trainer(models.mlp(depth=2, width=8, seed=0), few_images, quick(log_every=4))
+        for _ in range(2)
+    )
+    for _ in in_one_go:
+        pass
+    for step in (1, 3, 9, 100):
+        for record in in_stretches.until(step):
+            assert in_stretches.model.training is (record.step < 16)
+        assert in_stretches.step == min(step, 16)
+    assert [record.step for record in in_stretches.records] == [1, 3, 4, 8, 9, 12, 16]
+    for ours, theirs in zip(in_stretches.model.parameters(), in_one_go.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -5,7 +5,7 @@
     python -m tools.notebooks --check    write nothing; fail where a notebook is not what its source gives
 
 From notebooks/src/NAME.py (py:percent, solutions inside) come the learner's notebooks/NAME.ipynb and the
-instructor's notebooks/instructor/NAME.ipynb. In a source,
+instructor's notebooks/instructor/NAME.ipynb, where there are solutions. In a source,
 
     ### solution            what only the instructor's notebook has
     ### stub                what only the learner's has, behind "# "
@@ -101,7 +101,8 @@ def main() -> int:
     for source in sorted((NOTEBOOKS / "src").glob("*.py")):
         if options.names and source.stem not in options.names:
             continue
-        for folder in (NOTEBOOKS, NOTEBOOKS / "instructor"):
+        has_solutions = "### solution" in source.read_text(encoding="utf-8")
+        for folder in (NOTEBOOKS, NOTEBOOKS / "instructor")[: 1 + has_solutions]:
             path = folder / f"{source.stem}.ipynb"
             notebook = make(source, is_instructor=folder.name == "instructor")
             if options.check:

@@ -15,7 +15,7 @@ from van_tutorial.diagnostics.correlation import (
 from van_tutorial.diagnostics.cost import costs
 from van_tutorial.diagnostics.dynamics import removal_steps, shortcut_prices
 from van_tutorial.diagnostics.gradients import input_gradients, input_gradients_of_all, input_jacobians
-from van_tutorial.diagnostics.norms import layer_norms
+from van_tutorial.diagnostics.norms import latest_weight_grad_norms, layer_norms
 from van_tutorial.diagnostics.recorder import Recorder
 from van_tutorial.diagnostics.reference import (
     brown_noise,
@@ -44,6 +44,7 @@ __all__ = [
     "input_gradients_of_all",
     "input_jacobians",
     "jacobian_singular_values",
+    "latest_weight_grad_norms",
     "layer_norms",
     "noise_autocorrelation",
     "pair_correlation",

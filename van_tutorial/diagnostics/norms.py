@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -172,6 +172,37 @@ def layer_norms(
     return pd.DataFrame(rows)
 
 
+def latest_weight_grad_norms(model: nn.Module) -> Tensor:
+    """Return |dC / dW_l| of every layer from the gradients that the latest backward pass has left, at no cost.
+
+    What `layer_norms` calls weight_grad_norm, but on whatever batch was last, in the mode that the network had then.
+
+    Args:
+        model: after a backward pass; layers as in `layer_norms`.
+
+    Returns:
+        Frobenius norms, shape (L,), on the CPU; 0 where a layer has no gradient.
+
+    Raises:
+        ValueError: where the model has no layer with a weight matrix.
+
+    Example:
+        >>> from van_tutorial import models
+        >>> model = models.mlp(depth=2, width=4, connection="plain", seed=0)
+        >>> model(torch.randn(8, 784)).square().mean().backward()
+        >>> latest_weight_grad_norms(model).shape
+        torch.Size([2])
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    norms = []
+    for name in named_layers(model):
+        gradients = [weight.grad for weight in weights_of(name, parameters) if weight.grad is not None]
+        norms.append(
+            math.hypot(*(norm.item() for norm in torch._foreach_norm(gradients))) if gradients else 0.0
+        )
+    return torch.tensor(norms)
+
+
 class ActivityByLayer(TorchFunctionMode):
     """Keep, for each layer, at which inputs the units of the rectifier that follows were active.
 
@@ -205,7 +236,7 @@ class ActivityByLayer(TorchFunctionMode):
         return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
 
 
-def weights_of(layer: str, parameters: dict[str, Tensor]) -> list[Tensor]:
+def weights_of(layer: str, parameters: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the weight matrices in a layer."""
     return [
         parameter

@@ -141,7 +141,21 @@ class Trainer:
         self._check_outputs()
 
     def __iter__(self) -> Iterator[Record]:
-        """Train on from where the run is.
+        """Train on from where the run is, to its end.
+
+        Yields:
+            A record after each logging interval, and one at the end.
+
+        Raises:
+            DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
+        """
+        yield from self.until(self.num_steps)
+
+    def until(self, step: int) -> Iterator[Record]:
+        """Train on from where the run is, up to a step.
+
+        Args:
+            step: number of steps done in the end; the whole training has `num_steps`.
 
         Yields:
             A record after each logging interval, and one at the end.
@@ -150,14 +164,15 @@ class Trainer:
             DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
         """
         log_every = self.config.log_every or self.steps_per_epoch
+        last = min(step, self.num_steps)
         started = time.perf_counter()
         is_stopping = self.stop.is_set()
-        while self.step < self.num_steps and not is_stopping:
+        while self.step < last and not is_stopping:
             if not self.model.training:  # the caller may have looked at the network in eval mode
                 self.model.train()
             self._train_step()
             is_stopping = self.stop.is_set()
-            if self.step % log_every == 0 or self.step == self.num_steps or is_stopping:
+            if self.step % log_every == 0 or self.step == last or is_stopping:
                 record = self.make_record(self._seconds + time.perf_counter() - started)
                 self.model.train(self.step < self.num_steps)
                 yield record

@@ -4,16 +4,19 @@ from van_tutorial.widgets.degradation import degradation_panel
 from van_tutorial.widgets.explore import ExplorePanel, explore_panel
 from van_tutorial.widgets.panel import Choice, Slider
 from van_tutorial.widgets.phase_out import phase_out_panel
+from van_tutorial.widgets.playground import Playground, playground_panel
 from van_tutorial.widgets.removal import removal_panel
 from van_tutorial.widgets.training import TrainingPanel
 
 __all__ = [
     "Choice",
     "ExplorePanel",
+    "Playground",
     "Slider",
     "TrainingPanel",
     "degradation_panel",
     "explore_panel",
     "phase_out_panel",
+    "playground_panel",
     "removal_panel",
 ]

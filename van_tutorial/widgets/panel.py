@@ -8,8 +8,32 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
-WIDE = {"style": {"description_width": "14em"}, "layout": {"width": "34em"}}
-NARROW = {"layout": {"width": "8em"}}
+
+@dataclass(frozen=True)
+class Look:
+    """How wide a control is.
+
+    Attributes:
+        label: of its label.
+        control: of slider or list, label included.
+        box: of the number box beside a slider.
+    """
+
+    label: str = "14em"
+    control: str = "34em"
+    box: str = "8em"
+
+    @property
+    def wide(self) -> dict[str, Any]:
+        """Style and layout of a slider or a list."""
+        return {"style": {"description_width": self.label}, "layout": {"width": self.control}}
+
+    @property
+    def narrow(self) -> dict[str, Any]:
+        """Layout of a number box."""
+        return {"layout": {"width": self.box}}
+
+
 # Of figures of two pictures side by side; the legend stands below.
 FIGURE = {
     "template": "plotly_white",
@@ -44,7 +68,7 @@ class Slider:
     is_log: bool = False
     step: float | None = None
 
-    def make(self) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
+    def make(self, look: Look) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
         """Return the slider, and all that stands in its row."""
         common = {
             "description": self.label,
@@ -56,18 +80,18 @@ class Slider:
         box: ipywidgets.Widget
         if isinstance(self.value, int) and not self.is_log:
             bounds["step"] = int(self.step or 1)
-            slider = ipywidgets.IntSlider(**bounds, **common, **WIDE)
-            box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **NARROW)
+            slider = ipywidgets.IntSlider(**bounds, **common, **look.wide)
+            box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **look.narrow)
         elif self.is_log:
             exponents = {"min": round(math.log10(self.low), 9), "max": round(math.log10(self.high), 9)}
             slider = ipywidgets.FloatLogSlider(
-                value=self.value, base=10, **exponents, step=0.05, **common, **WIDE
+                value=self.value, base=10, **exponents, step=0.05, **common, **look.wide
             )
-            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **NARROW)
+            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **look.narrow)
         else:
             step = self.step or (self.high - self.low) / 100
-            slider = ipywidgets.FloatSlider(**bounds, step=step, **common, **WIDE)
-            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **NARROW)
+            slider = ipywidgets.FloatSlider(**bounds, step=step, **common, **look.wide)
+            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **look.narrow)
         ipywidgets.link((slider, "value"), (box, "value"))
         return slider, [slider, box]
 
@@ -90,10 +114,10 @@ class Choice:
     choices: tuple[str, ...]
     help: str
 
-    def make(self) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
+    def make(self, look: Look) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
         """Return the list to choose from, and all that stands in its row."""
         chooser = ipywidgets.Dropdown(
-            options=self.choices, value=self.value, description=self.label, tooltip=self.help, **WIDE
+            options=self.choices, value=self.value, description=self.label, tooltip=self.help, **look.wide
         )
         return chooser, [chooser]
 
@@ -115,17 +139,25 @@ class Panel:
         view: all of it laid out. Every control is an attribute as well, under its own name.
     """
 
+    look = Look()
+
     def __init__(
         self, controls: Sequence[Control], buttons: Sequence[ipywidgets.Button], figure: go.Figure
     ) -> None:
         self._controls: dict[str, ipywidgets.Widget] = {}
         rows = []
         for control in controls:
-            self._controls[control.name], row = control.make()
+            self._controls[control.name], row = control.make(self.look)
             rows.append(ipywidgets.HBox(row))
         self.status = ipywidgets.HTML(value="")
-        self.figure = go.FigureWidget(figure)
-        self.view = ipywidgets.VBox([*rows, ipywidgets.HBox(list(buttons)), self.status, self.figure])
+        self.figure = go.FigureWidget(figure.update_layout(autosize=True))
+        # As wide as there is room; from plotly 7 on a button would upload the figure.
+        self.figure._config = {**self.figure._config, "responsive": True, "showSendToCloud": False}
+        self.view = self._lay_out(rows, list(buttons))
+
+    def _lay_out(self, rows: list[ipywidgets.Widget], buttons: list[ipywidgets.Button]) -> ipywidgets.Widget:
+        """Return everything one below the other."""
+        return ipywidgets.VBox([*rows, ipywidgets.HBox(buttons), self.status, self.figure])
 
     def __getattr__(self, name: str) -> Any:
         """Return the control of that name."""
@@ -141,12 +173,23 @@ class Panel:
 
     def close(self) -> None:
         """Free every control, with its look."""
-        rows = self.view.children
-        for widget in (*(child for row in rows for child in getattr(row, "children", ())), *rows, self.view):
-            for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
-                if isinstance(part, ipywidgets.Widget):
-                    part.close()
+        free_below(self.view)
+        free(self.view)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Let a notebook show the panel."""
         return self.view._repr_mimebundle_(**kwargs)
+
+
+def free_below(box: ipywidgets.Widget) -> None:
+    """Free what is in a box, and in the boxes in it, each with its look."""
+    for child in getattr(box, "children", ()):
+        free_below(child)
+        free(child)
+
+
+def free(widget: ipywidgets.Widget) -> None:
+    """Free a widget with its look."""
+    for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+        if isinstance(part, ipywidgets.Widget):
+            part.close()

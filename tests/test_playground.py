@@ -1,0 +1,558 @@
+"""The playground: settings, recorded runs, charts and replays; then its panel without a browser."""
+
+import json
+import math
+import re
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from van_tutorial import connections, data, models, playground, training, widgets
+from van_tutorial.playground import Recording, Replay, Settings
+from van_tutorial.playground.charts import moments
+
+SMALL = {"depth": 3, "width": 8, "num_epochs": 4, "dual_lr": 50.0}
+NUM_IMAGES = 512
+
+
+def record(images, **chosen):
+    """A whole run, without a panel."""
+    settings = Settings(**{**SMALL, **chosen})
+    trainer = settings.trainer(images)
+    run = Recording.begin(settings, images)
+    for _ in trainer:
+        run.add(trainer)
+    return run, trainer
+
+
+@pytest.fixture(scope="module")
+def run(few_images):
+    return record(few_images)[0]
+
+
+# Settings
+
+
+@given(
+    depth=st.integers(1, 100),
+    width=st.integers(4, 256),
+    connection=st.sampled_from(playground.CONNECTIONS),
+    skip=st.sampled_from(connections.SKIPS),
+    skip_weight=st.floats(0, 1),
+    dual_lr=st.none() | st.floats(0, 100),
+    skip_lr=st.floats(0, 1),
+    damping=st.floats(0, 10),
+    normalization=st.sampled_from(playground.NORMALIZATIONS),
+    init=st.sampled_from(("he", "orthogonal")),
+    num_epochs=st.integers(1, 1000),
+    seed=st.integers(0, 10**9),
+)
+def test_settings_come_back_from_their_short_text_to_the_last_digit(**chosen):
+    settings = Settings(**chosen)
+    assert Settings.from_text(settings.to_text()) == settings
+
+
+def test_the_short_text_holds_only_what_differs():
+    assert Settings().to_text() == "defaults"
+    assert Settings(depth=7, damping=0.5).to_text() == "depth=7 damping=0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("depth", "name=value"),
+        ("dept=3", "Did you mean 'depth'"),
+        ("depth=x", "depth must be a whole number"),
+        ("skip_lr=x", "skip_lr must be a number"),
+        ("depth=3000", r"depth must be a number in \[1, 100\]"),
+        ("connection=vn", "Did you mean 'van'"),
+        ("data=__import__('os')", "data must be one of"),
+        ("init=looks-linear skip=activation", "skip 'activation' mixes"),
+    ],
+)
+def test_a_text_that_is_no_settings_is_refused_in_a_sentence(text, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.from_text(text)
+
+
+@pytest.mark.parametrize("connection", playground.CONNECTIONS)
+@pytest.mark.parametrize("init", playground.INITS)
+def test_every_connection_trains_from_every_initialization(few_images, connection, init):
+    run, trainer = record(few_images, connection=connection, init=init, num_epochs=1)
+    assert trainer.step == run.steps[-1] == run.num_steps
+    assert 0.0 <= run.curves["test_accuracy"][-1] <= 1.0
+    assert json.dumps(run.frame(-1))
+
+
+def test_the_playgrounds_run_is_the_librarys(few_images):
+    run, trainer = record(few_images)
+    config = training.TrainConfig(num_epochs=4, dual_lr=50.0)
+    model = models.mlp(depth=3, width=8, seed=0, in_features=784, num_classes=10)
+    result = training.train(model, few_images, config)
+    assert run.curves["test_accuracy"][-1] == result.test_accuracy
+    assert run.layers["skip_weights"][-1] == result.layers["skip_weight"].tolist()[-3:]
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True)
+    )
+
+
+def test_the_predicted_steps_are_those_at_which_the_skips_go(images):
+    settings = Settings(depth=8, num_epochs=10)
+    trainer = settings.trainer(images)
+    for _ in trainer:
+        pass
+    predicted = np.array(settings.predicted_steps(len(images.train_labels)))
+    real = np.array(trainer.result().first_zero_steps)
+    assert (np.abs(predicted - real) <= 0.25 * real).all()
+    assert (np.diff(predicted) > 0).all()  # the input side first
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"connection": "residual"}, []),
+        ({"dual_lr": 0.0}, [math.inf] * 3),
+        ({"skip_lr": 0.0}, [math.inf] * 3),
+        ({"skip_weight": 0.0}, [0.0] * 3),
+        ({"dual_lr": 1e-3, "damping": 100.0}, [math.inf] * 3),
+    ],
+)
+def test_what_will_not_go_is_predicted_never_to_go(chosen, expected):
+    assert Settings(**{**SMALL, **chosen}).predicted_steps(NUM_IMAGES) == expected
+
+
+# Recorded runs
+
+
+def test_a_recording_begins_with_the_untrained_network(run):
+    assert run.steps[0] == 0
+    assert run.layers["skip_weights"][0] == [0.95] * 3
+    assert run.layers["multipliers"][0] == [0.0] * 3
+    assert math.isnan(run.curves["loss"][0])
+
+
+def test_a_frame_has_what_the_drawing_needs_at_that_moment(run):
+    first, last = run.frame(0), run.frame(len(run) - 1)
+    assert (first["num_skips"], last["num_skips"]) == (3, 0)
+    assert (first["grad_norm"], len(last["grad_norm"])) == (None, 3)
+    assert last["skip"] == [0.0] * 3
+    assert last["largest_multiplier"] == max(last["multiplier"]) > 0
+    low, high = last["grad_norm_range"]
+    assert all(low <= norm <= high for norm in last["grad_norm"])
+
+
+def test_recording_leaves_the_gradients_of_the_training_alone(few_images):
+    trainer = Settings(**SMALL).trainer(few_images)
+    for _ in trainer.until(3):
+        before = [parameter.grad.clone() for parameter in trainer.model.parameters()]
+        Recording.begin(Settings(**SMALL), few_images).add(trainer)
+        assert all(map(torch.equal, before, (p.grad for p in trainer.model.parameters())))
+        assert trainer.model.training
+
+
+def test_a_saved_run_opens_with_all_its_moments(run, tmp_path):
+    run.save(tmp_path / "a" / "run.json")
+    opened = Recording.open(tmp_path / "a" / "run.json")
+    assert (opened.settings, opened.steps, opened.outcome) == (run.settings, run.steps, run.outcome)
+    for name, values in run.curves.items():
+        np.testing.assert_allclose(opened.curves[name], values, rtol=1e-5)
+    for name, rows in run.layers.items():
+        assert [len(row) for row in opened.layers[name]] == [len(row) for row in rows]
+    np.testing.assert_allclose(opened.layers["grad_norms"][-1], run.layers["grad_norms"][-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:100],
+        lambda text: "[]",
+        lambda text: text.replace("version 1", "version 9"),
+        lambda text: text.replace('"depth": 3', '"depth": 4'),
+        lambda text: text.replace('"depth": 3', '"depth": "os.system"'),
+        lambda text: text.replace('"steps": [0, ', '"steps": ['),
+        lambda text: text.replace('"test_loss"', '"other"'),
+    ],
+)
+def test_a_damaged_run_is_refused_in_a_sentence(run, tmp_path, damage):
+    path = tmp_path / "run.json"
+    run.save(path)
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    with pytest.raises(ValueError, match="is not a run that the playground has saved, or is damaged"):
+        Recording.open(path)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        Recording.open(tmp_path / "none.json")
+
+
+# Charts and replays
+
+
+def test_the_charts_show_the_run_and_the_prediction_over_it(run):
+    fig = playground.charts(run)
+    assert fig.data[3].y[-1] == run.curves["test_accuracy"][-1]
+    assert np.shape(fig.data[4].z) == (3, len(run))
+    assert list(fig.data[5].x) == [step for step in run.predicted if step <= run.num_steps]
+    assert list(fig.data[6].y) == run.layers["multipliers"][-1]
+
+
+def test_what_a_moment_changes_is_all_that_differs_from_the_figure_at_that_moment(run, few_images):
+    pinned = [record(few_images, depth=5, connection="residual", num_epochs=3)[0]]
+    changed = playground.charts(run, pinned)
+    change = moments(run, pinned)[1]
+    for y, place in zip(change["y"], change["traces"], strict=True):
+        changed.data[place].y = np.asarray(y)
+    changed.layout.shapes = change["shapes"]
+    assert changed.to_json() == playground.charts(run, pinned, 1).to_json()
+
+
+def test_a_replay_is_one_page_that_asks_nothing_of_anybody(run, tmp_path):
+    Replay(run, (run,)).save(tmp_path / "run.html")
+    page = (tmp_path / "run.html").read_text()
+    assert "default-src 'none'" in page
+    assert "<code>depth=3 width=8 dual_lr=50.0 num_epochs=4</code>" in page
+    ours = page.replace(playground.replay.get_plotlyjs(), "")
+    assert not re.findall(r"""(?:src|href)=["'](?!#)|https?://(?!www\.w3\.org/2000/svg)""", ours)
+
+
+def test_a_text_in_a_run_cannot_break_out_of_the_page(run):
+    evil = "</script><script>alert(1)</script>"
+    page = Replay(replace(run, outcome=evil)).page()
+    assert evil not in page
+    assert "&lt;/script&gt;" in page
+
+
+def test_a_notebook_gets_the_figure_and_a_page_the_replay(run):
+    bundle = Replay(run)._repr_mimebundle_()
+    assert bundle["application/vnd.plotly.v1+json"]["data"]
+    assert 'class="van-replay"' in bundle["text/html"]
+
+
+# The panel
+
+
+@pytest.fixture
+def panel(few_images, tmp_path):
+    made = widgets.Playground(few_images, folder=tmp_path / "kept", **SMALL)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def long_panel(few_images, tmp_path):
+    """A panel whose run no test waits out."""
+    made = widgets.Playground(few_images, folder=tmp_path / "kept", depth=10, num_epochs=500, dual_lr=1e-4)
+    yield made
+    made.close()
+
+
+def train(panel):
+    panel.train.click()
+    panel.wait(60)
+
+
+def wait_for_moments(panel, number):
+    """Wait until so many moments more are recorded."""
+    wanted = len(panel.state.run) + number
+    for _ in range(2000):
+        if len(panel.state.run) >= wanted:
+            return
+        time.sleep(0.01)
+    pytest.fail("nothing was recorded")
+
+
+def test_train_moves_the_arcs_and_fills_every_chart(panel):
+    assert panel.drawing.frame["skip"] == [0.95] * 3
+    train(panel)
+    assert panel.drawing.frame["skip"] == [0.0] * 3
+    assert panel.drawing.frame["step"] == panel.drawing.frame["num_steps"] == 16
+    assert panel.status.value.startswith("Finished. Step 16 of 16, 0 of 3 skips left, test accuracy")
+    assert "All gone since step" in panel.status.value
+    for place, trace in enumerate(panel.figure.data):
+        assert len(trace.x) > 0, place
+    assert (panel.train.disabled, panel.pause.disabled, panel.stop.disabled) == (False, True, True)
+
+
+def test_every_control_reaches_the_run(panel):
+    values = {
+        "depth": 4, "width": 6, "connection": "van", "skip": "additive", "skip_weight": 0.5, "dual_lr": 0.25,
+        "skip_lr": 0.01, "damping": 0.5, "normalization": "layer", "init": "orthogonal", "num_epochs": 1, "seed": 3,
+        "data": data.MINI,
+    }  # fmt: skip
+    assert values.keys() == panel.settings.keys()
+    for name, value in values.items():
+        getattr(panel, name).value = value
+    train(panel)
+    network, config = panel.state.trainer.model.config, panel.state.trainer.config
+    assert {name: getattr(network, name) for name in values if hasattr(network, name)} == {
+        name: value for name, value in values.items() if hasattr(network, name)
+    }
+    assert (config.dual_lr, config.skip_lr, config.damping, config.seed) == (
+        pytest.approx(0.25), pytest.approx(0.01), 0.5, 3,
+    )  # fmt: skip
+
+
+def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(panel):
+    before = panel.predicted.value
+    panel.depth.value, panel.skip_weight.value, panel.dual_lr.value = 6, 0.5, 5.0
+    assert panel.drawing.frame["skip"] == [0.5] * 6
+    assert panel.predicted.value != before
+    panel.connection.value = "plain"
+    assert panel.drawing.frame["skip"] == [0.0] * 6
+    assert panel.predicted.value == "No skip weights: nothing to phase out."
+    assert panel.skip.disabled
+
+
+def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
+    panel = widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 40})
+    panel.train.click()
+    wait_for_moments(panel, 2)
+    panel.pause.click()
+    panel.wait(10)
+    held = panel.state.trainer.step
+    assert panel.state.phase == "paused"
+    assert panel.status.value.startswith(f"Paused. Step {held} of 160")
+    assert panel.train.description == "Go on"
+    assert panel.depth.disabled
+    time.sleep(0.1)
+    assert panel.state.trainer.step == held
+    train(panel)
+    assert panel.state.trainer.step == 160
+    undisturbed, _ = record(few_images, num_epochs=40)
+    assert panel.state.run.curves["test_accuracy"][-1] == undisturbed.curves["test_accuracy"][-1]
+    assert panel.state.run.layers["multipliers"][-1] == undisturbed.layers["multipliers"][-1]
+    panel.close()
+
+
+def test_step_does_one_step_from_the_start_and_from_a_pause(panel):
+    for number in (1, 2, 3):
+        panel.step.click()
+        panel.wait(10)
+        assert panel.state.trainer.step == number
+        assert panel.state.phase == "paused"
+    assert panel.state.run.steps == [0, 1, 2, 3]
+    train(panel)
+    assert panel.state.phase == "finished"
+
+
+def test_stop_ends_a_run_and_keeps_it_and_the_next_train_begins_anew(long_panel):
+    long_panel.train.click()
+    wait_for_moments(long_panel, 2)
+    long_panel.stop.click()
+    long_panel.wait(10)
+    stopped = long_panel.state.trainer.step
+    assert long_panel.status.value.startswith(f"Stopped. Step {stopped} of 2000")
+    assert long_panel.state.run.steps[-1] == stopped
+    long_panel.num_epochs.value = 1
+    train(long_panel)
+    assert long_panel.state.run.steps[-1] == long_panel.state.run.num_steps == 4
+
+
+def test_stop_ends_a_paused_run(long_panel):
+    long_panel.step.click()
+    long_panel.wait(10)
+    long_panel.stop.click()
+    assert long_panel.state.phase == "stopped"
+    assert not long_panel.depth.disabled
+
+
+def test_reset_puts_a_run_away_and_leaves_pinned_ones(panel):
+    train(panel)
+    panel.pin.click()
+    panel.reset.click()
+    assert panel.state.phase == "new"
+    assert panel.drawing.frame["step"] == 0
+    assert len(panel.state.run) == 1
+    assert len(panel.state.pinned) == 1
+
+
+def test_the_scrubber_takes_drawing_and_charts_back(panel):
+    train(panel)
+    panel.scrubber.value = 1
+    step = panel.state.run.steps[1]
+    assert panel.drawing.frame["step"] == step
+    assert panel.drawing.frame["skip"] == panel.state.run.layers["skip_weights"][1]
+    assert [shape.x0 for shape in panel.figure.layout.shapes] == [step] * 4
+    assert list(panel.figure.data[6].y) == panel.state.run.layers["multipliers"][1]
+    assert panel.moment.value.startswith(f"Step {step} of 16")
+
+
+def test_who_looks_at_an_earlier_moment_is_left_there_while_training_goes_on(long_panel):
+    long_panel.train.click()
+    wait_for_moments(long_panel, 4)
+    long_panel.pause.click()
+    long_panel.wait(10)
+    long_panel.scrubber.value = 1
+    shown = long_panel.drawing.frame
+    long_panel.train.click()
+    wait_for_moments(long_panel, 3)
+    long_panel.stop.click()
+    long_panel.wait(10)
+    assert long_panel.scrubber.value == 1
+    assert long_panel.scrubber.max == len(long_panel.state.run) - 1
+    assert long_panel.drawing.frame["step"] == shown["step"]
+
+
+def test_a_pinned_run_stays_beside_the_next_and_its_settings_come_back(panel):
+    train(panel)
+    panel.pin.click()
+    first = panel.state.run
+    panel.depth.value, panel.connection.value = 5, "residual"
+    train(panel)
+    assert panel.state.run is not first
+    beside = panel.figure.data[playground.NUM_TRACES :]
+    assert list(beside[1].y)[1:] == first.curves["test_accuracy"][1:]
+    row = panel.pinned_rows[0]
+    assert "depth=3" in row.children[0].value
+    row.children[1].click()
+    assert (panel.depth.value, panel.connection.value) == (3, "van")
+    row.children[2].click()
+    assert len(panel.figure.data) == playground.NUM_TRACES
+    assert panel.state.pinned == []
+
+
+def test_no_more_runs_are_pinned_than_there_are_looks_for(panel):
+    train(panel)
+    for number in range(1, 7):
+        panel.state.run = replace(panel.state.run)
+        panel.pin.click()
+        assert len(panel.state.pinned) == min(number, 5)
+    assert panel.pin.disabled
+    assert "unpin one first" in panel.status.value
+
+
+def test_a_saved_run_is_opened_later_by_another_panel(panel, few_images, tmp_path):
+    train(panel)
+    panel.save.click()
+    assert panel.status.value.startswith("Saved as ")
+    other = widgets.Playground(few_images, folder=tmp_path / "kept", depth=7)
+    assert len(other.kept.options) == 1
+    other.open.click()
+    assert other.depth.value == 3
+    assert other.status.value.startswith("Opened. Step 16 of 16, 0 of 3 skips left")
+    assert other.drawing.frame["skip"] == [0.0] * 3
+    other.scrubber.value = 0
+    assert other.drawing.frame["step"] == 0
+    other.close()
+
+
+def test_a_damaged_run_in_the_folder_is_refused_and_the_panel_goes_on(panel):
+    train(panel)
+    panel.save.click()
+    next((panel._folder).glob("*.json")).write_text("{}")
+    shown = panel.state.run
+    panel.open.click()
+    assert "is not a run that the playground has saved" in panel.status.value
+    assert panel.state.run is shown
+
+
+def test_an_exported_run_is_a_page_of_its_own(panel, tmp_path):
+    train(panel)
+    panel.pin.click()
+    panel.export.click()
+    assert "Exported: open" in panel.status.value
+    (page,) = (tmp_path / "kept").glob("*.html")
+    assert "pinned 1" in page.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(few_images, tmp_path):
+    (tmp_path / "file").write_text("")
+    panel = widgets.Playground(few_images, folder=tmp_path / "file", **SMALL)
+    train(panel)
+    for press in (panel.save, panel.export):
+        press.click()
+        assert "could not be written" in panel.status.value
+    assert len(panel.state.run) > 1
+    panel.close()
+
+
+def test_a_short_text_sets_every_control_or_none(panel):
+    panel.text.value = "depth=9 damping=2 connection=residual"
+    panel.apply.click()
+    assert (panel.depth.value, panel.damping.value, panel.connection.value) == (9, 2.0, "residual")
+    assert panel.width.value == 32  # what the text does not name is as by default
+    for text in ("depth=9 colour=red", "depth=20 dual_lr=0", "depth=20 data=cifar100 damping=99"):
+        panel.text.value = text
+        panel.apply.click()
+        assert panel.status.value.startswith("<b>Not done:</b>"), text
+        assert panel.depth.value == 9
+
+
+def test_settings_that_do_not_go_together_are_said_before_a_run(panel):
+    panel.init.value, panel.skip.value = "looks-linear", "activation"
+    assert panel.status.value.startswith("<b>These do not go together:</b> skip")
+    panel.train.click()
+    assert panel.status.value.startswith("<b>Not done:</b>")
+    assert panel.state.phase == "new"
+    panel.skip.value = "convex"
+    train(panel)
+    assert panel.state.phase == "finished"
+
+
+def test_a_run_whose_loss_is_not_finite_ends_in_words_and_keeps_its_moments(panel, monkeypatch):
+    panel.step.click()
+    panel.wait(10)
+    with torch.no_grad():
+        panel.state.trainer.model.head.weight.fill_(math.nan)
+    panel.train.click()
+    with pytest.raises(training.DivergenceError):
+        panel.wait(10)
+    assert panel.status.value.startswith("<b>The run ended:</b> The loss is nan in step 2")
+    assert panel.state.run.steps == [0, 1]
+    assert not panel.train.disabled
+    panel.train.click()
+    panel.wait(60)
+    assert panel.state.phase == "finished"
+
+
+def test_the_colour_of_a_layer_is_chosen(panel):
+    panel.color.value = "multiplier"
+    assert panel.drawing.color_by == "multiplier"
+
+
+def test_two_panels_train_at_once_and_each_gets_its_own_numbers(few_images, tmp_path):
+    panels = [
+        widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 10, "seed": seed})
+        for seed in (0, 1)
+    ]
+    for panel in panels:
+        panel.train.click()
+    for panel in panels:
+        panel.wait(60)
+    alone = [record(few_images, num_epochs=10, seed=seed)[0] for seed in (0, 1)]
+    for panel, run in zip(panels, alone, strict=True):
+        assert panel.state.run.curves["test_accuracy"][1:] == run.curves["test_accuracy"][1:]
+        panel.close()
+
+
+def test_a_closed_panel_leaves_no_thread(long_panel):
+    before = threading.active_count()
+    long_panel.train.click()
+    wait_for_moments(long_panel, 1)
+    long_panel.close()
+    assert threading.active_count() == before
+
+
+def test_a_panel_loads_the_set_that_its_settings_name(tmp_path):
+    panel = widgets.Playground(folder=tmp_path, depth=2, width=4, num_epochs=1)
+    assert panel.data.value == data.MINI
+    train(panel)
+    assert panel.state.run.num_steps == 39
+    panel.close()
+
+
+def test_where_nobody_can_press_a_button_a_run_is_trained_and_replayed(few_images):
+    replay = widgets.playground_panel(few_images, interactive=False, **SMALL)
+    assert isinstance(replay.figure, go.Figure)
+    assert replay.run.outcome.startswith("Step 16 of 16, 0 of 3 skips left")

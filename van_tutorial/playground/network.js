@@ -1,0 +1,198 @@
+// The network drawn: layers in rows, each with its skip-connection as an arc over it.
+//
+// One module, three users: the panel (as an anywidget), an exported page, and a page of the site. `network(el)` draws
+// into an element and returns a function that shows a moment (see Recording.frame). It asks nothing of anybody else.
+
+const SVG = "http://www.w3.org/2000/svg";
+const CELL = 34; // width of a layer with its surroundings
+const BOX = { width: 18, height: 24 };
+const LARGEST = 1.5; // how far a small network is blown up to fill the row
+const ROW = 74; // height of a row: arc, box, number
+const TOP = 40; // of the box within its row
+// Cividis, at five points: even in lightness, and the same to colour-blind readers.
+const COLORS = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 174, 108], [254, 232, 56]];
+
+function make(name, attributes, parent, text) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  parent?.append(element);
+  return element;
+}
+
+// The colour of a share between 0 and 1.
+function color(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (COLORS.length - 1);
+  const low = Math.min(Math.floor(place), COLORS.length - 2);
+  const mixed = COLORS[low].map((from, i) => Math.round(from + (COLORS[low + 1][i] - from) * (place - low)));
+  return `rgb(${mixed.join(",")})`;
+}
+
+function short(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size >= 0.01 && size < 1000 ? value.toPrecision(3) : value.toExponential(1);
+}
+
+// What the colour means: a function from layer to share, and the ends of its scale.
+function scale(frame, by) {
+  if (by === "multiplier") {
+    const most = frame.largest_multiplier;
+    if (!frame.multiplier || !(most > 0)) return null;
+    return { share: (l) => frame.multiplier[l] / most, ends: ["0", short(most)], name: "multiplier λ (nats)" };
+  }
+  if (!frame.grad_norm || !frame.grad_norm_range) return null;
+  const [low, high] = frame.grad_norm_range.map(Math.log10);
+  const span = Math.max(high - low, 1e-9);
+  return {
+    share: (l) => (Math.log10(Math.max(frame.grad_norm[l], 1e-300)) - low) / span,
+    ends: frame.grad_norm_range.map(short),
+    name: "gradient norm |dC/dW|, logarithmic",
+  };
+}
+
+function describeLayer(frame, l) {
+  const parts = [`Layer ${l + 1}`];
+  if (frame.connection === "van") parts.push(`skip weight ${short(frame.skip[l])}`);
+  else parts.push(frame.connection === "plain" ? "no skip" : `${frame.connection} skip`);
+  if (frame.multiplier) parts.push(`multiplier ${short(frame.multiplier[l])}`);
+  if (frame.grad_norm) parts.push(`gradient norm ${short(frame.grad_norm[l])}`);
+  return parts.join(", ");
+}
+
+function describe(frame) {
+  const kind = `${frame.connection === "van" ? "VAN" : frame.connection} network of ${frame.depth} layers`;
+  const left = frame.connection === "plain" ? "no skips" : `${frame.num_skips} of ${frame.depth} skips left`;
+  return `${kind} at step ${frame.step} of ${frame.num_steps}: ${left}`;
+}
+
+export function network(el) {
+  el.classList.add("van-network");
+  el.innerHTML = `<div class="van-network-drawing" tabindex="0" role="group"></div>
+    <div class="van-network-line"><span class="van-network-layer" aria-live="polite"></span>
+    <span class="van-network-scale"></span></div>`;
+  const drawing = el.querySelector(".van-network-drawing");
+  const words = el.querySelector(".van-network-layer");
+  const key = el.querySelector(".van-network-scale");
+  let frame = null;
+  let by = "gradient norm";
+  let chosen = null; // the layer under the pointer, or reached by the arrow keys
+  let parts = []; // of each layer: box, arc
+  let built = "";
+
+  function choose(l) {
+    parts[chosen]?.box.classList.remove("chosen");
+    chosen = l === null ? null : Math.min(Math.max(l, 0), frame.depth - 1);
+    parts[chosen]?.box.classList.add("chosen");
+    say();
+  }
+
+  function say() {
+    words.textContent = chosen === null || !frame ? "Point at a layer, or use the arrow keys in the drawing." :
+      describeLayer(frame, chosen);
+  }
+
+  // The fixed parts: anew only where depth or the room for a row has changed.
+  function build(perRow) {
+    const rows = Math.ceil(frame.depth / perRow);
+    const width = Math.min(frame.depth, perRow) * CELL + 10;
+    drawing.replaceChildren();
+    const svg = make("svg", { viewBox: `0 0 ${width} ${rows * ROW + 4}`, "aria-hidden": "true" }, drawing);
+    svg.style.maxWidth = `${width * LARGEST}px`;
+    parts = [];
+    for (let row = 0; row < rows; row++) {
+      const y = row * ROW + TOP + BOX.height / 2;
+      const cells = Math.min(perRow, frame.depth - row * perRow);
+      make("line", { x1: 2, x2: cells * CELL + 8, y1: y, y2: y, class: "wire" }, svg);
+    }
+    for (let l = 0; l < frame.depth; l++) {
+      const x = (l % perRow) * CELL + 5;
+      const y = Math.floor(l / perRow) * ROW + TOP;
+      const middle = x + CELL / 2;
+      const base = y + BOX.height / 2;
+      const path = `M ${x + 2} ${base} C ${x + 2} ${y - 36}, ${x + CELL - 2} ${y - 36}, ${x + CELL - 2} ${base}`;
+      const layer = make("g", {}, svg);
+      make("path", { d: path, class: "trace" }, layer);
+      const arc = make("path", { d: path, class: "arc" }, layer);
+      const box = make("rect", { x: middle - BOX.width / 2, y, ...BOX, rx: 3, class: "box" }, layer);
+      if (l === 0 || (l + 1) % 5 === 0) make("text", { x: middle, y: y + BOX.height + 13 }, layer, l + 1);
+      make("rect", { x, y: y - 34, width: CELL, height: ROW - 6, class: "field" }, layer);
+      layer.addEventListener("pointerenter", () => choose(l));
+      parts.push({ box, arc });
+    }
+    if (chosen !== null) choose(chosen);
+  }
+
+  function show() {
+    if (!frame) return;
+    const perRow = Math.max(5, Math.floor((el.clientWidth || 900) / CELL) - 1);
+    const balanced = Math.ceil(frame.depth / Math.ceil(frame.depth / perRow)); // rows of equal length
+    const shape = `${frame.depth} ${balanced}`;
+    if (shape !== built) {
+      build(balanced);
+      built = shape;
+    }
+    const colors = scale(frame, by);
+    parts.forEach(({ box, arc }, l) => {
+      const strength = Math.min(Math.max(frame.skip[l], 0), 1);
+      arc.style.opacity = strength > 0 ? 0.15 + 0.85 * strength : 0;
+      arc.style.strokeWidth = 1 + 3.5 * strength;
+      box.style.fill = colors ? color(colors.share(l)) : "";
+    });
+    drawing.classList.toggle("no-skips", frame.connection === "plain");
+    drawing.setAttribute("aria-label", `${describe(frame)}. Arrow keys go from layer to layer.`);
+    key.textContent = "";
+    if (colors) {
+      key.append(`${colors.name}: ${colors.ends[0]} `);
+      const bar = document.createElement("span");
+      bar.className = "bar";
+      bar.style.background = `linear-gradient(90deg, ${COLORS.map((c) => `rgb(${c})`).join(", ")})`;
+      key.append(bar, ` ${colors.ends[1]}`);
+    } else {
+      key.textContent = `${by}: none yet`;
+    }
+    say();
+  }
+
+  drawing.addEventListener("pointerleave", () => choose(null));
+  drawing.addEventListener("keydown", (event) => {
+    const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+    if (!frame || !(event.key in moves)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(chosen === null ? 0 : chosen + moves[event.key]);
+  });
+  const watch = new ResizeObserver(() => requestAnimationFrame(show));
+  watch.observe(el);
+
+  return {
+    show(next) {
+      frame = next;
+      if (chosen !== null && chosen >= frame.depth) chosen = null;
+      show();
+    },
+    colorBy(name) {
+      by = name;
+      show();
+    },
+    close: () => watch.disconnect(),
+  };
+}
+
+// As an anywidget.
+function render({ model, el }) {
+  const drawn = network(el);
+  const show = () => model.get("frame").depth && drawn.show(model.get("frame"));
+  const recolor = () => drawn.colorBy(model.get("color_by"));
+  recolor();
+  show();
+  model.on("change:frame", show);
+  model.on("change:color_by", recolor);
+  return () => {
+    model.off("change:frame", show);
+    model.off("change:color_by", recolor);
+    drawn.close();
+  };
+}
+
+export default { render };

@@ -1,0 +1,208 @@
+"""Everything that determines a run of the playground, and a short text that carries it."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from threading import Event
+from typing import Any, get_args, get_type_hints
+
+from van_tutorial import constraints, models, training
+from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial.connections import SKIPS
+from van_tutorial.data import MINI, NAMES, Images
+
+CONNECTIONS = ("plain", "residual", "highway", "van")
+NORMALIZATIONS = ("none", "batch", "layer")
+INITS = ("he", "orthogonal", "looks-linear")
+# Between two records: enough of them for a smooth replay, few enough to cost little.
+RECORDS_PER_RUN = 100
+FEWEST_STEPS = 8
+SLOPE = 0.3  # nats per unit of skip weight: what the default step size is sized with, too
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines a run of the playground.
+
+    Attributes:
+        data: name of the data set, as for `data.load`.
+        depth: number of layers L, from 1 to 100.
+        width: units per layer, from 4 to 256.
+        connection: "plain", "residual", "highway" or "van".
+        skip: form of the "van" connection: "convex", "additive" or "activation".
+        skip_weight: initial skip weight, in [0, 1].
+        dual_lr: step size of the multipliers (geometric mean over the layers), at least 0; None sizes it from the
+            number of steps.
+        skip_lr: step size of the skip weights, at least 0.
+        damping: weight of the quadratic term in the Lagrangian, at least 0.
+        normalization: "none", "batch" or "layer".
+        init: "he", "orthogonal" or "looks-linear", which comes with activation "crelu" (and order "pre", where the
+            connection adds).
+        num_epochs: passes over the training images, at least 1.
+        seed: of the initial weights and of the order of examples.
+
+    Raises:
+        ValueError: for a value outside these bounds or a pair of choices that do not fit.
+
+    Example:
+        >>> settings = Settings(depth=20, dual_lr=0.05)
+        >>> settings.to_text()
+        'depth=20 dual_lr=0.05'
+        >>> Settings.from_text("depth=20 dual_lr=0.05") == settings
+        True
+    """
+
+    data: str = MINI
+    depth: int = 40
+    width: int = 32
+    connection: str = "van"
+    skip: str = "convex"
+    skip_weight: float = 0.95
+    dual_lr: float | None = None
+    skip_lr: float = 1e-3
+    damping: float = 0.0
+    normalization: str = "batch"
+    init: str = "he"
+    num_epochs: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_choice("data", self.data, NAMES)
+        check_choice("connection", self.connection, CONNECTIONS)
+        check_choice("skip", self.skip, SKIPS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("init", self.init, INITS)
+        for name, low, high in (("depth", 1, 100), ("width", 4, 256)):
+            check_range(name, getattr(self, name), low, high)
+            check_count(name, getattr(self, name))
+        check_range("skip_weight", self.skip_weight, 0.0, 1.0)
+        if self.dual_lr is not None:
+            check_range("dual_lr", self.dual_lr, 0.0, math.inf)
+        check_range("skip_lr", self.skip_lr, 0.0, math.inf)
+        check_range("damping", self.damping, 0.0, math.inf)
+        check_count("num_epochs", self.num_epochs)
+        check_count("seed", self.seed, minimum=0)
+        self.network_config()  # for pairs of choices that do not fit
+
+    def network_config(self, in_features: int = 784, num_classes: int = 10) -> models.MLPConfig:
+        """Return the config of the network."""
+        has_mirror = self.init == "looks-linear"
+        return models.MLPConfig(
+            depth=self.depth,
+            width=self.width,
+            connection=self.connection,
+            skip=self.skip,
+            skip_weight=self.skip_weight,
+            normalization=self.normalization,
+            init=self.init,
+            activation="crelu" if has_mirror else "relu",
+            order="pre" if has_mirror and self.connection != "plain" else "post",
+            in_features=in_features,
+            num_classes=num_classes,
+            seed=self.seed,
+        )
+
+    def train_config(self, num_images: int) -> training.TrainConfig:
+        """Return the config of the training on `num_images` training images."""
+        num_steps = self.num_steps(num_images)
+        return training.TrainConfig(
+            num_epochs=self.num_epochs,
+            skip_lr=self.skip_lr,
+            dual_lr=self.dual_lr,
+            damping=self.damping,
+            seed=self.seed,
+            log_every=max(FEWEST_STEPS, num_steps // RECORDS_PER_RUN),
+        )
+
+    def num_steps(self, num_images: int) -> int:
+        """Return the number of steps of a training on `num_images` training images."""
+        return self.num_epochs * (num_images // training.TrainConfig.batch_size)
+
+    def trainer(self, images: Images, stop: Event | None = None) -> training.Trainer:
+        """Return the trainer of a new network.
+
+        Args:
+            images: of the data set `data`.
+            stop: an event that ends the iteration after the step in which it is set.
+
+        Returns:
+            The trainer, at step 0.
+        """
+        model = models.mlp(**asdict(self.network_config(images.num_features, images.num_classes)))
+        return training.Trainer(model, images, self.train_config(len(images.train_labels)), stop=stop)
+
+    def predicted_steps(self, num_images: int) -> list[float]:
+        """Predict for each layer the step at which the multipliers will have removed its skip.
+
+        The oscillator of `constraints.predict_path`, with a loss that holds on to a skip by 0.3 nats per unit of its
+        weight, and with each layer's own multiplier step size. The cap is not counted.
+
+        Args:
+            num_images: training images.
+
+        Returns:
+            A step for each of the L layers, infinity where the skip will not go within the training; empty for a
+            network without skip weights.
+        """
+        if self.connection != "van":
+            return []
+        config, num_steps = self.train_config(num_images), self.num_steps(num_images)
+        dual_lr = self.dual_lr
+        if dual_lr is None:
+            dual_lr = training.default_dual_lr(num_steps, self.skip_weight, config)
+        by_layer = constraints.spread_dual_lr(dual_lr, config.dual_lr_spread, self.depth).tolist()
+        return [self._predicted_step(num_steps, step_size) for step_size in by_layer]
+
+    def _predicted_step(self, num_steps: int, dual_lr: float) -> float:
+        """Predict when a layer's skip goes that has this multiplier step size."""
+        if self.skip_weight == 0.0:
+            return 0.0
+        if self.skip_lr == 0.0 or dual_lr == 0.0:
+            return math.inf
+        if self.damping == 0.0:
+            step = constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr, SLOPE)
+            return step if step <= num_steps else math.inf
+        path = constraints.predict_path(
+            num_steps, self.skip_weight, self.skip_lr, dual_lr, SLOPE, damping=self.damping
+        )
+        first = constraints.first_zero_step(path)
+        return math.inf if first is None else float(first)
+
+    def to_text(self) -> str:
+        """Return the settings as a short text: what differs from the defaults, or "defaults"."""
+        given = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return " ".join(given) or "defaults"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Settings":
+        """Read settings from a text that `to_text` wrote, or somebody typed.
+
+        Args:
+            text: NAME=VALUE, separated by spaces; what is not named is as by default.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ValueError: for a word that is not NAME=VALUE, a name that is no setting, or a value that does not fit.
+        """
+        kinds = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for word in text.split():
+            if word == "defaults":
+                continue
+            name, equals, value = word.partition("=")
+            if not equals:
+                raise ValueError(f"Settings are written as name=value, such as depth=20; got {word!r}.")
+            check_choice("A setting", name, kinds)
+            kind = get_args(kinds[name])[0] if get_args(kinds[name]) else kinds[name]
+            try:
+                values[name] = None if value == "None" else kind(value)
+            except ValueError:
+                wanted = {int: "a whole number", float: "a number"}[kind]
+                raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
+        return cls(**values)

@@ -1,0 +1,24 @@
+"""The network drawn as a live widget."""
+
+from importlib.resources import files
+
+import anywidget
+import traitlets
+
+from van_tutorial import playground
+
+FILES = files(playground)
+
+
+class NetworkDrawing(anywidget.AnyWidget):
+    """Layers in rows, each with its skip-connection as an arc over it that fades with its weight.
+
+    Attributes:
+        frame: the moment that is shown, as `playground.Recording.frame` gives it.
+        color_by: what the colour of a layer means: "gradient norm" or "multiplier".
+    """
+
+    _esm = FILES.joinpath("network.js").read_text(encoding="utf-8")
+    _css = FILES.joinpath("network.css").read_text(encoding="utf-8")
+    frame = traitlets.Dict().tag(sync=True)
+    color_by = traitlets.Unicode("gradient norm").tag(sync=True)
