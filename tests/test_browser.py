@@ -66,6 +66,7 @@ def lab(tmp_path_factory):
 
 # Small values for the copies of the lessons, so that the browser need not wait for deep networks.
 QUICK = {
+    "00_start_here": {"width: int = 32": "width: int = 16"},
     "01_degradation": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 10": "num_epochs: int = 2"},
     "03_shattered_gradients": {"num_epochs: int = 10": "num_epochs: int = 1"},
     "04_skip_connections": {
@@ -187,6 +188,31 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
         expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
         assert panel.locator(".gtitle").text_content() != before
         keep_picture(panel, name)
+        assert page.failures == []
+
+
+def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_to_its_figure(browser, lab):
+    with opened(browser, lab, "00_start_here", "answers == labels is true") as page:
+        assert_no_error(page)
+        assert page.locator(".jp-RenderedHTMLCommon td", has_text=re.compile("^broken$")).count() == 0
+        images, training = page.locator(".widget-vbox").all()[:2]
+        page.get_by_role("button", name="Show").scroll_into_view_if_needed()
+        box = images.locator(".widget-text input").first
+        box.fill("12")
+        box.press("Enter")
+        page.get_by_role("button", name="Show").focus()
+        page.keyboard.press("Space")
+        expect(images.get_by_text("Shown: number of the image: 12")).to_be_visible(timeout=60_000)
+        assert "Test image 12" in images.locator(".gtitle").text_content()
+        keep_picture(images, "00_start_here")
+        page.get_by_role("button", name="Train").scroll_into_view_if_needed()
+        box = training.locator(".widget-text input").first
+        box.fill("0.0001")
+        box.press("Enter")
+        page.get_by_role("button", name="Train").click()
+        expect(training.get_by_text("Shown: step size of the weights: 0.0001")).to_be_visible(timeout=60_000)
+        expect(training.locator(".scatterlayer path.js-line")).to_have_count(2)
+        keep_picture(training, "00_start_here_training")
         assert page.failures == []
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from van_tutorial import constraints, diagnostics, exercises, models, training
+from van_tutorial import constraints, data, diagnostics, exercises, models, training
 
 
 def run(steps, removed_by="multipliers", accuracy=0.7):
@@ -50,6 +50,72 @@ def test_the_cost_check_knows_the_sign(cost, hurried, is_right, words):
     feedback = exercises.check_cost(cost, run((), accuracy=0.8), hurried)
     assert feedback.is_right is is_right
     assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("number", "is_right", "words"),
+    [
+        (None, False, "the share 0.75 right"),
+        (100, True, "100 of 400"),
+        (300, False, "how many it got right"),
+        (0.25, False, "that is a share"),
+        (5, False, "it is more"),
+        (400, False, "it is less"),
+        ("many", False, "not a number"),
+    ],
+)
+def test_the_first_check_tells_wrong_from_right_and_a_share_from_a_number(number, is_right, words):
+    feedback = exercises.check_wrong_images(number, accuracy=0.75, num_images=400)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.5, 1.0])
+def test_the_first_check_takes_the_right_number_where_it_is_none_half_or_all(accuracy):
+    wrong = round(1000 * (1 - accuracy))
+    assert exercises.check_wrong_images(wrong, accuracy, num_images=1000).is_right
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda answers, labels: None, False, "returns nothing yet"),
+        (lambda answers, labels: (answers == labels).float().mean(), True, "8 and with 5 images"),
+        (lambda answers, labels: int((answers == labels).sum()) / len(labels), True, "8 and with 5 images"),
+        (lambda answers, labels: (answers == labels).sum(), False, "number of right answers"),
+        (lambda answers, labels: (answers != labels).float().mean(), False, "share of wrong"),
+        (lambda answers, labels: 100 * (answers == labels).float().mean(), False, "percent"),
+        (lambda answers, labels: (answers == labels).sum() / 1000, False, "1,000 is not"),
+        (lambda answers, labels: 0.5, False, "says 0.5"),
+        (lambda answers, labels: answers == labels, False, "raised"),
+        (lambda answers, labels: answers.nothing, False, "raised AttributeError"),
+    ],
+)
+def test_the_accuracy_check_calls_the_function_and_names_the_slip(function, is_right, words):
+    feedback = exercises.check_accuracy(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+def test_an_installation_without_a_flaw_is_ok_in_every_row():
+    table = exercises.installation("cpu").set_index("part")
+    assert set(table["state"]) == {"ok"}
+    assert table.loc["torch", "detail"] == torch.__version__.partition("+")[0]
+    assert "checksum holds" in table.loc["data: fashion-mnist-mini", "detail"]
+
+
+def test_what_is_broken_in_an_installation_is_named_with_its_mend(monkeypatch, tmp_path):
+    damaged = tmp_path / data.MINI_FILE.name
+    damaged.write_bytes(data.MINI_FILE.read_bytes()[:-100])
+    monkeypatch.setattr("van_tutorial.data.sets.MINI_FILE", damaged)
+    monkeypatch.setattr("van_tutorial.exercises.start.PACKAGES", ("torch", "no-such-package"))
+    table = exercises.installation("tpu7").set_index("part")
+    broken = table[table["state"] == "broken"]["detail"]
+    assert list(broken.index) == ["no-such-package", "device", "data: fashion-mnist-mini"]
+    assert "pip install no-such-package" in broken["no-such-package"]
+    assert "take 'auto', 'cpu'" in broken["device"]
+    assert "truncated or altered" in broken["data: fashion-mnist-mini"]
+    assert "git checkout -- assets/data" in broken["data: fashion-mnist-mini"]
 
 
 RUNS = pd.DataFrame(

@@ -90,6 +90,12 @@ def test_no_function_in_a_lesson_is_longer_than_ten_lines(path):
                     assert node.end_lineno - node.lineno < 10
 
 
+def test_the_map_in_the_first_lesson_leads_to_every_other_one():
+    first, *others = LEARNERS
+    text = "\n".join(cell.source for cell in nbformat.read(first, as_version=4).cells)
+    assert [other.name for other in others if f"]({other.name})" not in text] == []
+
+
 def test_a_learner_sees_no_solution():
     for learner, instructor in zip(LEARNERS, INSTRUCTORS, strict=True):
         texts = [Path(file).read_text(encoding="utf-8") for file in (learner, instructor)]
@@ -101,6 +107,7 @@ def test_a_learner_sees_no_solution():
 
 # What makes a lesson short where its solutions do not hang on it.
 SMALL = {
+    "00_start_here": {},
     "01_degradation": {"depth": 8, "num_epochs": 1},
     "02_vanishing_exploding": {"num_images": 64},
     "03_shattered_gradients": {"depth": 4, "num_epochs": 1},

@@ -112,6 +112,13 @@ def test_a_convolutional_network_is_trained_by_the_same_panel(few_images):
         widgets.phase_out_panel(few_images, kind="transformer")
 
 
+def test_where_nothing_can_show_the_controls_a_panel_says_what_to_do(panel):
+    shown = panel._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert "pip install ipywidgets anywidget" in shown["text/plain"]
+    assert "IntSlider" not in shown["text/plain"]
+
+
 def test_without_a_hand_to_press_it_the_same_call_gives_a_plain_figure(few_images):
     fig = widgets.phase_out_panel(few_images, depth=3, width=8, num_epochs=2, interactive=False)
     assert type(fig) is go.Figure

@@ -19,10 +19,12 @@ from van_tutorial.exercises.skip_connections import (
     check_number_of_paths,
     check_transform_bias,
 )
+from van_tutorial.exercises.start import check_accuracy, check_wrong_images, installation
 from van_tutorial.exercises.vanishing import check_layer_factor, check_level_gradients
 
 __all__ = [
     "Feedback",
+    "check_accuracy",
     "check_autocorrelation",
     "check_cost",
     "check_crelu_width",
@@ -50,4 +52,6 @@ __all__ = [
     "check_stretch",
     "check_subsample",
     "check_transform_bias",
+    "check_wrong_images",
+    "installation",
 ]

@@ -42,6 +42,12 @@ FIGURE = {
     "margin": {"l": 60, "r": 20, "t": 50},
     "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top"},
 }
+# What stands in place of a panel where nothing can show its controls.
+NO_CONTROLS = """\
+This panel shows its controls in a running JupyterLab only. Where you are in one and still read this, run
+    pip install ipywidgets anywidget
+    jupyter labextension enable @jupyter-widgets/jupyterlab-manager
+in the environment that JupyterLab runs from, start JupyterLab again and reload the page."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,8 @@ class Panel:
         free(self.view)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Let a notebook show the panel."""
-        return self.view._repr_mimebundle_(**kwargs)
+        """Let a notebook show the panel, and say what to do where it cannot."""
+        return {**self.view._repr_mimebundle_(**kwargs), "text/plain": NO_CONTROLS}
 
 
 def free_below(box: ipywidgets.Widget) -> None:
