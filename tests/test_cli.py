@@ -18,7 +18,18 @@ def test_help_lists_every_command(capsys):
         cli.main(["--help"])
     assert done.value.code == 0
     listed = capsys.readouterr().out
-    for command in ("demo", "diagnose", "run", "sweep", "results", "report", "models", "data", "lab"):
+    for command in (
+        "demo",
+        "diagnose",
+        "run",
+        "sweep",
+        "results",
+        "report",
+        "grade",
+        "models",
+        "data",
+        "lab",
+    ):
         assert f"  {command} " in listed
 
 

@@ -69,15 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out"
     )
-    run.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="repeat for several",
-    )
+    add_parameters(run)
     run.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
     )
@@ -112,6 +104,21 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument("--metric", help="the recorded column that is drawn (default: an accuracy)")
     report.set_defaults(function=run_report)
 
+    grade = commands.add_parser(
+        "grade", help="run a folder of students' notebooks, and table what their checks say"
+    )
+    grade.add_argument("folder", type=Path, metavar="FOLDER", help="of submissions: STUDENT/LESSON.ipynb")
+    grade.add_argument(
+        "--into",
+        type=Path,
+        default=Path("graded"),
+        help="folder for executed notebooks and verdicts.csv (default: graded)",
+    )
+    add_parameters(grade)
+    grade.add_argument("--timeout", type=int, default=300, help="seconds that a cell may take (default: 300)")
+    grade.add_argument("--course", type=Path, help="folder of the lessons given out (default: the course's)")
+    grade.set_defaults(function=run_grade)
+
     models = commands.add_parser("models", help="list the family of networks, or tell what one of them is")
     models.add_argument("name", nargs="?", help="of a network: its formula, its source, how it is trained")
     models.set_defaults(function=run_models)
@@ -135,6 +142,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     lab.set_defaults(function=run_lab)
     return parser
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Let a command take parameters of notebooks."""
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="repeat for several",
+    )
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -258,6 +278,22 @@ def run_report(options: argparse.Namespace) -> int:
     from van_tutorial import batch
 
     print(f"Page: {batch.report(options.folder, metric=options.metric)}")
+    return 0
+
+
+def run_grade(options: argparse.Namespace) -> int:
+    """Run the submissions in a folder, and print the table of verdicts."""
+    from van_tutorial import batch
+
+    sys.stderr.write(
+        "This runs code that others wrote, with your rights; docs/teaching.md says how to contain it.\n"
+    )
+    table = batch.grade(
+        options.folder, options.into, dict(options.parameter), options.timeout, options.course, sys.stderr
+    )
+    print(table.drop(columns="message").to_string(index=False))
+    right = int((table["verdict"] == "right").sum())
+    print(f"\n{right} of {len(table)} are right. What the checks said: {options.into / 'verdicts.csv'}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Notebooks run headless: strict about parameters, whole files or none, alone or many, with pages and tables."""
 
 from van_tutorial.batch.cluster import ClusterError
+from van_tutorial.batch.grade import grade
 from van_tutorial.batch.metrics import record_metrics
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.parameters import NotebookError, check_parameters
@@ -25,6 +26,7 @@ __all__ = [
     "Unfinished",
     "check_parameters",
     "find_notebook",
+    "grade",
     "make_page",
     "measurements",
     "read_sweep",
