@@ -58,6 +58,7 @@ evidence: setup  ## measure again everything that assets/results records (hours;
 	$(BIN)/python -m tools.record_convolutional_mini
 	$(BIN)/python -m tools.record_backward_skips
 	$(BIN)/python -m tools.record_descendants
+	$(BIN)/python -m tools.record_capstone
 	$(BIN)/python -m tools.record_cifar10
 	$(BIN)/python -m tools.readme
 

@@ -93,6 +93,12 @@ QUICK = {
         "depth: int = 20": "depth: int = 8",
         "num_epochs: int = 3": "num_epochs: int = 1",
     },
+    "12_capstone": {
+        "depth: int = 20": "depth: int = 4",
+        "num_epochs: int = 10": "num_epochs: int = 1",
+        "num_seeds: int = 4": "num_seeds: int = 3",
+        "num_workers: int = 2": "num_workers: int = 1",
+    },
 }
 
 
@@ -168,6 +174,7 @@ def page(browser, lab):
         ("06_multiplier_dynamics", "final multiplier", "multiplier step size"),
         ("07_dirac", "b have an entry for each output channel", "a, of the identity"),
         ("08_looks_linear", "a layer of m units sees 2 m inputs", "scale of the weights"),
+        ("12_capstone", "sentence 1: no answer yet", "spread over the seeds"),
     ],
 )
 def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(

@@ -602,3 +602,139 @@ def test_the_width_check_counts_the_inputs_twice(width, is_right, words):
     feedback = exercises.check_crelu_width(width, plain_width=32)
     assert feedback.is_right is is_right
     assert words in feedback.message
+
+
+DESIGN = {
+    "vary": "skip_weight",
+    "values": [0.5, 0.8, 0.95],
+    "seeds": [0, 1, 2],
+    "validation_fraction": 0.2,
+    "choose on": "held-out",
+    "report on": "test",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_right", "words"),
+    [
+        ({}, True, "3 values with 3 seeds each, 9 runs"),
+        ({"seeds": 5}, True, "15 runs"),
+        ({"seeds": range(4)}, True, "12 runs"),
+        ({"vary": None}, False, "vary: no answer yet"),
+        ({"report on": None}, False, "report on: no answer yet"),
+        ({"vary": ["skip_weight", "lr"]}, False, "2 things at once (skip_weight, lr)"),
+        ({"vary": 3}, False, "not a parameter's name"),
+        ({"vary": "seed"}, False, "repeat over"),
+        ({"vary": "skip_wait"}, False, "'skip_weight' is"),
+        ({"vary": "lr"}, False, "another question"),
+        ({"values": 0.5}, False, "a list is needed"),
+        ({"values": [0.5, 1.5]}, False, "skip_weight must be a number in [0, 1], got 1.5"),
+        ({"values": ["low", 0.95]}, False, "got 'low'"),
+        ({"values": [0.95, 0.95]}, False, "stands twice"),
+        ({"values": [0.95]}, False, "nothing to be compared with"),
+        ({"values": [0.5, 0.8]}, False, "the value in use, 0.95"),
+        ({"seeds": [7]}, False, "one seed tells nothing about the spread"),
+        ({"seeds": 2}, False, "at least three"),
+        ({"seeds": []}, False, "nothing runs"),
+        ({"seeds": [0, 1, 1]}, False, "the same run once more"),
+        ({"seeds": "0 to 3"}, False, "whole numbers"),
+        ({"validation_fraction": 0.0}, False, "no image is held out"),
+        ({"validation_fraction": "a fifth"}, False, "a share from 0 to 0.9"),
+        ({"choose on": "test"}, False, "you choose on the test images"),
+        ({"choose on": "training"}, False, "by heart"),
+        ({"choose on": "luck"}, False, "none of training, held-out, test"),
+        ({"report on": "held-out"}, False, "too high there"),
+        ({"report on": "training"}, False, "images that were not"),
+    ],
+)
+def test_the_design_check_names_the_first_flaw_of_an_experiment(changed, is_right, words):
+    feedback = exercises.check_design({**DESIGN, **changed}, about="skip_weight")
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+def test_the_design_check_hints_while_nothing_is_described_and_knows_parameters_of_the_training():
+    assert "vary: no answer yet" in exercises.check_design({}, about="lr").message
+    design = {**DESIGN, "vary": "lr", "values": [0.001, 0.003, 0.01]}
+    assert exercises.check_design(design, about="lr").is_right
+    assert "lr must be" in exercises.check_design({**design, "values": [0.0, 0.003]}, about="lr").message
+
+
+# By seed: slow 0.70, 0.72, 0.77 and fast 0.60, 0.66, 0.71, so differences of -0.10, -0.06, -0.06.
+SWEPT = pd.DataFrame(
+    [
+        ("slow", 0, 0.70),
+        ("slow", 1, 0.72),
+        ("slow", 2, 0.77),
+        ("fast", 2, 0.71),
+        ("fast", 0, 0.60),
+        ("fast", 1, 0.66),
+        ("fast", 9, 0.10),  # no pair
+    ],
+    columns=["setting", "seed", "test accuracy"],
+)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "is_right", "words"),
+    [
+        (None, None, False, "mean: no number yet"),
+        (-0.0733, None, False, "sd: no number yet"),
+        (-0.0733, 0.0231, True, "-0.073 ± 0.023 over 3 seeds; fast is ahead in 0 of them"),
+        (-0.073, 0.023, True, "over 3 seeds"),
+        (0.0733, 0.0231, False, "wrong way round: take slow off fast"),
+        (-0.2, 0.0231, False, "not the mean over the seeds"),
+        ("much", 0.0231, False, "not a number"),
+        (-0.0733, 0.01886, False, "ddof=1"),
+        (-0.0733, 0.01333, False, "root of n"),
+        (-0.0733, 0.5, False, "not the s.d. of the differences"),
+    ],
+)
+def test_the_paired_difference_check_pairs_by_seed_and_knows_the_usual_slips(mean, sd, is_right, words):
+    feedback = exercises.check_paired_difference({"mean": mean, "sd": sd}, SWEPT, "slow", "fast")
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+def test_the_paired_difference_check_recognises_a_comparison_without_pairs():
+    whole = SWEPT[SWEPT["seed"] < 9]
+    variances = whole.groupby("setting")["test accuracy"].var()
+    feedback = exercises.check_paired_difference(
+        {"mean": -0.22 / 3, "sd": variances.sum() ** 0.5}, whole, "slow", "fast"
+    )
+    assert "nothing in common" in feedback.message
+
+
+def test_the_paired_difference_check_says_where_there_is_no_pair():
+    assert "0 seeds are in both" in exercises.check_paired_difference({}, SWEPT, "slow", "none").message
+
+
+@pytest.mark.parametrize(
+    ("baseline", "changed", "is_right", "words"),
+    [
+        (
+            "fast",
+            {},
+            True,
+            "slow was ahead of fast in 3 of 3 seeds, by +0.073 in the mean. That, and no more",
+        ),
+        ("fast", {1: None}, False, "sentence 1: no answer yet"),
+        ("fast", {1: False}, False, "in 3 of 3 seeds"),
+        ("fast", {2: True}, False, "luck of one seed"),
+        ("fast", {3: True}, False, "nothing was trained"),
+        ("fast", {4: True}, False, "seed by seed"),
+        ("fast", {5: True}, False, "none of this was run"),
+        ("fast", {6: True}, False, "not through what"),
+        ("fast", {6: "no"}, False, "neither True nor False"),
+        ("slow", {}, False, "fast was ahead of slow in 0 of 3 seeds"),
+        ("slow", {1: False}, True, "None of the six is shown"),
+    ],
+)
+def test_the_claims_check_reads_the_first_sentence_off_the_runs_and_says_why_not_the_others(
+    baseline, changed, is_right, words
+):
+    answers = {1: True, **dict.fromkeys(range(2, 7), False), **changed}
+    other = "fast" if baseline == "slow" else "slow"
+    feedback = exercises.check_claims(answers, SWEPT, baseline, other)
+    assert feedback.is_right is is_right
+    assert words in feedback.message

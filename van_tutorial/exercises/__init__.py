@@ -5,6 +5,7 @@ from van_tutorial.exercises.backward_skips import (
     check_mean_iou,
     check_share_of_gain,
 )
+from van_tutorial.exercises.capstone import check_claims, check_design, check_paired_difference
 from van_tutorial.exercises.convolutional import check_peak_difference, check_skip_counts, check_subsample
 from van_tutorial.exercises.degradation import check_degradation_depth, check_generalization_gap
 from van_tutorial.exercises.descendants import check_endings, check_merge, check_merged_layers
@@ -26,10 +27,12 @@ __all__ = [
     "Feedback",
     "check_accuracy",
     "check_autocorrelation",
+    "check_claims",
     "check_cost",
     "check_crelu_width",
     "check_damping",
     "check_degradation_depth",
+    "check_design",
     "check_dual_lr",
     "check_endings",
     "check_equal_width",
@@ -43,6 +46,7 @@ __all__ = [
     "check_merged_layers",
     "check_mirrored_weight",
     "check_number_of_paths",
+    "check_paired_difference",
     "check_peak_difference",
     "check_removal_window",
     "check_saved_parameters",
