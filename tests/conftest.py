@@ -7,6 +7,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from tests import browsing
 from tests.sweeping import Course, Processes
 from van_tutorial import data, models, training
 
@@ -73,3 +74,15 @@ def processes(tmp_path):
     processes = Processes(tmp_path)
     yield processes
     processes.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with browsing.jupyterlab(tmp_path_factory.mktemp("lab")) as address:
+        yield address

@@ -1,0 +1,166 @@
+"""The playground in JupyterLab in a real browser, and the page that it exports in one without a kernel."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened, watch
+
+pytestmark = needs_chromium
+STEPS = 40 * 39
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    with opened(browser, lab, "playground", "Choose, then press Train") as page:
+        button(page, "Train").scroll_into_view_if_needed()
+        yield page
+
+
+def button(page, name):
+    """A button by its label, before which the browser reads its icon."""
+    return page.get_by_role("button", name=re.compile(rf"(^|\s){name}$")).first
+
+
+def press(page, name):
+    button(page, name).click()
+
+
+def status(page, pattern):
+    """Wait until the status says so."""
+    expect(page.locator(".widget-html-content", has_text=re.compile(pattern)).first).to_be_visible(
+        timeout=60_000
+    )
+
+
+def arcs(page):
+    """The opacity of every arc in the drawing."""
+    return page.locator(".van-network .arc").evaluate_all(
+        "arcs => arcs.map((arc) => Number(arc.style.opacity))"
+    )
+
+
+def step_shown(page):
+    """The step that the drawing shows."""
+    label = page.locator(".van-network-drawing").first.get_attribute("aria-label")
+    return int(re.search(r"at step (\d+) of", label)[1])
+
+
+def scrubber(page):
+    return page.locator(".widget-slider", has_text="moment").locator(".noUi-handle")
+
+
+def test_train_moves_the_arcs_until_all_are_gone(page):
+    assert_no_error(page)
+    assert len(arcs(page)) == 10
+    assert min(arcs(page)) > 0.9
+    press(page, "Train")
+    status(page, rf"^Finished. Step {STEPS} of {STEPS}, 0 of 10 skips left")
+    assert arcs(page) == [0.0] * 10
+    assert page.locator(".js-plotly-plot .scatterlayer path.js-line").count() >= 6
+    assert page.locator(".heatmaplayer image").count() == 1
+    keep_picture(page.locator(".widget-vbox").first, "playground")
+
+
+def test_the_scrubber_goes_back_by_keyboard_and_the_drawing_and_the_cursors_follow(page):
+    cursor = page.locator(".js-plotly-plot .shapelayer path").first
+    before = cursor.get_attribute("d")
+    drawing = page.locator(".van-network-drawing").first
+    scrubber(page).focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(
+        "() => !document.querySelector('.van-network-drawing').ariaLabel.includes('1560 of')"
+    )
+    last_but_one = step_shown(page)
+    page.keyboard.press("Home")
+    page.wait_for_function(
+        "() => document.querySelector('.van-network-drawing').ariaLabel.includes('step 0 of')"
+    )
+    assert 0 < last_but_one < STEPS
+    assert min(arcs(page)) > 0.9
+    assert cursor.get_attribute("d") != before
+    page.keyboard.press("End")
+    page.wait_for_function(
+        "() => document.querySelector('.van-network-drawing').ariaLabel.includes('1560 of')"
+    )
+
+
+def test_arrow_keys_go_from_layer_to_layer_and_say_its_numbers(page):
+    page.locator(".van-network-drawing").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    words = page.locator(".van-network-layer").first
+    expect(words).to_have_text(re.compile(r"^Layer 2, skip weight 0, multiplier \S+, gradient norm \S+$"))
+    page.keyboard.press("End")
+    expect(words).to_have_text(re.compile("^Layer 10,"))
+    page.locator(".van-network .field").nth(4).hover()
+    expect(words).to_have_text(re.compile("^Layer 5,"))
+
+
+def test_the_colour_of_the_layers_is_chosen_and_its_scale_is_said(page):
+    box = page.locator(".van-network .box").first
+    before = box.evaluate("box => box.style.fill")
+    page.get_by_label("colour by").first.select_option("multiplier")
+    expect(page.locator(".van-network-scale").first).to_contain_text("multiplier λ (nats): 0")
+    assert box.evaluate("box => box.style.fill") != before
+
+
+def test_a_pinned_run_stays_beside_the_next_which_pause_holds_and_stop_ends_all_by_keyboard(page):
+    for name in ("Pin", "Train"):
+        button(page, name).focus()
+        page.keyboard.press("Enter")
+    status(page, r"^Training. Step")
+    button(page, "Pause").focus()
+    page.keyboard.press("Space")
+    status(page, r"^Paused. Step")
+    held = step_shown(page)
+    page.wait_for_timeout(500)
+    assert step_shown(page) == held < STEPS
+    button(page, "Step").focus()
+    page.keyboard.press("Enter")
+    status(page, rf"^Paused. Step {held + 1} of")
+    button(page, "Stop").focus()
+    page.keyboard.press("Enter")
+    status(page, rf"^Stopped. Step {held + 1} of")
+    expect(page.get_by_text("Pinned 1")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .legendtext", has_text="pinned 1")).to_be_attached()
+    expect(button(page, "Restore")).to_be_visible()
+    keep_picture(page.locator(".widget-vbox").first, "playground_pinned")
+
+
+def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, browser, tmp_path_factory):
+    press(page, "Export")
+    status(page, "^Exported: open")
+    (path,) = tmp_path_factory.getbasetemp().rglob("playground/*.html")
+    alone = browser.new_page(viewport={"width": 1200, "height": 1300})
+    watch(alone)
+    alone.goto(path.as_uri())
+    expect(alone.locator(".js-plotly-plot")).to_be_visible()
+    ended = step_shown(alone)
+    alone.get_by_label("moment").focus()
+    alone.keyboard.press("Home")
+    assert step_shown(alone) == 0 < ended
+    assert min(arcs(alone)) > 0.9
+    alone.keyboard.press("ArrowRight")
+    assert 0 < step_shown(alone) < ended
+    alone.get_by_role("button", name="Play").focus()
+    alone.keyboard.press("Enter")
+    expect(alone.locator(".van-replay-step")).to_have_text(re.compile(f"^Step {ended} of"), timeout=30_000)
+    expect(alone.locator(".legendtext", has_text="pinned 1")).to_be_attached()
+    keep_picture(alone.locator("body"), "playground_export")
+    assert alone.failures == []
+    assert alone.requested == [path.as_uri()]
+    alone.close()
+
+
+def test_reset_puts_the_run_away(page):
+    press(page, "Reset")
+    status(page, "^Choose, then press Train")
+    assert step_shown(page) == 0
+
+
+def test_no_request_of_the_playground_leaves_the_machine(page, lab):
+    outside = [url for url in page.requested if not url.startswith((lab, "data:", "blob:"))]
+    assert outside == []
+    assert_no_error(page)
