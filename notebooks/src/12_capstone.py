@@ -79,7 +79,7 @@ questions = {
     "speed": {
         "fixed": {"remove_by": None},
         "grid": {"dual_lr": [0.2, 1.0, 5.0, 25.0]},
-        "compare": ["0.2", "1.0"],
+        "compare": ["1.0", "0.2"],
     },
     "depth": {
         "grid": {
