@@ -71,3 +71,9 @@ def test_the_lesson_of_a_term_is_there_and_uses_it(row):
     number, target = re.fullmatch(r"\[(\d+)\]\((.+)\)", row[4]).groups()
     assert (DOCS / target).resolve().name.startswith(f"{int(number):02d}_")
     assert row[0].casefold() in words_of(DOCS / target)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_every_link_between_the_docs_leads_to_a_file(path):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).is_file()] == []
