@@ -67,6 +67,7 @@ bench: setup  ## measure what the loop, the skip weights and the diagnostics cos
 	$(BIN)/python -m benchmarks.ensemble
 	$(BIN)/python -m benchmarks.gradients
 	$(BIN)/python -m benchmarks.convolution
+	$(BIN)/python -m benchmarks.playground
 
 clean:  ## remove what the other targets made
 	rm -rf .venv runs reports .mypy_cache .pytest_cache .ruff_cache
