@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab lint format notebooks readme evidence bench clean
+.PHONY: help setup demo test test-browser-all lab lint format notebooks readme evidence bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv with everything the course needs
 
@@ -22,8 +22,12 @@ demo: setup  ## train plain, residual and VAN on real data, and show what came o
 
 test: setup  ## run every test, and every notebook with its recorded outputs compared
 	@mkdir -p reports
-	$(BIN)/python -m pytest tests van_tutorial -n 2 --dist loadfile --junitxml reports/tests.xml
+	$(BIN)/python -m pytest tests van_tutorial -m "not every_lesson" -n 2 --dist loadfile --junitxml reports/tests.xml
 	$(BIN)/python -m pytest notebooks --ignore notebooks/src --nbval --nbval-cell-timeout 300 -n 2 --dist loadfile -p no:cacheprovider --verbose --junitxml reports/notebooks.xml
+
+test-browser-all: setup  ## run every lesson and its panel in a real browser
+	@mkdir -p reports
+	$(BIN)/python -m pytest tests -m browser -n 2 --dist loadfile --junitxml reports/browser.xml
 
 lab: setup  ## open JupyterLab on the course
 	@$(BIN)/van-tutorial lab

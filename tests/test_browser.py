@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened
+from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened, watch
+from van_tutorial._course import course_path
 
 pytestmark = needs_chromium
 
@@ -17,6 +18,27 @@ def page(browser, lab):
         yield page
 
 
+NOTEBOOKS = sorted(path.stem for path in course_path("notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    watch(page)
+    page.goto(f"{lab}/lab/tree/notebooks/{name}.ipynb?token=t&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=90_000)
+    page.locator(".jp-RenderedMarkdown h1").first.wait_for(timeout=90_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
+    assert_no_error(page)
+    broken = page.locator(".jp-RenderedMarkdown img").evaluate_all(
+        "pictures => pictures.filter((picture) => picture.complete && !picture.naturalWidth).map((p) => p.src)"
+    )
+    assert broken == []
+    assert [url for url in page.requested if not url.startswith((lab, "data:", "blob:"))] == []
+    page.close()
+
+
+@pytest.mark.every_lesson
 @pytest.mark.parametrize(
     ("name", "at_the_end", "control"),
     [
@@ -50,6 +72,7 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
         assert page.failures == []
 
 
+@pytest.mark.every_lesson
 def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_to_its_figure(browser, lab):
     with opened(browser, lab, "00_start_here", "answers == labels is true") as page:
         assert_no_error(page)
@@ -75,6 +98,7 @@ def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_t
         assert page.failures == []
 
 
+@pytest.mark.every_lesson
 def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, lab):
     with opened(browser, lab, "01_degradation", "test accuracy") as page:
         assert_no_error(page)
@@ -85,6 +109,7 @@ def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, la
         assert page.failures == []
 
 
+@pytest.mark.every_lesson
 def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser, lab):
     with opened(browser, lab, "10_convolutional_van", "Every second pixel is") as page:
         assert_no_error(page)
@@ -97,6 +122,7 @@ def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser
         assert page.failures == []
 
 
+@pytest.mark.every_lesson
 def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
     with opened(browser, lab, "09_backward_skips", "background everywhere") as page:
         assert_no_error(page)
@@ -113,6 +139,7 @@ def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
         assert page.failures == []
 
 
+@pytest.mark.every_lesson
 def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
     with opened(browser, lab, "11_after_van", "accuracy, finished") as page:
         assert_no_error(page)

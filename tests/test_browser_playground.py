@@ -60,7 +60,6 @@ def test_train_moves_the_arcs_until_all_are_gone(page):
     assert arcs(page) == [0.0] * 10
     assert page.locator(".js-plotly-plot .scatterlayer path.js-line").count() >= 6
     assert page.locator(".heatmaplayer image").count() == 1
-    keep_picture(page.locator(".widget-vbox").first, "playground")
 
 
 def test_the_scrubber_goes_back_by_keyboard_and_the_drawing_and_the_cursors_follow(page):
@@ -149,6 +148,29 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
     assert alone.failures == []
     assert alone.requested == [path.as_uri()]
     alone.close()
+
+
+def test_half_way_the_skips_next_to_the_input_are_gone_and_the_others_are_still_there(page):
+    page.set_viewport_size({"width": 1300, "height": 1750})
+    text = page.get_by_label("settings as text")
+    text.fill("depth=40")
+    text.press("Enter")
+    press(page, "Apply")
+    expect(page.locator(".widget-text input").first).to_have_value("40")
+    press(page, "Train")
+    status(page, "^Finished. Step 390 of 390, 0 of 40 skips left")
+    scrubber(page).focus()
+    page.keyboard.press("Home")
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    expect(page.locator(".van-network-drawing").first).to_have_attribute(
+        "aria-label", re.compile("step 120 of")
+    )
+    shown = arcs(page)
+    assert shown[0] == 0.0 < 0.3 < shown[-1]
+    assert shown[1:].count(0.0) > 5
+    page.wait_for_timeout(1000)
+    keep_picture(page.locator(".widget-vbox").first, "playground")
 
 
 def test_reset_puts_the_run_away(page):

@@ -175,6 +175,7 @@ def ranges(run: Recording, pinned: Sequence[Recording]) -> dict[str, tuple[float
     steps = (0, max(there.num_steps for there in runs))
     layers = (0.5, max(there.settings.depth for there in runs) + 0.5)
     by_step = {f"xaxis{axis}": steps for axis in BY_STEP}
+    by_step["xaxis4"] = (0, run.num_steps)  # the map is of this run alone
     return by_step | {"yaxis4": (0.5, run.settings.depth + 0.5), "xaxis5": layers, "xaxis6": layers}
 
 

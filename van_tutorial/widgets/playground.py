@@ -595,9 +595,9 @@ def describe_prediction(run: Recording) -> str:
     if not gone:
         return f"Predicted: no multiplier takes a skip within {run.num_steps} steps; the cap does by {cap}."
     is_capped = len(gone) < len(run.predicted) or max(gone) > cap
-    last = f"last at {max(gone):.0f}" if len(gone) == len(run.predicted) else f"{len(gone)} in all"
+    number = "skips" if len(gone) == len(run.predicted) else f"{len(gone)} skips"
     end = f" (cap at {cap})" if is_capped else ""
-    return f"Predicted: first skip gone at step {min(gone):.0f}, {last}, of {run.num_steps}{end}."
+    return f"Predicted: {number} gone from step {min(gone):.0f} to {max(gone):.0f} of {run.num_steps}{end}."
 
 
 def warm_up(images: Images) -> None:
