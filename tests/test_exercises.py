@@ -10,6 +10,19 @@ from torch.nn.functional import pad
 from van_tutorial import constraints, data, diagnostics, exercises, models, training
 
 
+def test_an_unfilled_prediction_shows_a_dash_and_a_filled_one_stands_beside_what_came():
+    came = {"accuracy": 0.12345, "ratio": 1.8e-5, "better": "residual", "it shatters": True, "steps": 1170}
+    table = exercises.beside({"accuracy": None, "it shatters": False, "steps": 1e3, "unasked": 1}, came)
+    assert table["predicted"].to_dict() == {
+        "accuracy": "–",
+        "ratio": "–",
+        "better": "–",
+        "it shatters": "no",
+        "steps": "1000",
+    }
+    assert table["came"].tolist() == ["0.123", "1.8e-05", "residual", "yes", "1170"]
+
+
 def run(steps, removed_by="multipliers", accuracy=0.7):
     return SimpleNamespace(
         first_zero_steps=steps, num_steps=100, removed_by=removed_by, test_accuracy=accuracy
@@ -136,6 +149,7 @@ RUNS = pd.DataFrame(
         (7, False, "2, 10, 40"),
         (2, False, "further down"),
         (40, True, "40"),
+        ("40", False, "Leave the quotes out"),
     ],
 )
 def test_the_degradation_check_finds_the_first_depth_that_falls_behind(depth, is_right, words):
@@ -152,6 +166,8 @@ def test_the_degradation_check_finds_the_first_depth_that_falls_behind(depth, is
         (-0.15, False, "wrong way round"),
         (0.05, False, "larger"),
         (0.4, False, "smaller"),
+        (0.8, False, "one of the two accuracies"),
+        ("0.15", False, "Leave the quotes out"),
         ("a lot", False, "not a number"),
     ],
 )
@@ -183,6 +199,10 @@ def test_the_level_check_says_which_way_to_go(gradients, is_right, words):
         (None, False, "no number"),
         (0.9, True, "0.9"),
         (0.81, False, "root"),
+        (1.62, False, "that is sigma_w^2"),
+        (1.27, False, "that is sigma_w:"),
+        (0.405, False, "variance of 2 / n"),
+        (0.45, False, "He's 2 makes up"),
         (0.5, False, "larger"),
         (1.2, False, "smaller"),
     ],
@@ -207,6 +227,9 @@ def centred(signal, lag):
         (lambda signal, lag: 8 * centred(signal, lag), False, "at lag 0"),
         (lambda s, lag: (s[: len(s) - lag] * s[lag:]).sum() / s.square().sum(), False, "mean is still in it"),
         (lambda s, lag: centred(s, lag) * len(s) / (len(s) - lag), False, "N - k pairs"),
+        (lambda s, lag: (s[:-lag] * s[lag:]).sum() / s.square().sum(), False, "z[: len(z) - lag]"),
+        (lambda s, lag: ((s - s.mean()) * (s - s.mean()).roll(lag)).sum() / 62.0, False, "in a ring"),
+        (lambda signal, lag: torch.ones(2), False, "one number, for one lag"),
         (lambda signal, lag: torch.ones(3) @ torch.ones(2), False, "raised RuntimeError"),
     ],
 )
@@ -250,7 +273,15 @@ def test_the_step_size_check_lets_the_librarys_steps_decide(dual_lr, is_right, w
 
 @pytest.mark.parametrize(
     ("damping", "is_right", "words"),
-    [(None, False, "no number"), (0.2, False, "take more"), (0.4, True, "0.4"), (1.0, False, "less damping")],
+    [
+        (None, False, "no number"),
+        (0.3, False, "take more"),
+        (0.2, False, "factor 2 is missing"),
+        (10.0, False, "upside down"),
+        (0.004, False, "skip_lr c"),
+        (0.4, True, "0.4"),
+        (1.0, False, "less damping"),
+    ],
 )
 def test_the_damping_check_wants_the_critical_one(damping, is_right, words):
     feedback = exercises.check_damping(damping, skip_lr=0.01, dual_lr=0.0004)
@@ -266,6 +297,7 @@ def test_the_damping_check_wants_the_critical_one(damping, is_right, words):
         (3, False, "exactly 2"),
         (6, False, "passes no layer at all"),
         (8, False, "all paths there are"),
+        (4, False, "network of 2 layers"),
         (2, False, "more"),
         (100, False, "fewer"),
         ("many", False, "not a number"),
@@ -283,6 +315,7 @@ def test_the_path_check_counts_the_short_ones_too(number, is_right, words):
         (None, False, "no number"),
         (-4.97, True, "T = 0.0069"),
         (4.97, False, "wrong way round"),
+        (0.0069, False, "that is the gate T"),
         (-6.0, False, "open a little further"),
         (-3, False, "closed further"),
         ("low", False, "not a number"),
@@ -302,6 +335,8 @@ def test_the_bias_check_knows_the_sign(bias, is_right, words):
         (lambda x, f, gate: torch.lerp(f, x, gate.sigmoid()), False, "exchanged"),
         (lambda x, f, gate: torch.lerp(x, f, gate), False, "sigmoid"),
         (lambda x, f, gate: x + gate.sigmoid() * f, False, "taken off x"),
+        (lambda x, f, gate: gate.sigmoid() * f, False, "x is missing"),
+        (lambda x, f, gate: x + f, False, "a residual layer"),
         (lambda x, f, gate: x, False, "unit by unit"),
         (lambda x, f, gate: 3.0, False, "tensor of the shape"),
         (lambda x, f, gate: x @ f, False, "raised RuntimeError"),
@@ -339,6 +374,7 @@ def test_the_count_check_goes_through_the_three_numbers(skips, changes, paramete
         (65536, True, "65,536 bytes"),
         (16384, False, "4 bytes"),
         (196608, False, "peak with a skip"),
+        (131072, False, "peak without a skip"),
         (1000, False, "more"),
         (100_000, False, "less"),
         ("much", False, "not a number"),
@@ -370,6 +406,7 @@ def test_the_memory_check_says_what_is_measured():
         ),
         (lambda x, num_new: x[:, :, ::2, ::2].expand(-1, 1 + num_new, -1, -1), False, "must be zeros"),
         (lambda x, num_new: x[:, :, ::2, ::2], False, "must return (2, 3, 3, 3)"),
+        (lambda x, num_new: pad(x[:, :, ::2, ::2], (0, num_new)), False, "third pair"),
         (lambda x, num_new: x[5], False, "raised IndexError"),
         (lambda x, num_new: 0.0, False, "tensor"),
     ],
@@ -391,6 +428,10 @@ TRUE_MAP, GIVEN_MAP = [[0, 0, 1], [0, 1, 1], [2, 2, 1]], [[0, 0, 1], [0, 0, 1], 
         (7 / 9, False, "pixel accuracy"),
         ((6 / 7 + 6 / 8 + 2 / 3) / 3, False, "Dice"),
         ((3 / 5 + 1 / 2) / 2, False, "background is a class"),
+        (7 / 11, False, "pools the classes"),
+        ((3 / 3 + 3 / 4 + 1 / 2) / 3, False, "truly"),
+        ((3 / 4 + 3 / 4 + 1) / 3, False, "gives"),
+        (61.7, False, "not in percent"),
         (0.1, False, "larger"),
         (0.9, False, "smaller"),
         ("half", False, "not a number"),
@@ -432,6 +473,9 @@ def test_the_width_check_wants_the_smallest(width, is_right, words):
         (0.75, True, "0.75"),
         (75, False, "percent"),
         (0.25, False, "other part"),
+        (0.06, False, "the wide master's gain"),
+        (0.08, False, "the gain with the slave"),
+        (0.947, False, "shares of the *rise*"),
         (0.5, False, "larger"),
         (0.9, False, "smaller"),
     ],
@@ -454,7 +498,10 @@ def test_the_gain_check_asks_for_the_share_of_the_parameters(share, is_right, wo
         (lambda w1, b1, w2, b2: (w2[:, :3], b2), False, "not what stands at x"),
         (lambda w1, b1, w2, b2: (w2 @ w1, b2), False, "goes through the second layer too"),
         (lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1), False, "b is not"),
-        (lambda w1, b1, w2, b2: 1.0, False, "raised TypeError"),
+        (lambda w1, b1, w2, b2: (w1 @ w2, b2), False, "stands at the right"),
+        (lambda w1, b1, w2, b2: (w2 @ w1, b1 + b2), False, "goes through W2"),
+        (lambda w1, b1, w2, b2: w2 @ w1, False, "two tensors"),
+        (lambda w1, b1, w2, b2: 1.0, False, "two tensors"),
     ],
 )
 def test_the_merge_check_knows_the_usual_slips(function, is_right, words):
@@ -515,7 +562,9 @@ FREE = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
         ([[1.0557, 0.0743], [0.0, 0.5743]], False, "by one length"),
         ([[1.06, 0.16], [0.0, 0.7]], False, "scales rows"),
         ([[0.7, 0.8], [0.0, 0.7]], False, "changed places"),
-        ([[1.0, 0.0], [0.0, 1.0]], False, "it differs"),
+        ([[1.06, 1.08], [0.5, 0.7]], False, "on the diagonal only"),
+        ([[1.06, 0.08], [0.0, 0.9]], False, "in row 2 it differs"),
+        ([[1.0, 0.0], [0.0, 1.0]], False, "in row 1, 2 it differs"),
     ],
 )
 def test_the_folding_check_knows_the_usual_slips(weight, is_right, words):
@@ -557,7 +606,8 @@ def test_the_saving_check_counts_a_and_b(number, is_right, words):
         (lambda v: torch.cat((v, -v)), False, "side by side"),
         (lambda v: torch.cat((v, 0 * v), dim=1), False, "does not give V z"),
         (lambda v: v @ v, False, "raised RuntimeError"),
-        (lambda v: 3, False, "raised AttributeError"),
+        (lambda v: torch.stack((v, -v), dim=2).reshape(2, 6), False, "all of relu(z) first"),
+        (lambda v: [v, -v], False, "one tensor, got list"),
     ],
 )
 def test_the_mirror_check_knows_the_usual_slips(function, is_right, words):
@@ -575,6 +625,8 @@ def test_the_mirror_check_knows_the_usual_slips(function, is_right, words):
         (0.95**42, False, "input layer and head"),
         (1.0, False, "without the factor"),
         (0.95, False, "one layer"),
+        (0.95 * 40, False, "not a multiple"),
+        (0.95**80, False, "its square"),
         (0.05, False, "larger"),
         (0.5, False, "smaller"),
         ("small", False, "not a number"),

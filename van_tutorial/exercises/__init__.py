@@ -1,4 +1,7 @@
-"""The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub."""
+"""The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub.
+
+And what was predicted, beside what came.
+"""
 
 from van_tutorial.exercises.backward_skips import (
     check_equal_width,
@@ -14,6 +17,7 @@ from van_tutorial.exercises.dynamics import check_damping, check_dual_lr
 from van_tutorial.exercises.feedback import Feedback
 from van_tutorial.exercises.looks_linear import check_crelu_width, check_mirrored_weight, check_stretch
 from van_tutorial.exercises.phasing_out import check_cost, check_removal_window
+from van_tutorial.exercises.predictions import beside
 from van_tutorial.exercises.shattered import check_autocorrelation, check_skip_weight
 from van_tutorial.exercises.skip_connections import (
     check_highway,
@@ -25,6 +29,7 @@ from van_tutorial.exercises.vanishing import check_layer_factor, check_level_gra
 
 __all__ = [
     "Feedback",
+    "beside",
     "check_accuracy",
     "check_autocorrelation",
     "check_claims",

@@ -35,11 +35,21 @@ def check_mean_iou(value: float | None, labels: Map, given: Map) -> Feedback:
         "each pixel of the union counts once, also where both maps have the class.",
         sum(share for k, share in shares.items() if k) / max(1, len(classes) - 1): "the background is a "
         "class too.",
+        sum(both.values())
+        / sum(union.values()): "that pools the classes: a share for each class, then their mean.",
+        sum(both[k] / max(1, sum(true == k for true, _ in pairs)) for k in classes)
+        / len(classes): "that divides by the pixels that are *truly* of the class: take those of either map.",
+        sum(both[k] / max(1, sum(mine == k for _, mine in pairs)) for k in classes)
+        / len(
+            classes
+        ): "that divides by the pixels that the network *gives* the class: take those of either map.",
     }
     if value is not None and is_number(value) and abs(value - right) > 0.005:
         for slip, hint in slips.items():
             if abs(value - slip) <= 0.005:
                 return Feedback(False, hint)
+        if abs(value - 100.0 * right) <= 0.5:
+            return Feedback(False, "as a share, not in percent.")
     return compare(
         value,
         right,
@@ -96,6 +106,21 @@ def check_share_of_gain(share: float | None, table: pd.DataFrame, network: str =
     right = float((mean["wide master"] - mean["master"]) / (mean[network] - mean["master"]))
     if share is not None and is_number(share) and abs(share - 100.0 * right) <= 1.0:
         return Feedback(False, "as a share, not in percent.")
+    slips = {
+        float(
+            mean["wide master"] - mean["master"]
+        ): "that is the wide master's gain: divide it by the other gain.",
+        float(
+            mean[network] - mean["master"]
+        ): "that is the gain with the slave: which share of it has the other?",
+        float(
+            mean["wide master"] / mean[network]
+        ): "take the narrow master's off both first: shares of the *rise*.",
+    }
+    if share is not None and is_number(share) and abs(share - right) > 0.01:
+        for slip, hint in slips.items():
+            if abs(share - slip) <= 0.006:
+                return Feedback(False, hint)
     if share is not None and is_number(share) and abs(share - (1.0 - right)) <= 0.01 < abs(1.0 - 2.0 * right):
         return Feedback(False, "that is what is left for the slave: the question is the other part.")
     return compare(

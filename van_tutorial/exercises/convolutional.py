@@ -59,6 +59,8 @@ def check_peak_difference(num_bytes: float | None, width: int, size: int) -> Fee
             return Feedback(False, "that is how many numbers; each takes 4 bytes.")
         if num_bytes == 3 * right:
             return Feedback(False, "that is the peak with a skip: what is left of it without one?")
+        if num_bytes == 2 * right:
+            return Feedback(False, "that is the peak without a skip: what was there besides?")
     verdict = compare(
         num_bytes,
         right,
@@ -93,7 +95,8 @@ def check_subsample(function: Callable[[Tensor, int], Any]) -> Feedback:
     if found.shape != right.shape:
         return Feedback(
             False,
-            f"for x of shape {tuple(x.shape)} it must return {tuple(right.shape)}, got {tuple(found.shape)}.",
+            f"for x of shape {tuple(x.shape)} it must return {tuple(right.shape)}, got {tuple(found.shape)}. "
+            "(pad counts dimensions from the last: the channels are its third pair.)",
         )
     if torch.equal(found, right):
         return Feedback(True, "it agrees with the library's, and has no parameter.")

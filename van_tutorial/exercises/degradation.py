@@ -12,6 +12,12 @@ def mean_accuracy(table: pd.DataFrame, network: str, column: str) -> "pd.Series[
     return table[table["network"] == network].groupby("depth")[column].mean()
 
 
+def accuracy_gap(table: pd.DataFrame, depth: int) -> float:
+    """Return by how much plain networks of one depth are better on training images, in the mean over the seeds."""
+    train = mean_accuracy(table, "plain", "train_accuracy")[depth]
+    return float(train - mean_accuracy(table, "plain", "test_accuracy")[depth])
+
+
 def check_degradation_depth(depth: int | None, table: pd.DataFrame, gap: float = 0.1) -> Feedback:
     """Check the smallest recorded depth at which plain networks fall behind on the training images.
 
@@ -26,7 +32,7 @@ def check_degradation_depth(depth: int | None, table: pd.DataFrame, gap: float =
     accuracy = mean_accuracy(table, "plain", "train_accuracy")
     behind = accuracy.index[accuracy < accuracy.iloc[0] - gap]
     right = float(behind[0]) if len(behind) else math.inf
-    if depth is not None and depth not in list(accuracy.index):
+    if depth is not None and is_number(depth) and depth not in list(accuracy.index):
         return Feedback(
             False, f"no network of depth {depth} was recorded: {', '.join(map(str, accuracy.index))}."
         )
@@ -36,7 +42,7 @@ def check_degradation_depth(depth: int | None, table: pd.DataFrame, gap: float =
         0.0,
         "there is no depth yet. Look at the plain networks, training images, mean over the seeds.",
         "at that depth the plain networks are still close to the shallowest one. Look further down the table.",
-        "they fall behind earlier than that.",
+        "they fall behind earlier than that. Look further up the table, at the plain networks' training accuracy.",
     )
 
 
@@ -57,13 +63,21 @@ def check_generalization_gap(gap: float | None, table: pd.DataFrame, depth: int)
         return Feedback(
             False, "the sign is the wrong way round: over-fitting means better on training images."
         )
+    shallow = accuracy_gap(table, int(table["depth"].min()))
+    if gap is not None and is_number(gap) and abs(gap - train + test) > 0.01:
+        if min(abs(gap - train), abs(gap - test)) <= 0.01:
+            return Feedback(False, "that is one of the two accuracies: the gap is their difference.")
+        if abs(gap - shallow) <= 0.01:
+            return Feedback(
+                False, f"that is the gap of the shallowest network: the one of depth {depth} is asked for."
+            )
     verdict = compare(
         gap,
         float(train - test),
         0.01,
         "there is no number yet: mean training accuracy less mean test accuracy.",
-        "the gap is larger than that.",
-        "the gap is smaller than that.",
+        "the gap is larger than that. Take the mean over the seeds, of training images and of test images.",
+        "the gap is smaller than that. Take the mean over the seeds, of training images and of test images.",
     )
     if verdict.is_right:
         return Feedback(

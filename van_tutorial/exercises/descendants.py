@@ -42,9 +42,13 @@ def check_merge(function: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> Fe
             return Feedback(
                 False, "it returns nothing yet. Write W2 (W1 x + b1) + b2 out, and collect what stands at x."
             )
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            return Feedback(False, "it must return two tensors, W and b: return w, b.")
         weight, bias = (torch.as_tensor(part, dtype=w1.dtype) for part in found)
     except Exception as error:  # whatever a learner's function may raise
         hint = " W1 comes first, so it stands at the right: W2 W1." if "mat1 and mat2" in str(error) else ""
+        if "must match the size" in str(error):
+            hint = " b1 has an entry for each unit in the middle: it goes through W2 before b2 is added."
         return Feedback(False, f"it raised {type(error).__name__}: {error}.{hint}")
     if weight.shape != (2, 3) or bias.shape != (2,):
         return Feedback(

@@ -42,6 +42,7 @@ def check_folded_weight(weight: Any, identity_scale: Tensor, filter_scale: Tenso
         "b scales the columns there: it has an entry for each output, so it scales rows.": (
             a + filter_scale * rows
         ),
+        "a stands on the diagonal only: diag(a) I.": identity_scale.unsqueeze(1) + b * rows,
         "a and b have changed places.": filter_scale.diag() + identity_scale.unsqueeze(1) * rows,
     }
     if torch.allclose(found, a + b * rows, atol=1e-3):
@@ -49,8 +50,11 @@ def check_folded_weight(weight: Any, identity_scale: Tensor, filter_scale: Tenso
     for message, slip in slips.items():
         if torch.allclose(found, slip, atol=1e-3):
             return Feedback(False, message)
+    wrong = (~torch.isclose(found, a + b * rows, atol=1e-3)).any(dim=1).nonzero().flatten() + 1
     return Feedback(
-        False, "it differs from diag(a) I + diag(b) V / |V|, where |V| is the length of each row."
+        False,
+        f"in row {', '.join(map(str, wrong.tolist()))} it differs from diag(a) I + diag(b) V / |V|, where |V| is "
+        "the length of each row.",
     )
 
 

@@ -59,6 +59,15 @@ def check_damping(damping: float | None, skip_lr: float, dual_lr: float) -> Feed
         return Feedback(False, "there is no number yet. When do the two roots of the oscillator become one?")
     if not is_number(damping):
         return Feedback(False, f"{damping!r} is not a number.")
+    slips = {
+        right / 2.0: "the factor 2 is missing.",
+        4.0 / right: "the fraction is upside down: a faster multiplier needs more friction.",
+        right
+        * skip_lr: "that is 2 omega: in alpha'' + skip_lr c alpha' + omega^2 alpha = 0 it is skip_lr c.",
+    }
+    for slip, hint in slips.items():
+        if abs(damping - slip) <= 0.01 * slip and abs(slip - right) > 0.05 * right:
+            return Feedback(False, hint)
     if damping < 0.95 * right:
         return Feedback(False, "with that the skip weight still oscillates: take more.")
     if damping > 1.05 * right:

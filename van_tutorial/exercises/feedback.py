@@ -28,12 +28,13 @@ def is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
-def compare(value: float | None, right: float, tolerance: float, none: str, low: str, high: str) -> Feedback:
+def compare(value: Any, right: float, tolerance: float, none: str, low: str, high: str) -> Feedback:
     """Return the verdict on a number: a hint where there is none yet, or it is too low or too high."""
     if value is None:
         return Feedback(False, none)
     if not is_number(value):
-        return Feedback(False, f"{value!r} is not a number.")
+        hint = " Leave the quotes out." if isinstance(value, str) else ""
+        return Feedback(False, f"{value!r} is not a number.{hint}")
     if abs(value - right) <= tolerance:
         return Feedback(True, f"{right:.3g}.")
     return Feedback(False, low if value < right else high)

@@ -1,6 +1,7 @@
 """The checks of lesson 8, looks-linear."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from van_tutorial.exercises.feedback import Feedback, compare, is_number
 
 
-def check_mirrored_weight(function: Callable[[Tensor], Tensor | None]) -> Feedback:
+def check_mirrored_weight(function: Callable[[Tensor], Any]) -> Feedback:
     """Check a function that returns the weight W with W crelu(z) = V z, where crelu(z) = (relu(z), relu(-z)).
 
     Args:
@@ -24,6 +25,8 @@ def check_mirrored_weight(function: Callable[[Tensor], Tensor | None]) -> Feedba
         weight = function(free.clone())
         if weight is None:
             return Feedback(False, "it returns nothing yet. z = relu(z) - relu(-z); so V z = …")
+        if not isinstance(weight, Tensor):
+            return Feedback(False, f"it must return one tensor, got {type(weight).__name__}.")
         if weight.shape != (2, 6):
             return Feedback(
                 False,
@@ -39,7 +42,9 @@ def check_mirrored_weight(function: Callable[[Tensor], Tensor | None]) -> Feedba
         return Feedback(False, "the sign is the wrong way round: it gives -V z.")
     if torch.allclose(found, free @ z.abs()):
         return Feedback(False, "it gives V |z|: what relu(-z) is worth must count negative.")
-    return Feedback(False, "it does not give V z for some z with entries of both signs.")
+    return Feedback(
+        False, "it does not give V z: crelu(z) holds all of relu(z) first and then all of relu(-z)."
+    )
 
 
 def check_stretch(stretch: float | None, scale: float, depth: int) -> Feedback:
@@ -59,6 +64,9 @@ def check_stretch(stretch: float | None, scale: float, depth: int) -> Feedback:
             scale ** (depth + 2): "input layer and head do not have the factor.",
             1.0: "that is the stretch without the factor.",
             scale: "that is one layer: the layers multiply.",
+            scale * depth: "the layers multiply: a power of the factor, and not a multiple.",
+            scale
+            ** (2 * depth): "that is its square: a singular value, not the squared length, is asked for.",
         }
         for slip, message in slips.items():
             if abs(stretch - slip) <= 0.01 * slip < abs(slip - right):
@@ -93,7 +101,7 @@ def check_crelu_width(width: float | None, plain_width: int) -> Feedback:
         right,
         0.6,
         "there is no number yet: a layer of m units sees 2 m inputs, so it has 2 m^2 weights.",
-        "such layers have fewer weights.",
-        "such layers have more weights.",
+        f"such layers have fewer weights than {plain_width}^2: m units have 2 m^2.",
+        f"such layers have more weights than {plain_width}^2: m units have 2 m^2.",
     )
     return Feedback(True, f"{plain_width} / sqrt(2) = {right:.1f}.") if verdict.is_right else verdict

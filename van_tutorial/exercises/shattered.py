@@ -30,7 +30,12 @@ def check_autocorrelation(function: Callable[[Tensor, int], float | Tensor | Non
             return Feedback(False, "it returns nothing at some lag from 0 to 3.")
         values = torch.tensor([float(value) for value in found if value is not None])
     except Exception as error:  # whatever a learner's function may raise
-        return Feedback(False, f"it raised {type(error).__name__}: {error}")
+        hint = ""
+        if "size of tensor a (0)" in str(error):
+            hint = " At lag 0, z[:-lag] is empty: write z[: len(z) - lag]."
+        elif "only one element" in str(error) or "only integer" in str(error):
+            hint = " It must return one number, for one lag."
+        return Feedback(False, f"it raised {type(error).__name__}: {error}.{hint}")
     if torch.allclose(values, right, atol=1e-4):
         return Feedback(True, "it agrees with the library at lags 0 to 3.")
     if abs(float(values[0]) - 1.0) > 1e-4:
@@ -38,6 +43,12 @@ def check_autocorrelation(function: Callable[[Tensor, int], float | Tensor | Non
     uncentred = [float((signal[: 8 - lag] * signal[lag:]).sum() / signal.square().sum()) for lag in range(4)]
     if torch.allclose(values, torch.tensor(uncentred), atol=1e-4):
         return Feedback(False, "the mean is still in it: a constant then counts as correlation.")
+    z = signal - signal.mean()
+    wrapped = torch.stack([(z * z.roll(lag)).sum() / z.square().sum() for lag in range(4)])
+    if torch.allclose(values, wrapped, atol=1e-4):
+        return Feedback(
+            False, "its end is multiplied by its beginning: a signal does not go round in a ring."
+        )
     return Feedback(
         False, "at some lag it differs: the sum of z_i z_{i+k} runs over the N - k pairs that there are."
     )

@@ -24,6 +24,8 @@ def check_number_of_paths(number: int | None, depth: int, longest: int) -> Feedb
     right = sum(math.comb(depth, length) for length in range(longest + 1))
     if number is not None and is_number(number):
         slips = {
+            2**longest: f"those are all paths through a network of {longest} layers.",
+            math.perm(depth, longest): "a path has no order: choose layers, do not line them up (math.comb).",
             math.comb(depth, longest): f"those pass exactly {longest}: count the shorter ones too.",
             right - 1: "one is missing: the path that passes no layer at all.",
             2**depth: "those are all paths there are.",
@@ -37,8 +39,8 @@ def check_number_of_paths(number: int | None, depth: int, longest: int) -> Feedb
         right,
         0.0,
         "there is no number yet. How many ways are there to choose k layers out of all? (math.comb)",
-        "there are more.",
-        "there are fewer.",
+        f"there are more: add up the ways to choose 0, 1, … {longest} layers out of {depth}.",
+        f"there are fewer: add up the ways to choose 0, 1, … {longest} layers out of {depth}.",
     )
 
 
@@ -56,7 +58,9 @@ def check_transform_bias(bias: float | None, depth: int, share: float) -> Feedba
     carried = share ** (1.0 / depth)
     right = math.log((1.0 - carried) / carried)
     if bias is not None and is_number(bias) and abs(bias + right) <= 0.05:
-        return Feedback(False, "the sign is the wrong way round: a gate that lets pass is nearly closed.")
+        return Feedback(False, "the sign is the wrong way round: a gate that lets x past is nearly closed.")
+    if bias is not None and is_number(bias) and abs(bias - 1.0 + carried) <= 1e-4:
+        return Feedback(False, "that is the gate T: with which bias is sigmoid(b) as small as that?")
     verdict = compare(
         bias,
         right,
@@ -72,7 +76,7 @@ def check_highway(function: Callable[[Tensor, Tensor, Tensor], Any]) -> Feedback
     """Check a function that returns a highway layer's output.
 
     Args:
-        function: the learner's; gets x, f(x) and V x + c, all of shape (N, n), and returns None while it is a stub.
+        function: the learner's; gets x, f(x) and W_T x + b_T, all of shape (N, n), and returns None while it is a stub.
 
     Returns:
         The verdict with a hint.
@@ -86,13 +90,17 @@ def check_highway(function: Callable[[Tensor, Tensor, Tensor], Any]) -> Feedback
     if found is None:
         return Feedback(False, "it returns nothing yet. First the gate: T = torch.sigmoid(gate).")
     if not isinstance(found, Tensor) or found.shape != x.shape:
-        return Feedback(False, f"it must return a tensor of the shape of x, {tuple(x.shape)}.")
+        return Feedback(
+            False, f"it must return a tensor of the shape of x, {tuple(x.shape)}: the sum of both parts."
+        )
     if torch.allclose(found, share * output + (1 - share) * x, atol=1e-5):
         return Feedback(True, "it agrees with the library's highway layer.")
     slips = {
         "the two are exchanged: T belongs to f(x).": share * x + (1 - share) * output,
         "the gate needs a sigmoid, which makes it a share from 0 to 1.": gate * output + (1 - gate) * x,
         "what T takes must be taken off x: 1 - T(x).": share * output + x,
+        "x is missing: what T leaves, 1 - T(x), belongs to it.": share * output,
+        "that is a residual layer: the gate T divides the output between f(x) and x.": output + x,
     }
     for message, slip in slips.items():
         if torch.allclose(found, slip, atol=1e-5):

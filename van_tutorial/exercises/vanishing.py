@@ -20,7 +20,8 @@ def check_level_gradients(norms: pd.DataFrame | None, factor: float = 10.0) -> F
     gradients = norms["output_grad_norm"]
     if len(gradients) == 0 or gradients.isna().any():
         return Feedback(
-            False, "some gradients are not a number: the network has left the range of the numbers."
+            False,
+            "some gradients are not a number: signals have grown out of range, so take a smaller scale.",
         )
     ratio = float(gradients.max() / gradients.min()) if gradients.min() > 0 else float("inf")
     if ratio <= factor:
@@ -43,12 +44,19 @@ def check_layer_factor(factor: float | None, init_scale: float) -> Feedback:
     Returns:
         The verdict with a hint.
     """
-    if (
-        factor is not None
-        and is_number(factor)
-        and abs(factor - init_scale**2) <= 0.005 < abs(init_scale**2 - init_scale)
-    ):
-        return Feedback(False, "that is the factor of the squared length: take its root.")
+    slips = {
+        init_scale**2: "that is the factor of the squared length: take its root.",
+        2.0
+        * init_scale
+        ** 2: "that is sigma_w^2: half of the units let the gradient pass; and then take the root.",
+        2.0**0.5 * init_scale: "that is sigma_w: half of the units let the gradient pass.",
+        init_scale**2 / 2.0: "He's weights have a variance of 2 / n: sigma_w^2 = 2 init_scale^2.",
+        init_scale / 2.0: "the gates halve the *squared* length, and He's 2 makes up for that.",
+    }
+    if factor is not None and is_number(factor) and abs(factor - init_scale) > 0.005:
+        for slip, hint in slips.items():
+            if abs(factor - slip) <= 0.005:
+                return Feedback(False, hint)
     return compare(
         factor,
         init_scale,
