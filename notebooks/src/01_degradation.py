@@ -3,14 +3,19 @@
 #
 # *Why does a deeper network do worse, even on the images that it was trained on?*
 #
+# **So far**: [0 · Start here](00_start_here.ipynb) has the map of the course. This lesson has the problem that all the
+# others are about.
+#
 # **Time**: 20 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
-# **You need**: to know what a fully connected network is, and what training and test images are.
+#
+# **You need**: no earlier lesson; what a fully connected network computes, what its training is, and how training images
+# and test images differ; enough Python to read a loop.
 #
 # **Afterwards you can**
 #
-# - say what the *degradation problem* is, and show it on real images,
+# - define *degradation*, and show it on real images,
 # - tell it apart from over-fitting by one comparison,
-# - argue why it is a failure of training and not of the networks themselves,
+# - argue that it is a failure of training and not of the networks themselves,
 # - say what a skip-connection changes about it.
 
 # %% tags=["parameters"]
@@ -37,13 +42,21 @@ images = data.load()
 # %% [markdown]
 # ## The idea
 #
+# A **plain layer** of this course makes $f(x) = \mathrm{relu}(\mathrm{norm}(W x + b))$ of its input $x$. The *rectifier*
+# $\mathrm{relu}(z) = \max(z, 0)$ is its nonlinearity, and *batch normalization*, norm, brings each unit to mean 0 and
+# standard deviation 1 over a batch, and then scales and shifts it by two numbers that are learned. The **depth** $L$
+# counts these layers; an input layer before them and a head behind them, both linear, come on top. The **width** is
+# the number of units in each.
+#
 # Give a trained network one layer more. Whatever it could do before it can do still: the new layer need only pass
-# its input on, $f(x) = x$ (a rectifier can, since what comes out of a rectifier is never below 0). So with $\mathcal{F}_L$ the functions that networks of depth $L$ can represent,
+# its input on, $f(x) = x$. (It can: norm may learn to undo itself, and a rectifier changes nothing in
+# what comes out of a rectifier, since that is never below 0.)
+# So with $\mathcal{Y}_L$ the functions $y$ that networks of depth $L$ can represent,
 #
-# $$\mathcal{F}_L \subset \mathcal{F}_{L+1} \qquad \Rightarrow \qquad
-# \min_{f \in \mathcal{F}_{L+1}} C(f) \; \le \; \min_{f \in \mathcal{F}_L} C(f)$$
+# $$\mathcal{Y}_L \subset \mathcal{Y}_{L+1} \qquad \Rightarrow \qquad
+# \min_{y \in \mathcal{Y}_{L+1}} C(y) \; \le \; \min_{y \in \mathcal{Y}_L} C(y)$$
 #
-# where $C$ is the loss on the *training* images. The best deep network is at least as good as the best shallow one.
+# where $C$ is the **loss** on the *training* images. The best deep network is at least as good as the best shallow one.
 #
 # ![Three trained layers, and below them a deeper network in which three identity layers follow the same three layers](../assets/figures/degradation.svg)
 #
@@ -55,11 +68,17 @@ images = data.load()
 # ## Predict
 #
 # Four networks are about to be trained with the same settings: plain ones of an eighth, a half and all of `depth`
-# layers, and a **residual** one of `depth` layers, in which each layer adds to its input: $x + f(x)$.
+# layers, and a **residual** one of `depth` layers, in which each layer adds to its input: $x + f(x)$. The path on which
+# $x$ gets past $f$ is a **skip-connection**, or skip for short.
 # Ten classes: guessing gives 0.10. Which accuracy do you expect of each **on the images that it was trained on**?
 
 # %%
-my_prediction = {"plain, shallow": None, "plain, half": None, "plain, deep": None, "residual, deep": None}
+my_prediction = {
+    "plain, shallow": None,  # your number from 0 to 1, in place of None; the same below
+    "plain, half": None,
+    "plain, deep": None,
+    "residual, deep": None,
+}
 
 # %% [markdown]
 # ## Run
@@ -83,8 +102,8 @@ for name, (layers, connection) in networks.items():
 # %% [markdown]
 # ## Evidence
 #
-# What any computer will find, whatever its rounding: who is behind whom, on the training images. (Accuracy on training
-# images is here the mean over the batches of the last epoch, as they were trained.)
+# What any computer will find, whatever its rounding: who is behind whom, on the training images. (Their accuracy is
+# here the mean over the batches of the last epoch, as they were trained.)
 
 # %% tags=["keep_output"]
 on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
@@ -106,7 +125,7 @@ comparison = pd.DataFrame(
         "seconds": [round(result.seconds, 1) for result in results.values()],
     }
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
 
 # %% [markdown]
 # ## Look
@@ -120,9 +139,17 @@ plots.accuracy_curves({name: result.history for name, result in results.items()}
 # %% [markdown]
 # ## One run is no evidence
 #
-# The same over six depths, three seeds and three times as many epochs, recorded, with the command that makes it
-# again. Plain networks have it twice: with the step size used above, and with the best of three (0.001, 0.003, 0.01)
-# for plain networks of 40 layers on held-out images. Accuracy in eval mode, at the end.
+# The same over six depths, three seeds and three times as many epochs is recorded, with the command that makes it
+# again. Plain networks are in it twice: with the step size used above, and with the best of three (0.001, 0.003, 0.01)
+# for plain networks of 40 layers on *held-out* images, training images that were set aside for such choices. Accuracy
+# at the end, in **eval mode**: batch normalization uses the mean and the size that it has seen in training, and no
+# longer those of a batch.
+#
+# **Predict**, on the **test** images: how good is the plain network of 40 layers with that best step size? And what does
+# depth bring where it does no harm: how good are residual networks of 2 and of 60 layers?
+
+# %%
+my_depths = {"plain, lr 0.01, 40 layers": None, "residual, 2 layers": None, "residual, 60 layers": None}
 
 # %% tags=["keep_output"]
 recorded = batch.recorded("degradation_mini")
@@ -132,6 +159,11 @@ table = recorded.table.pivot_table(
 print("training accuracy, mean and standard deviation over the seeds")
 print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).round(3).to_string())
 print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command)
+
+# %% tags=["nbval-ignore-output"]
+means = recorded.table.groupby(["network", "depth"])["test_accuracy"].mean()
+came = {f"{name}, {layers} layers": value for (name, layers), value in means.items()}
+exercises.beside(my_depths, {name: came[name] for name in my_depths})
 
 # %% [markdown]
 # **See**: the curve of the plain networks falls, for training images (filled markers) and test images (open ones) alike,
@@ -144,16 +176,20 @@ plots.accuracy_by_depth(recorded.table)
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *degradation is over-fitting, since a deeper network has more weights.* Over-fitting would show
-# as high accuracy on training images. Train networks of your own choice of **depth**, plain and residual, and watch
-# both lines. At the right the panel collects your own degradation curve, run by run. Where does it begin to fall
-# after this few epochs?
+# **Misconception**: *degradation is over-fitting, since a deeper network has more weights.* Train networks of your own
+# choice of **depth**, plain and residual, and watch the distance between the two lines, training images and test images.
+# At the right the panel collects your own degradation curve, run by run. Where does it begin to fall after this few
+# epochs?
 
 # %% tags=["nbval-ignore-output"]
 panel = widgets.degradation_panel(
     images, depth=max(1, depth // 2), width=width, num_epochs=num_epochs, seed=seed, interactive=interactive
 )
 panel
+
+# %% [markdown]
+# **Set right**: over-fitting is a distance between the two lines, with the training images far above. In a deep plain
+# network they lie close together, both low. It has not learned too much but too little.
 
 # %% [markdown]
 # ## Exercise 1 · Where it begins
@@ -197,7 +233,10 @@ exercises.check_generalization_gap(my_gap, recorded.table, depth=40)
 # - Deeper plain networks end *worse on their own training images*. That is degradation, and it is not over-fitting.
 # - The better deep network exists: it is the shallow one with identity layers. Training does not find it.
 # - With $x + f(x)$ a layer that has learned nothing yet still passes its input on, and has only to learn what to change.
-#   In these runs degradation is gone with it. The next two lessons look for what it repairs, in the gradients.
+#   In these runs degradation is gone with it.
+#
+# **Next**: better weights exist, so why does training not find them? Weights move by their gradients. What happens to
+# a gradient on its way back through the layers? [2 · Vanishing and exploding](02_vanishing_exploding.ipynb).
 #
 # **Limits of the evidence.** One small data set (5,000 training images), one width, batch normalization, three
 # seeds. On the test images depth helps neither kind of network here, perhaps because they are too easy for it: this
