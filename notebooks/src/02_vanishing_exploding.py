@@ -3,15 +3,19 @@
 #
 # *What happens to a gradient on its way back through fifty layers?*
 #
+# **So far**: deep plain networks do not learn even their training images, although better weights exist
+# ([lesson 1](01_degradation.ipynb)). Training looks for them with gradients. So we follow a gradient through the layers.
+#
 # **Time**: 30 minutes of reading and thinking; the cells take about 10 seconds on two processor cores.
-# **You need**: the chain rule, and what the initial weights of a network are.
+#
+# **You need**: [lesson 1](01_degradation.ipynb); the chain rule for matrices, and what a variance is.
 #
 # **Afterwards you can**
 #
 # - measure activations and gradients layer by layer, in any PyTorch network,
 # - predict from the initial weights whether gradients vanish, explode or keep their size,
-# - say what normalization does about it, what it does not, and what it makes worse,
-# - see why "the right size" is not enough.
+# - say what normalization mends of that, and what it makes worse,
+# - name three things besides its size that can be wrong with a gradient's way back.
 
 # %% tags=["parameters"]
 depth: int = 50  # number of layers
@@ -35,16 +39,16 @@ inputs, labels = images.train_images[:num_images], images.train_labels[:num_imag
 # %% [markdown]
 # ## The idea
 #
-# Nothing is trained in this lesson: what goes wrong is there at the first step. With $h_l$ the output of layer $l$,
-# the chain rule hands the gradient of the loss $C$ from layer to layer,
+# Nothing is trained in this lesson: what goes wrong is there at the first step. With $x_l$ the output of layer $l$ (and
+# $x_0$ what layer 1 gets), the chain rule hands the gradient of the loss $C$ from layer to layer. Without normalization,
 #
-# $$\frac{\partial C}{\partial h_{l-1}} = \frac{\partial C}{\partial h_l} \, D_l \, W_l$$
+# $$\frac{\partial C}{\partial x_{l-1}} = \frac{\partial C}{\partial x_l} \, D_l \, W_l$$
 #
-# where $W_l$ holds the weights and $D_l$ is the gate of the rectifier: 1 for units that are active, 0 for the others.
+# where $W_l$ holds the weights and $D_l$ is the **gate** of the rectifier: 1 for units that are active, 0 for the others.
 # A random $W$ whose entries have variance $\sigma_w^2 / n$ multiplies the squared length by $\sigma_w^2$ on average,
 # and a gate that lets the share $p$ of the units pass, by $p$. So
 #
-# $$\mathbb{E} \left| \frac{\partial C}{\partial h_0} \right|^2 \approx \chi^L \left| \frac{\partial C}{\partial h_L}
+# $$\mathbb{E} \left| \frac{\partial C}{\partial x_0} \right|^2 \approx \chi^L \left| \frac{\partial C}{\partial x_L}
 # \right|^2 \qquad \chi = \sigma_w^2 \, p$$
 #
 # ![The gradient travels from the loss back to the input through six layers: with a gain below 1 it fades, with 1 it keeps its size, above 1 it grows](../assets/figures/vanishing_exploding.svg)
@@ -55,8 +59,8 @@ inputs, labels = images.train_images[:num_images], images.train_labels[:num_imag
 # %% [markdown]
 # ## Predict
 #
-# Three plain networks of `depth` layers, without normalization, with scales 0.8, 1 and 1.25. For each: the gradient
-# at the first layer's output is how many times as large as at the last layer's? A power of ten will do.
+# Three plain networks of `depth` layers, without normalization, with scales 0.8, 1 and 1.25. For each: how many times as
+# large is the gradient at the first layer's output as at the last layer's? A power of ten will do.
 
 # %%
 my_prediction = {0.8: None, 1.0: None, 1.25: None}  # such as 1e-3, in place of None
@@ -100,22 +104,24 @@ comparison = pd.DataFrame(
         "theory": [f"{diagnostics.predicted_mean_square(depth - 1, scale) ** 0.5:.1e}" for scale in scales],
     }
 )
-comparison.assign(predicted=[my_prediction.get(scale) for scale in scales]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(scale) for scale in scales]).astype(object).fillna("–")
 
 # %% [markdown]
 # ## Look
 #
 # **See**: straight lines on a logarithmic axis, so every layer multiplies by the same factor: the slope is the logarithm
-# of the scale. A factor of 0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth.
+# of the scale. A factor of 0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a
+# natural logarithm, so its unit is the *nat*.)
 
 # %% tags=["nbval-ignore-output"]
 plots.layer_norm_curves(norms)
 
 # %% [markdown]
-# The theory speaks of a *mean over random networks*. **See** how it does: for each depth the mean squared singular
-# value of the Jacobian $\partial y / \partial x$, over 100 networks, beside $4 \chi^L$ (the 4 comes from the input
-# layer and the first matrix, which no gate precedes). Products of many random factors scatter: the mean lies above the
-# middle, since a few networks lie far above it.
+# The theory speaks of a *mean over random networks*. Let $y(x)$ be the output of the network for the image $x$, and
+# $\partial y / \partial x$ its **Jacobian**. **See** how the theory does: for each depth the mean squared singular value of
+# the Jacobian over 100 networks, beside $4 \chi^L$ (the 4 comes from the input layer and the first matrix, which no gate
+# precedes). Products of many random factors scatter: in the deepest the mean lies above the median, since a few
+# networks lie far above it.
 
 # %% tags=["nbval-ignore-output"]
 rows = []
@@ -129,8 +135,12 @@ pd.DataFrame(rows, columns=["depth", "mean", "standard error", "theory", "median
 # %% [markdown]
 # ## Normalization
 #
-# Batch normalization divides every unit by its standard deviation, so the scale of the weights cannot matter any
-# more. **Predict**: will the gradient keep its size, then? One of the three kinds of line below is far from level.
+# Batch normalization divides every unit by its standard deviation over the batch, layer normalization divides all units
+# of an image by theirs. So the scale of the weights cannot matter any more. **Predict**: does the gradient keep its size,
+# then? Again how many times as large it is at the first layer as at the last.
+
+# %%
+my_normalized = {"batch, scale 0.8": None, "layer, scale 0.8": None, "residual, batch": None}
 
 # %% tags=["nbval-ignore-output"]
 normalized = {
@@ -145,7 +155,7 @@ plots.layer_norm_curves(normalized, caption="Two lines each for scales 0.8 and 1
 # With batch normalization the *activations* keep their size, and the gradient **explodes**, by the same factor at any
 # scale. Where from? A rectified signal has a mean, which normalization takes off; what is left has $(\pi - 1) / \pi$ of
 # the size squared, and is stretched back to 1, and the gradient with it: a factor of
-# $\sqrt{\pi / (\pi - 1)} = 1.21$ a layer. Skip-connections leave a factor of about 6 over fifty layers, instead of 8,000.
+# $\sqrt{\pi / (\pi - 1)} = 1.21$ a layer, about ten thousand over fifty. With skip-connections it grows far less.
 # Layer normalization keeps the size, too; what it does not keep is the next section.
 
 # %% tags=["keep_output"]
@@ -161,14 +171,17 @@ print(
 print("the scale of the weights does not matter:", abs(growth["batch, scale 1.25"] - found) < 0.01)
 print("with residual connections the growth per layer is below 1.1:", growth["residual, batch"] < 1.1)
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(my_normalized, {name: growth[name] ** (depth - 1) for name in my_normalized})
+
 # %% [markdown]
 # ## The right size is not enough
 #
 # **Co-activation** is the share of units that are active at both of two inputs, over all pairs. Gates that are
 # independent coin tosses give 1/4. **See**: without normalization, and with layer normalization, it rises to between 0.4
-# and 0.5, while many units are *dead*, active at no image (below): those that are left are active at nearly every image,
-# so the layer hardly tells images apart. With batch normalization it stays at 1/4: every pair of images sees its own
-# network. That is good for telling images apart, and it is what shatters gradients, which is the next lesson.
+# and 0.5, while many units are **dead**, active at no image (see below): those that are left are active at nearly every
+# image, so the layer hardly tells images apart. With batch normalization it stays at 1/4: every pair of images sees its
+# own network. That is good for telling images apart; what it does to gradients is the question of the next lesson.
 
 # %% tags=["nbval-ignore-output"]
 activity = {
@@ -189,10 +202,14 @@ for name, share in shares.items():
 
 # %% [markdown]
 # And a gradient may have the right size in the mean and be lopsided: large in a few directions, lost in the others.
-# The **singular values** of the Jacobian say how much of each direction of the input arrives. **See**: He weights
-# keep the root mean square for a while and lose the smallest direction at once; orthogonal weights hold out longer;
-# batch normalization explodes; the *looks-linear* initialization keeps every direction at 1 at any depth. (Rectifiers
-# and mirrored weights are arranged so that the network is exactly linear, and orthogonal, before it learns.)
+# The **singular values** of the Jacobian say how much of each direction of the input arrives; the largest by the
+# smallest is its **condition**. Four networks: He weights without normalization and with it; *orthogonal* weights, which
+# keep all lengths; and *looks-linear*, in which rectifiers and mirrored orthogonal weights are arranged so that the
+# network is exactly linear before it learns ([lesson 8](08_looks_linear.ipynb) makes one). **Predict** the condition of
+# each at `depth` layers, as a power of ten.
+
+# %%
+my_conditions = {"He": None, "orthogonal": None, "looks-linear": None, "He, batch norm": None}
 
 # %% tags=["nbval-ignore-output"]
 recipes = {
@@ -211,11 +228,19 @@ for name, choices in recipes.items():
 spread = pd.concat(tables, ignore_index=True)
 plots.singular_value_spread(spread)
 
+# %% [markdown]
+# **See**: He weights keep the root mean square, and lose the smallest direction from the first layers on; orthogonal
+# weights hold out longer, but the rectifiers behind them do not keep lengths; with batch normalization the largest
+# explodes; looks-linear keeps every direction at 1 at any depth.
+
 # %% tags=["keep_output"]
 deepest = spread[spread["depth"] == depth].groupby("network")["condition"].median()
 print("looks-linear: largest and smallest singular value agree to 1 %:", deepest["looks-linear"] < 1.01)
 print("He: the largest is more than a thousand times the smallest:", deepest["He"] > 1e3)
 print("orthogonal weights are better conditioned than He's:", deepest["orthogonal"] < deepest["He"])
+
+# %% tags=["nbval-ignore-output"]
+exercises.beside(my_conditions, deepest.loc[list(my_conditions)].to_dict())
 
 # %% [markdown]
 # ## Explore
@@ -254,6 +279,10 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
+# **Set right**: the initialization settles the *size* of the gradient. At scale 1 it is level, and a good part of the
+# units is dead all the same. Normalization wakes the units, and takes the size out of the hands of the initialization.
+
+# %% [markdown]
 # ## Exercise 1 · Level
 #
 # He's argument is about rectifiers. For `tanh` find a scale with which the gradients of a plain network without
@@ -271,8 +300,8 @@ exercises.check_level_gradients(my_norms, factor=10.0)
 # %% [markdown]
 # ## Exercise 2 · By hand
 #
-# Rectifiers, `init_scale` 0.9: by which factor does one layer multiply the *length* of a gradient (the root of the
-# mean of its square)?
+# Rectifiers without normalization, `init_scale` 0.9: by which factor does one layer multiply the *length* of a gradient
+# (the root of the mean of its square)?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -293,10 +322,13 @@ exercises.check_layer_factor(my_factor, init_scale=0.9)
 # - Every layer multiplies: gradients vanish or explode *exponentially* in depth, by $\chi = \sigma_w^2 p$ a layer.
 # - He's scale makes $\chi = 1$ in the mean. Normalization makes the scale irrelevant, but plain networks with batch
 #   normalization have exploding gradients, by 1.21 a layer; skip-connections mend that.
-# - Size is one thing. Dead units, co-activation and singular values are others; and so is what comes next: whether
-#   gradients at neighbouring inputs have anything to do with each other.
+# - Size is one thing. Dead units, co-activation and singular values are others.
 #
-# **Limits of the evidence.** Untrained networks, one width, one seed (the table over 20 networks apart), Fashion-MNIST
+# **Next**: all of this looked at one image at a time. Batch normalization has each pair of images see a network of its
+# own. Have the gradients at two of them anything to do with each other, then?
+# [3 · Shattered gradients](03_shattered_gradients.ipynb).
+#
+# **Limits of the evidence.** Untrained networks, one width, one seed (but for the table over 100 networks), Fashion-MNIST
 # images. The theory is about wide networks; at depth 50 and width 64 single networks scatter by factors.
 #
 # **References.** X. Glorot and Y. Bengio (2010), *Understanding the difficulty of training deep feedforward neural
