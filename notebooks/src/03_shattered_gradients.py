@@ -3,18 +3,24 @@
 #
 # *The gradient has the right size. Does it still point anywhere?*
 #
+# **So far**: initialization and normalization can keep the size of a gradient, or else skip-connections do
+# ([lesson 2](02_vanishing_exploding.ipynb)). But one step of training has to suit many images at once. Do their gradients
+# agree?
+#
 # **Time**: 40 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lessons 1 and 2, and what a correlation is.
+#
+# **You need**: [lesson 1](01_degradation.ipynb) and [lesson 2](02_vanishing_exploding.ipynb) (gates, co-activation,
+# looks-linear); what a correlation is.
 #
 # **Afterwards you can**
 #
-# - look at the gradient of a network as a signal, and say how fast it forgets,
-# - predict how its memory fades with depth, with and without skip-connections,
-# - repeat a published experiment, and say which of its conditions it hangs on,
+# - compute the autocorrelation of a network's gradient, and tell a brown one from a white one,
+# - predict how the correlation of gradients falls with depth, with and without skip-connections,
+# - repeat a published experiment, and name the condition that it hangs on,
 # - say what becomes of the gradients of a network while its skip-connections are phased out.
 
 # %% tags=["parameters"]
-num_seeds: int = 2  # random initializations of each network; 20 repeats the experiment (a minute)
+num_seeds: int = 2  # random initializations of each network; 20 repeat the experiment (a minute)
 depth: int = 20  # number of layers of the network that is trained
 num_epochs: int = 10  # passes over the 5,000 training images
 seed: int = 0  # of the trained network, and of what is drawn
@@ -60,7 +66,11 @@ grid = torch.linspace(-2.0, 2.0, 256).unsqueeze(1)
 # | residual with batch normalization, $x + \beta f(x)$ | about $1 / \sqrt{1 + \beta^2 L}$, so $1 / (\beta \sqrt L)$ in deep ones |
 # | VAN, $\alpha x + (1 - \alpha) f(x)$ (derived here) | $\left( \frac{\alpha^2 + (1 - \alpha)^2 / 2}{\alpha^2 + (1 - \alpha)^2} \right)^L$ |
 #
-# These are for inputs *far apart*, whose gates are independent. Neighbours on a grid share far more of their units, so
+# The factor $\beta$ makes the branch $f(x)$ smaller. A **VAN** (variable activation network) gives the skip a **skip
+# weight** $\alpha$: at $\alpha = 1$ the layer passes its input on, at $\alpha = 0$ it is plain. To move $\alpha$ from 1 to 0
+# while the network learns is to *phase the skip out*, and what this course is about; [lesson 5](05_phasing_out.ipynb) says how.
+#
+# The laws are for inputs *far apart*, whose gates are independent. Neighbours on a grid share far more of their units, so
 # their correlation falls later, and how soon $R(1)$ falls depends on how fine the grid is. (We could not read the paper's
 # full text: the laws are quoted from memory, and were derived again and tested for this course.)
 
@@ -97,7 +107,8 @@ signals = {
 # %% [markdown]
 # ## Look, and listen
 #
-# **See**: from top to bottom, from a walk to hiss. The table below has what each remembers, in points of the grid.
+# **See**: from top to bottom, from a walk to hiss. The table below has how long each remembers: its **correlation length**
+# is the lag at which $R$ has fallen to $1/e$, in points of the grid.
 
 # %% tags=["nbval-ignore-output"]
 plots.gradient_signals(grid.flatten().numpy(), {name: values.numpy() for name, values in signals.items()})
@@ -120,17 +131,19 @@ Audio(signal("plain, centred", 4, fine).numpy(), rate=8000)
 curves = {name: diagnostics.gradient_autocorrelation(values, 64) for name, values in signals.items()}
 lengths = {name: diagnostics.correlation_length(curve) for name, curve in curves.items()}
 order = pd.Series(lengths).sort_values(ascending=False).round(1)
-order.rename_axis("from brown to white").rename("correlation length (points)").reset_index()
+table = order.rename_axis("from brown to white").rename("correlation length (points)").reset_index()
+table.assign(predicted=pd.Series(my_order or [], dtype=object)).astype(object).fillna("–")
 
-# %% tags=["nbval-ignore-output"]
-print("my order was:", my_order)
+# %% [markdown]
+# Two of them tie with the noises: plain with 24 layers and VAN with $\alpha = 0.5$ have forgotten within a point, as white
+# noise has. At the brown end the order differs from one random network to the next.
 
 # %% [markdown]
 # ## The published experiment
 #
 # As it is reported: width 200, 256 points of [-2, 2], depths 2 to 50, plain networks whose signals are *centred* in every
 # layer, residual ones with batch normalization. Beside them here a looks-linear network, and VANs in two orders: the
-# rectifier before the matrix, as in the others, or behind it (*post order*), as in the lesson on phasing out.
+# rectifier before the matrix, as in the others, or behind it (*post order*), as in all other lessons.
 
 # %% tags=["nbval-ignore-output"]
 steps = diagnostics.shattering(num_seeds=num_seeds)
@@ -140,8 +153,8 @@ measured = pd.concat([measured, diagnostics.noise_autocorrelation()], ignore_ind
 
 # %% [markdown]
 # **See**: in the plain network up to 24 layers every depth falls faster than the one before, and from there on the line
-# drops at once, as white noise does. $\beta = 0.1$ and $\alpha = 0.95$ hold all depths near the brown noise; at $\alpha = 0.5$ a
-# VAN of 50 layers is white, in this order of the layer.
+# drops at once, as white noise does. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so;
+# at $\alpha = 0.5$ a VAN of 50 layers is white, in this order of the layer.
 
 # %% tags=["nbval-ignore-output"]
 shown = [
@@ -207,26 +220,34 @@ print(
 # why. It differs from the published one in three things: it does not centre, its weights have variance $1/n$ instead of
 # $2/n$, and it has random biases in every layer. **Predict**: which of the three is it?
 
+# %%
+my_culprit = None  # "centring", "variance" or "biases"
+
 # %% tags=["keep_output"]
 variants = recorded.table[recorded.table["network"].str.contains("variance")]
 for name, curve in variants.groupby("network", sort=False):
     print(f"{name:38s} R(1) = {curve['mean'].iloc[1]:5.2f}   R(5) = {curve['mean'].iloc[5]:5.2f}")
+
+# %% tags=["nbval-ignore-output"]
+exercises.beside({"which it is": my_culprit}, {"which it is": "centring"})
 
 # %% [markdown]
 # (50 layers, 20 initializations.) It is the centring. With it the two other choices change next to nothing: centring
 # takes every bias off again, but for the last, and a factor of all weights is a factor of the gradient, which the
 # correlation does not see. Without it, inputs become ever more alike from layer to layer, as lesson 2 saw in the
 # co-activation: their gradients are alike because the network hardly tells them apart, not because it is easy to
-# train. There the biases of He's variance make no clear difference, but with small weights they do: they drown what is
+# train. Without centring the biases of He's variance make no clear difference, but with small weights they do: they drown what is
 # left of $x$, and the gradient looks smooth since hardly any gate changes on the way from -2 to 2.
 
 # %% [markdown]
 # ## Real images
 #
 # Does the law hold for images? Random networks of growing depth on 64 test images: the mean correlation between the
-# gradients at two images. **See**: the markers follow the theory, most of them a little above it: the gates at two
-# images of clothes are not quite independent coins. Looks-linear networks stay at exactly 1. The residual network and
-# the VAN at $\alpha = 0.5$ lie on each other: $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
+# gradients at two images. **Predict**: of which network is most left at 50 layers? And is the correlation above the law
+# or below it, if it does not hold exactly?
+
+# %%
+my_images = {"most left": None, "above or below the law": None}
 
 
 # %%
@@ -273,6 +294,11 @@ on_images.columns = predicted.columns = ["network", "depth", "correlation"]
 # %% tags=["nbval-ignore-output"]
 plots.correlation_by_depth(on_images, predicted)
 
+# %% [markdown]
+# **See**: the markers follow the law, most of them a little above it: the gates at two images of clothes are not quite
+# independent coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on
+# each other: $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
+
 # %% tags=["keep_output"]
 at = on_images.set_index(["network", "depth"])["correlation"]
 print("plain: correlation below 0.05 from depth 8 on:", bool((at["plain"].loc[8:].abs() < 0.05).all()))
@@ -286,10 +312,20 @@ print(
 )
 print("looks-linear: 1 at every depth:", bool((at["looks-linear"] > 0.999).all()))
 
+# %% tags=["nbval-ignore-output"]
+excess = on_images["correlation"] - predicted["correlation"]
+sides = {
+    "most left": at.xs(50, level="depth").idxmax(),
+    "above or below the law": "above" if excess.mean() > 0 else "below",
+}
+exercises.beside(my_images, sides)
+
 # %% [markdown]
 # And on the way from one image to another? 128 points on the straight line between two test images, and the
-# correlation between the gradients at each two of them, in networks of ten layers. **See**: in the plain one a thin
-# diagonal, so a gradient knows its next neighbours only; in the residual one a broad band.
+# correlation between the gradients at each two of them, in networks of ten layers. **See** two squares with next to
+# nothing between them: batch normalization takes off the mean over these inputs, the middle of the line, so that its two
+# halves switch opposite units on. Look within a square. In the plain network it is a fine chequer: the gradient turns
+# round every few points. In the residual one the fields are broad: it keeps its direction for long.
 
 # %%
 line = diagnostics.straight_path(images.test_images[0], images.test_images[1], num_points=128)
@@ -315,6 +351,9 @@ map_of("residual")
 # A VAN starts near $\alpha = 1$ with gradients that hang together, and ends as a plain network. **Predict**: do its
 # gradients shatter on the way? And if they do, does it stop learning? A `Recorder` measures as it trains:
 
+# %%
+my_answers = {"its gradients shatter": None, "it stops learning": None}  # True or False
+
 
 # %% tags=["nbval-ignore-output"]
 def correlation_now(network):
@@ -333,9 +372,8 @@ columns = ["epoch", "mean_skip_weight", "gradient_correlation", "test_accuracy"]
 trainer.result().history[columns].round(3)
 
 # %% [markdown]
-# A longer training is recorded: depth 40, 30 epochs, three seeds, in eval mode, the output for class 0. *Correlation
-# length* is the share of a straight line between two images after which the gradient's autocorrelation has fallen to
-# $1/e$.
+# A longer training is recorded: depth 40, 30 epochs, three seeds, in eval mode, the output for class 0. The
+# correlation length is here a share of the straight line between two images.
 
 # %% tags=["keep_output"]
 course = batch.recorded("van_gradients_mini")
@@ -348,8 +386,11 @@ print("made by:", course.command)
 # %% tags=["nbval-ignore-output"]
 plots.measure_curves(course.table, "pair_correlation", "Gradients at two images", "correlation (no unit)")
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(my_answers, {"its gradients shatter": "yes, nearly", "it stops learning": "no"})
+
 # %% [markdown]
-# They do shatter: at two images the correlation falls from 0.96 to about 0.03 in the first epochs, and along a line it is
+# They do shatter: at two images the correlation falls from 0.96 to about 0.02 in the first epochs, and along a line it is
 # in the end within a factor of two of the plain network's. Not quite as far, though: at two images the plain network
 # has about 0, the VAN 0.02 to 0.06. And the VAN goes on learning, from 0.72 at epoch 10 to 0.78 at the end, where the
 # plain network reaches 0.44. So gradients that are nearly shattered do not *stop* learning here. What they may do is
@@ -386,6 +427,10 @@ panel = widgets.explore_panel(
     interactive=interactive,
 )
 panel
+
+# %% [markdown]
+# **Set right**: depth shatters the gradients of *plain* networks. At 50 layers those with $\beta = 0.1$ or with $\alpha$ near 1
+# are still nearly brown, and a looks-linear network has one and the same gradient everywhere.
 
 # %% [markdown]
 # ## Exercise 1 · Autocorrelation
@@ -438,6 +483,9 @@ exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 #   $\alpha = 1$ keeps its gradients whole; looks-linear networks do so without any skip.
 # - Mean-centring is the condition of the published picture: without it gradients stay smooth for the wrong reason.
 # - While a VAN's skips go its gradients shatter, nearly, and it learns on.
+#
+# **Next**: skips keep a gradient's size and its direction. How do they do that, which kinds are there, and does every
+# layer need its own? [4 · Skip-connections](04_skip_connections.ipynb).
 #
 # **Limits of the evidence.** The published figures and the conditions of the experiment are reported from memory and
 # by others: agreement here is with our own second implementation. One width, one grid; the theory assumes independent
