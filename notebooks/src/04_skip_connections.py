@@ -3,15 +3,20 @@
 #
 # *What exactly does a skip-connection repair, and which kinds are there?*
 #
+# **So far**: skip-connections keep a gradient's size ([lesson 2](02_vanishing_exploding.ipynb)) and keep it from
+# shattering ([lesson 3](03_shattered_gradients.ipynb)). We have seen *that* they do. Now we ask how.
+#
 # **Time**: 40 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lessons 1 to 3; what a sigmoid is; how many ways there are to choose $k$ things out of $L$.
+#
+# **You need**: lessons [1](01_degradation.ipynb) to [3](03_shattered_gradients.ipynb); what a sigmoid is; how many ways
+# there are to choose $k$ things out of $L$.
 #
 # **Afterwards you can**
 #
 # - write down a residual, a highway and a ReZero layer, and say what each is at the start,
 # - take a residual network apart into its $2^L$ paths, and measure which of them carry the gradient,
 # - find out which layers of a trained network do the work, by its gates and by taking layers out,
-# - say why a skip that is multiplied by anything but 1 is another thing.
+# - work out what is left of the direct path when every skip is multiplied by a number.
 
 # %% tags=["parameters"]
 depth: int = 40  # number of layers of the deep networks
@@ -43,8 +48,7 @@ inputs, labels = images.train_images[:256], images.train_labels[:256]
 # %% [markdown]
 # ## The idea
 #
-# Lesson 2 found that skips keep a gradient's size, lesson 3 that they keep it from shattering. Now we ask how. Let
-# $f(x)$ be a plain layer, as before. A skip-connection leads $x$ round it. Three kinds:
+# Let $f(x)$ be a plain layer, as before. A skip-connection leads $x$ round it. Three kinds:
 #
 # | kind | layer | at the start | what is learned about the skip |
 # | --- | --- | --- | --- |
@@ -52,9 +56,9 @@ inputs, labels = images.train_images[:256], images.train_labels[:256]
 # | highway | $T(x) \, f(x) + (1 - T(x)) \, x$ | mostly $x$ | a gate for every unit, which looks at $x$ |
 # | ReZero | $x + s \, f(x)$ | $x$, since $s = 0$ | $s$, one number a layer |
 #
-# The *transform gate* of a highway layer is $T(x) = \sigma(V x + c)$, a number between 0 and 1 for each unit. It
-# begins with a *negative* bias: at $c = -3$ and small $V x$ it is $\sigma(-3) = 0.05$, so 95 % of $x$ is carried past
-# the layer.
+# The **transform gate** of a highway layer is $T(x) = \mathrm{sigmoid}(W_T x + b_T)$, a number between 0 and 1 for each
+# unit. It begins with a *negative* bias: at $b_T = -3$ and small $W_T x$ it is 0.05, so 95 % of $x$ is carried past the
+# layer. (A rectifier's gate is shut or open; this one may be anything between.)
 #
 # ![Three layers with a skip-connection: a residual one adds x and f of x; in a highway layer a gate T divides the output between them; in ReZero f of x is multiplied by a number s](../assets/figures/skip_connections.svg)
 #
@@ -74,13 +78,10 @@ inputs, labels = images.train_images[:256], images.train_labels[:256]
 # ## Predict
 #
 # Four deep networks of `depth` layers are about to be trained, and a plain one of a quarter of that depth. Which
-# accuracy do you expect of each **on the images that it was trained on**? Guessing gives 0.10. And then, when they
-# are trained: one layer is taken out of a network, so that its input goes straight to the next. How much *test
-# accuracy* does that cost, on average over the layers, in the shallow plain network and in the deep residual one?
+# accuracy do you expect of each **on the images that it was trained on**? Guessing gives 0.10.
 
 # %%
 my_prediction = {"plain, shallow": None, "plain": None, "residual": None, "highway": None, "rezero": None}
-my_cost = {"plain, shallow": None, "residual": None}
 
 # %% [markdown]
 # ## Run
@@ -127,8 +128,7 @@ print("a ReZero layer is the identity at the start:", torch.equal(layer(signal, 
 # %% [markdown]
 # ### Your prediction beside what came
 #
-# The last column looks back at lesson 2: the length of the gradient at the first layer by that at the last, *before*
-# training.
+# The column of gradients looks back at lesson 2: the length at the first layer by that at the last, *before* training.
 
 # %% tags=["nbval-ignore-output"]
 ratio = {name: table["output_grad_norm"].iloc[[0, -1]].tolist() for name, table in gradients.items()}
@@ -141,7 +141,7 @@ comparison = pd.DataFrame(
         "gradient, first by last": [f"{first / last:.2g}" for first, last in ratio.values()],
     }
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
 
 # %% [markdown]
 # **See**: on the way back through the plain network the gradient explodes, as lesson 2 found. With each kind of skip
@@ -154,10 +154,14 @@ plots.layer_norm_curves(gradients, caption="Before training: length of the gradi
 # ## The paths
 #
 # Most of the $2^L$ paths are about $L/2$ layers long, simply because there are so many of them. But do they *carry*
-# as much? Let $c_l$ be the factor by which $J_l$ multiplies the squared length of a gradient. If the paths are
-# independent, one that passes the layers $S$ carries $\prod_{l \in S} c_l$, and all of them together
-# $\prod_l (1 + c_l)$. So the share of all paths of length $k$ is a coefficient of a polynomial, which a loop
-# multiplies out:
+# as much? Let $\gamma_l$ be the factor by which $J_l$ multiplies the squared length of a gradient. If the paths are
+# independent, one that passes the layers $S$ carries $\prod_{l \in S} \gamma_l$, and all of them together
+# $\prod_l (1 + \gamma_l)$. So the share of all paths of length $k$ is a coefficient of a polynomial, which a loop
+# multiplies out. **Predict** how long the paths are that carry the gradient of the residual network before training, in
+# the mean: of `depth` layers, how many do they pass, with batch normalization and without?
+
+# %%
+my_lengths = {"with batch normalization": None, "without": None}  # layers
 
 
 # %%
@@ -197,6 +201,9 @@ print("with batch normalization these carry over 0.95 of the squared gradient:",
 print("mean length of what carries is below 5 layers:", lengths["gradient, with batch normalization"] < 5)
 print("without normalization it is above 15:", lengths["gradient, without"] > 15)
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(my_lengths, {name: lengths[f"gradient, {name}"] for name in my_lengths})
+
 # %% [markdown]
 # **See**: by number the paths lie around half of the depth. What carries the gradient of a residual network *with*
 # batch normalization lies far to the left: it is a network of a few layers in effect, at the start. Without
@@ -221,15 +228,19 @@ plots.measure_curves(
 
 # %% [markdown]
 # Why? Each layer's $f$ is normalized to the same size, and the sum $x$ grows with every layer that adds to it, so
-# that the share of a new $f$ becomes smaller and smaller: $c_l$ falls from 0.4 at the first layer to 0.01 at the
-# fortieth. Batch normalization does to a residual network what ReZero does by hand. Without it $c_l$ stays near 1,
+# that the share of a new $f$ becomes smaller and smaller: $\gamma_l$ falls from 0.4 at the first layer to 0.01 at the
+# fortieth. Batch normalization does to a residual network what ReZero does by hand. Without it $\gamma_l$ stays near 1,
 # and the squared length of the gradient doubles with every layer. So it is not the skip alone that keeps a gradient's
 # size, but the skip *and* a small branch.
 
 # %% [markdown]
 # ## Which layers carry?
 #
-# After training, two ways to ask. First the gates: the mean of $T(x)$ over units and test images, layer by layer.
+# After training, two ways to ask. First the gates: the mean of $T(x)$ over units and test images, layer by layer. They
+# start at about 0.05. **Predict** how far the one that opens most opens.
+
+# %%
+my_gate = None  # a mean T(x), from 0 to 1
 
 
 # %%
@@ -250,6 +261,8 @@ gates = {"before training": gate_means(before), "after training": gate_means(tra
 # more than four fifths of $x$ go past the layer.
 
 # %% tags=["nbval-ignore-output"]
+print("my widest gate:", "–" if my_gate is None else my_gate)
+print(f"what came: {gates['after training']['gate'].max():.2f}")
 plots.measure_curves(
     pd.concat(table.assign(network=name) for name, table in gates.items()),
     "gate",
@@ -262,7 +275,13 @@ plots.measure_curves(
 
 # %% [markdown]
 # Then the knife: take one layer out, so that its input goes straight to the next one, and count what the network can
-# do still. Last, the same with *all skips* of the trained residual network.
+# do still. Last, take *all skips* out of the trained residual network, and leave its layers. **Predict** how much *test
+# accuracy* a layer less costs, on average over the layers, in the shallow plain network and in the deep residual one, and
+# how much is left without the skips.
+
+# %%
+my_cost = {"plain, shallow": None, "residual": None}  # of one layer
+my_rest = None  # test accuracy without all skips
 
 
 # %%
@@ -302,7 +321,10 @@ pd.DataFrame(
         "cost of a layer": [round(value, 3) for value in cost.values()],
         "predicted": [my_cost.get(name) for name in cost],
     }
-).fillna("–")
+).astype(object).fillna("–")
+
+# %% tags=["nbval-ignore-output"]
+exercises.beside({"residual, without all its skips": my_rest}, {"residual, without all its skips": left})
 
 # %% [markdown]
 # **See**: in the plain network every single layer is needed: without any of them little more than guessing is left.
@@ -322,21 +344,23 @@ plots.measure_curves(
 # %% [markdown]
 # Keep both halves of this in mind. No single *layer* of a residual network matters much, as the picture of the paths
 # would have it: taking out one of $L$ layers leaves half of the paths, the short ones nearly all. Yet the *skips*
-# matter: take them out at once, and nothing is left. Whoever wants a plain network in the end has to give the layers
-# time to learn to do without. That is lesson 5.
+# matter: take them out at once, and little more than guessing is left. Whoever wants a plain network in the end has to
+# give the layers time to learn to do without.
 
 # %% [markdown]
 # ## A skip that is multiplied
 #
-# What if the skip is scaled by some $\lambda$? The first term of the sum over paths was $I$. Now it is $\lambda^L I$:
-# at $\lambda = 0.9$ and 40 layers 0.015, at 1.1 it is 45. A gate and a mix do just that, with $1 - T$ and with
-# $\alpha$. He and others saw it on CIFAR-10 with a residual network of 110 layers (published errors; median of five
+# What if the skip is multiplied by a skip weight $\alpha$? The first term of the sum over paths was $I$. Now it is
+# $\alpha^L I$: at $\alpha = 0.9$ and 40 layers 0.015, at 1.1 it is 45. The highway network does just that, with $1 - T$,
+# and so does the VAN of lesson 3, which *mixes* input and output, $\alpha x + (1 - \alpha) f(x)$. He and others saw it on CIFAR-10 with a residual network of 110 layers (published errors; median of five
 # runs): the identity as skip 6.61 %, $0.5 \, x + 0.5 \, F(x)$ 12.35 %, a 1 × 1 convolution as skip 12.22 %.
 #
-# This is the standing objection to phasing out a skip: a layer $\alpha x + (1 - \alpha) f(x)$ is the identity at
-# $\alpha = 1$ and plain at $\alpha = 0$, but in between? **See**: without normalization the gradient has a valley
-# there: halfway less than a hundredth of it arrives. With batch normalization there is a shallow one near
-# $\alpha = 0.95$; from there the mix goes over to the plain network's explosion, and on the way it is level.
+# This is the standing objection to phasing out a skip: the mix is the identity at $\alpha = 1$ and plain at
+# $\alpha = 0$, but in between? **Predict**: at which of 1, 0.95, 0.75, 0.5, 0.25 and 0 does least of the gradient arrive at
+# the first layer, without normalization and with batch normalization?
+
+# %%
+my_valley = {"none": None, "batch": None}  # an alpha
 
 
 # %%
@@ -355,6 +379,11 @@ mixes = {normalization: mixed(normalization) for normalization in ("none", "batc
 # %% tags=["nbval-ignore-output"]
 plots.layer_norm_curves(mixes["none"], caption="Mixes before training, without normalization: a valley.")
 
+# %% [markdown]
+# **See** above: without normalization the gradient has a valley: halfway less than a hundredth of it arrives. And below:
+# with batch normalization there is a shallow one near $\alpha = 0.95$; from there the mix goes over to the plain network's
+# explosion, and on the way it is level.
+
 # %% tags=["nbval-ignore-output"]
 plots.layer_norm_curves(mixes["batch"], caption="The same with batch normalization.")
 
@@ -371,6 +400,9 @@ none, batch_norm = arrives["none"], arrives["batch"]
 valley = none["alpha 0.5"] < 0.1 * min(none["alpha 1.0"], none["alpha 0.0"])
 print("without normalization, halfway: below a tenth of what either end has:", valley)
 print("with batch normalization, halfway: more than at alpha 1:", batch_norm["alpha 0.5"] > 1)
+
+# %% tags=["nbval-ignore-output"]
+exercises.beside(my_valley, {name: min(table, key=table.get) for name, table in arrives.items()})
 
 # %% [markdown]
 # ## One run is no evidence
@@ -393,8 +425,11 @@ print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
 plots.accuracy_by_depth(by_depth)
 
 # %% [markdown]
-# And does the *negative* bias of the highway gates matter? Depth 40, four biases, with batch normalization and
-# without:
+# And does the *negative* bias of the highway gates matter? Depth 40, biases of 0, -1, -3 and -5, with batch
+# normalization and without. **Predict** the test accuracy with each.
+
+# %%
+my_biases = {0: None, -1: None, -3: None, -5: None}
 
 # %% tags=["keep_output"]
 by_bias = recorded.table[~is_by_depth].sort_values("transform_bias", ascending=False)
@@ -405,21 +440,28 @@ for column in ("train_accuracy", "test_accuracy"):
     print(column.replace("_", " "))
     print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).round(3).to_string())
 
+# %% tags=["nbval-ignore-output"]
+came = by_bias[by_bias["normalization"] == "batch"].groupby("transform_bias")["test_accuracy"].mean()
+exercises.beside(
+    {f"bias {bias}": value for bias, value in my_biases.items()},
+    {f"bias {bias}": came[bias] for bias in my_biases},
+)
+
 # %% [markdown]
-# Every kind of skip mends the degradation, and no kind is just like another. Plain networks fall from 0.87 to
+# Every kind of skip mends degradation, and no kind is just like another. Plain networks fall from 0.87 to
 # guessing. Residual ones lose a little with depth even on their training images (0.92, 0.90, 0.89); highway and
 # ReZero networks do not. Highway networks are ahead, with gates that are further weights: each layer has twice as
 # many as a residual one's, so this is no contest of equals.
 #
 # The bias is no detail. At 40 layers gates that begin half open (bias 0) or a quarter open (-1) leave a network that
 # learns little, with normalization or without; at -3 and -5 it learns as well as any. The direct path says why:
-# $(1 - \sigma(c))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
+# $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
 
 # %% [markdown]
 # ## Explore
 #
 # **Misconception**: *any way round a layer will do.* Choose a **depth**, a **connection** and how it is set up, and
-# see which gradient it has at the start, layer by layer. Nothing is trained here. For which $\lambda$ do you get
+# see which gradient it has at the start, layer by layer. Nothing is trained here. For which $\alpha$ do you get
 # gradients as level as with 1, at 80 layers? Which transform bias does a highway network of 80 layers need? And which
 # of that does normalization change?
 
@@ -428,24 +470,24 @@ KINDS = {
     "residual": {"connection": "residual"},
     "highway": {"connection": "highway"},
     "ReZero": {"connection": "rezero"},
-    "mix: λ x + (1 - λ) f(x)": {"connection": "van", "skip": "convex"},
-    "scaled: λ x + f(x)": {"connection": "van", "skip": "additive"},
+    "mix: α x + (1 - α) f(x)": {"connection": "van", "skip": "convex"},
+    "sum: α x + f(x)": {"connection": "van", "skip": "additive"},
 }
 
 
 @torch.no_grad()
-def set_up(kind, layers, normalization, scale, bias):
+def set_up(kind, layers, normalization, alpha, bias):
     network = models.mlp(layers, width, normalization=normalization, seed=seed, **KINDS[kind])
     if hasattr(network, "skip_weight"):
-        network.skip_weight.fill_(scale)
+        network.skip_weight.fill_(alpha)
     for layer in network.layers if kind == "highway" else ():
         layer.connection.gate.bias.fill_(bias)
     return network
 
 
-def show(layers, kind, normalization, scale, bias):
+def show(layers, kind, normalization, alpha, bias):
     plain = models.mlp(layers, width, "plain", normalization=normalization, seed=seed)
-    chosen = set_up(kind, layers, normalization, scale, bias)
+    chosen = set_up(kind, layers, normalization, alpha, bias)
     norms = {name: diagnostics.layer_norms(network, inputs, labels)
              for name, network in {"plain": plain, kind: chosen}.items()}  # fmt: skip
     first, last = norms[kind]["output_grad_norm"].iloc[[0, -1]]
@@ -462,12 +504,16 @@ panel = widgets.explore_panel(
         widgets.Slider("layers", "depth (layers)", depth, 2, 100, "Number of layers"),
         widgets.Choice("kind", "connection", "highway", tuple(KINDS), "How x and f(x) are joined"),
         widgets.Choice("normalization", "normalization", "none", ("none", "batch"), "In f"),
-        widgets.Slider("scale", "λ of the skip", 0.9, 0.0, 1.2, "For the mix and the scaled skip only"),
+        widgets.Slider("alpha", "skip weight α", 0.9, 0.0, 1.2, "For the mix and the sum only"),
         widgets.Slider("bias", "transform bias", -3.0, -8.0, 2.0, "For the highway network only", step=0.5),
     ),
     interactive=interactive,
 )
 panel
+
+# %% [markdown]
+# **Set right**: what counts is the product along the direct path. Multiply every skip by 0.9 and a deep network has lost
+# it, as with gates that begin half open. A way round a layer helps as far as it lets $x$ pass *undiminished*.
 
 # %% [markdown]
 # ## Exercise 1 · Short paths
@@ -486,8 +532,8 @@ exercises.check_number_of_paths(my_number, depth=40, longest=5)
 # %% [markdown]
 # ## Exercise 2 · How negative?
 #
-# In a highway network whose gates are all $T = \sigma(c)$, the direct path past all layers is multiplied by
-# $(1 - \sigma(c))^L$. With which $c$ is that a half after 100 layers?
+# In a highway network whose gates are all $T = \mathrm{sigmoid}(b_T)$, the direct path past all layers is multiplied by
+# $(1 - T)^L$. With which $b_T$ is that a half after 100 layers?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -501,7 +547,7 @@ exercises.check_transform_bias(my_bias, depth=100, share=0.5)
 # %% [markdown]
 # ## Exercise 3 · Build one
 #
-# Write the output of a highway layer. You get $x$, $f(x)$ and $V x + c$, tensors of shape (N, n).
+# Write the output of a highway layer. You get $x$, $f(x)$ and $W_T x + b_T$, tensors of shape (N, n).
 
 
 # %% tags=["nbval-ignore-output"]
@@ -522,9 +568,9 @@ exercises.check_highway(my_highway)
 # %% [markdown] tags=["solution"]
 # *For the instructor.* A good question after the knife: is every layer of a residual network superfluous, then? No:
 # each one alone costs little; have two, five, ten taken out together. Why does the gate of the input side open most?
-# An open question here: one data set. Exercise 2: $1 - \sigma(c) = 2^{-1/100}$, $c = -4.97$; the library takes -4
+# An open question here: one data set. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$; the library takes -4
 # beyond 50 layers, with which a sixth is left. In the figure of the paths independence is an assumption: at depth 40
-# the product $\prod (1 + c_l)$ predicts a gradient of 4.6 times, and 6.4 is measured. Without normalization it is off
+# the product $\prod (1 + \gamma_l)$ predicts a gradient of 4.6 times, and 6.4 is measured. Without normalization it is off
 # by a factor of a thousand, since rectified signals have a mean in common, which adds up.
 
 # %% [markdown]
@@ -536,9 +582,11 @@ exercises.check_highway(my_highway)
 #   carry it: at the start a deep network with skips is a shallow one. What skips repair here is the *beginning*, as
 #   far as we measured.
 # - After training no single layer with a skip is needed much, but the skips together are.
-# - A skip that is multiplied by $\lambda$ has a direct path of $\lambda^L$: at depth 40 the gates must begin nearly
-#   closed, and a mix without normalization loses its gradient halfway. Keep that in mind when the next lesson lets
-#   $\alpha$ go to 0.
+# - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path: at depth 40 the gates must begin nearly
+#   closed, and a mix without normalization loses its gradient halfway.
+#
+# **Next**: a layer with a skip can be spared, the skips cannot: not all at once, and not after the training. Can a
+# network learn *while it loses them*, in spite of the valley? [5 · Phasing out](05_phasing_out.ipynb).
 #
 # **Limits of the evidence.** One small data set, one width, three seeds; the step size was chosen for other networks
 # (lesson 5), and none was tuned here. Layers were taken out of one network of each kind. The shares of the paths are
