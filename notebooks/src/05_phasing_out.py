@@ -3,17 +3,21 @@
 #
 # *Can a very deep network be trained with skip-connections and end up without them?*
 #
+# **So far**: a single layer of a trained residual network can be spared, but its skips cannot be taken out at once
+# ([lesson 4](04_skip_connections.ipynb)). So we take them out slowly, and let the layers learn meanwhile.
+#
 # **Time**: 35 minutes of reading and thinking; the cells take about 75 seconds on two processor cores.
-# **You need**: to know what a skip-connection is, what a gradient step is, and that very deep plain networks
-# are hard to train.
+#
+# **You need**: [lesson 1](01_degradation.ipynb) (degradation) and [lesson 4](04_skip_connections.ipynb) (mixing by a skip
+# weight); how to minimize a function under a constraint with a Lagrange multiplier.
 #
 # **Afterwards you can**
 #
 # - write down the constrained problem behind a *variable activation network* (VAN) and its three updates,
 # - train one, and read off when its skips went and who removed them,
 # - turn it into a plain network and prove that the two are the same,
-# - choose how fast the skips go, and say what it costs to hurry,
-# - train a whole grid of step sizes at once, and read it.
+# - choose how fast the skips go, and measure what it costs to hurry,
+# - train a whole grid of step sizes at once, and find in it those that left a plain network.
 
 # %% tags=["parameters"]
 depth: int = 40  # number of layers, each with its own skip-connection
@@ -53,14 +57,14 @@ images = data.load()
 # %% [markdown]
 # ## The idea
 #
-# Deep networks learn more easily when every layer has a skip-connection. But must the skips stay? Give layer
-# $l$ a **skip weight** $\alpha_l$ that mixes its input and its output:
+# Must the skips stay? Lessons 3 and 4 gave all layers one fixed skip weight. Now each layer $l$ has its own,
+# $\alpha_l$, and it may move:
 #
-# $$x_{l+1} = \alpha_l \, x_l + (1 - \alpha_l) \, f_l(x_l)$$
+# $$x_l = \alpha_l \, x_{l-1} + (1 - \alpha_l) \, f_l(x_{l-1})$$
 #
 # At $\alpha_l = 1$ the layer is the identity, at $\alpha_l = 0$ it is a plain layer. Now state what we want as a
 # **constraint**: make the loss $C$ small, *subject to* $\alpha_l = 0$ in every layer. Each constraint gets a
-# **Lagrange multiplier** $\lambda_l$, the price to be paid for what is left of that skip:
+# **Lagrange multiplier** $\lambda_l$, what is charged for the rest of that skip:
 #
 # $$\mathcal{L}(W, \alpha, \lambda) = C(W, \alpha) + \sum_l \lambda_l \, \alpha_l$$
 #
@@ -70,8 +74,8 @@ images = data.load()
 # \alpha_l \leftarrow \alpha_l - \eta_\alpha \left( \frac{\partial C}{\partial \alpha_l} + \lambda_l \right) \qquad
 # \lambda_l \leftarrow \lambda_l + \eta' \, \alpha_l$$
 #
-# As long as a skip is there its price rises, until the loss can no longer afford it. After each step $\alpha_l$
-# is clipped to $[0, 1]$.
+# with step sizes $\eta$ (`lr`), $\eta_\alpha$ (`skip_lr`) and $\eta'$ (`dual_lr`). As long as a skip is there its
+# multiplier rises, until the loss can no longer afford the skip. After each step $\alpha_l$ is clipped to $[0, 1]$.
 #
 # ![One layer at three moments: with a strong skip-connection, with a fading one, and without any](../assets/figures/phasing_out.svg)
 #
@@ -144,30 +148,32 @@ comparison.assign(predicted=[my_prediction.get(name) for name in results]).astyp
 # %% [markdown]
 # ## Look
 #
-# First the skips. **See**: the layers next to the input (bottom) lose theirs first, because their multipliers
-# have the larger step size; the dark edge is the wave of the removal running through the network.
+# First the skips. **See**: the layers next to the input (bottom) lose theirs first, because their multipliers have the
+# larger step size: it falls over the layers, from `dual_lr_spread` times `dual_lr` at the first to `dual_lr /
+# dual_lr_spread` at the last. The dark edge is the wave of the removal running through the network.
 
 # %% tags=["nbval-ignore-output"]
 van = results["van"]
 plots.skip_weight_map(van.layers, "Yellow: identity. Dark: plain. The input side goes first.")
 
 # %% [markdown]
-# Then the prices. **See**: a multiplier rises only while its skip is there, and keeps its value once it is gone.
+# Then the multipliers. **See**: each rises only while its skip is there, and keeps its value once it is gone.
 
 # %% tags=["nbval-ignore-output"]
 plots.multiplier_range(van.layers)
 
 # %% [markdown]
-# Then the accuracy. **See**: the VAN dips while its first skips go, recovers, and learns on as a plain network;
-# the plain network, with the very same layers, never gets there.
+# Then the accuracy. **See**: on the test images (line) the VAN dips while its first skips go, recovers, may dip once more
+# when the last ones go, and learns on as a plain network; the network trained plain, with the very same layers, never
+# gets there.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_curves({name: result.history for name, result in results.items()})
 
 # %% [markdown]
 # Last the gradients at the end of training, layer by layer, at the layers' outputs. **See**: the flatter the
-# line, the more evenly the loss speaks to all layers. In the plain network its signal grows on the way back to
-# the input; in the collapsed VAN, which has the same layers, it stays nearly level.
+# line, the more evenly the loss speaks to all layers. In the plain network the gradient grows on the way back to
+# the input; in the VAN, which has become a plain network of the same layers, it stays nearly level.
 
 # %% tags=["nbval-ignore-output"]
 norms = {}
@@ -199,7 +205,8 @@ print("skip weights held by the collapsed network:", len(models.skip_weights(pla
 # %% [markdown]
 # ## One run is no evidence
 #
-# The same comparison over several seeds, recorded, with the command that makes it again:
+# The same comparison over several seeds, recorded, with the command that makes it again. (*sd* is the standard deviation
+# over the seeds. *plain, lr 0.01* has the step size that was best for the plain network.)
 
 # %% tags=["keep_output"]
 recorded = batch.recorded("phase_out_mini")
@@ -225,8 +232,8 @@ panel
 # ## Exercise 1 · Hurry
 #
 # Choose a multiplier step size with which the *last* skip goes between 20 % and 40 % of the training, by the
-# multipliers alone (there is no cap here). `constraints.size_dual_lr` sizes it for a given step, from the theory
-# of an oscillator; remember that the last layer's step size is `dual_lr / dual_lr_spread`.
+# multipliers alone (there is no cap here). `constraints.size_dual_lr` sizes it for a given step (lesson 6 says
+# how); remember that the last layer's step size is `dual_lr / dual_lr_spread`.
 
 # %% tags=["nbval-ignore-output"]
 num_steps = results["van"].num_steps
@@ -252,7 +259,7 @@ exercises.check_removal_window(my_result, earliest=0.2, latest=0.4)
 # %% [markdown]
 # ## Exercise 2 · What did hurrying cost?
 #
-# Complete the sentence with a number, and say why it has that sign.
+# "By hurrying I lost … of test accuracy." Give the number, and say why it has that sign.
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -275,8 +282,11 @@ exercises.check_cost(my_cost, van, my_result)
 # order of examples, and its numbers are those of a run of its own. So here is the whole grid, over five powers of
 # ten, without a cap: whatever goes is taken by the multipliers.
 #
-# **Predict** before you run it: where in the grid is the accuracy best, where worst, and is every network between
-# the two ends between them in accuracy as well?
+# **Predict** before you run it: with which step size, from 0.0001 to 10, is the accuracy best, with which worst, and is
+# every network between the two ends between them in accuracy as well?
+
+# %%
+my_grid = {"best step size": None, "worst step size": None, "all between the ends": None}
 
 # %% tags=["nbval-ignore-output"]
 grid = [
@@ -312,9 +322,9 @@ print(
 
 # %% [markdown]
 # **See**: three regions. On the left the skips stay and the network does well, but it is no plain network. In the
-# middle the training ends while the phase-out is under way, and what that leaves can be worse than either end. On
-# the right every skip went: the sooner, the more the network is the plain one of the start, which learns little.
-# Which point is best *among those whose every skip went* is what you would choose by.
+# middle the training ends while the phase-out is under way, and what that leaves can be worse than its neighbours. On
+# the right every skip went: the sooner, the more the network is one that was plain from the start, and learns little.
+# *Among those whose every skip went* is where you would choose.
 
 # %% tags=["nbval-ignore-output"]
 removed = [sum(step is not None for step in result.first_zero_steps) for result in grid_results]
@@ -337,7 +347,18 @@ plots.measure_curves(
     over="multiplier step size",
 ).update_xaxes(type="log")
 
+# %% tags=["nbval-ignore-output"]
+by_size = fates.set_index("multiplier step size")["test accuracy"]
+ends = by_size.iloc[[0, -1]]
+is_between = bool(by_size.between(ends.min(), ends.max()).all())
+came = {"best step size": by_size.idxmax(), "worst step size": by_size.idxmin()}
+exercises.beside(my_grid, came | {"all between the ends": is_between})
+
 # %% [markdown]
+# **Set right**, with Explore and this grid before you: no step size has to be hit for the skips to go. Wherever the
+# training was long enough the multipliers took them all, over orders of magnitude. What the step size decides is *when*,
+# and by that how long the layers could learn before; that is what the accuracy hangs on.
+#
 # It is one seed. For more of them, or for other depths, this lesson runs headless: `van-tutorial sweep` takes a
 # file with the values to go through, and `van-tutorial report` draws what came out.
 
@@ -348,6 +369,9 @@ plots.measure_curves(
 # - The network that is left is plain, to the last bit, and better than the same network trained plain.
 # - The multipliers' step size decides when the skips go; what hurrying costs is a number that you can measure, and
 #   so is what it costs to stop half-way.
+#
+# **Next**: a step size decides when the skips go. Can one say beforehand *at which step*? And what does the number
+# mean at which a multiplier stands still? [6 · Multiplier dynamics](06_multiplier_dynamics.ipynb).
 #
 # **Limits of the evidence.** One small data set (5,000 training images), one depth and width in the recorded
 # runs, three seeds. The residual network stays ahead here. Step sizes were chosen on held-out training images;
