@@ -3,15 +3,19 @@
 #
 # *When will a skip-connection be gone, and what is its multiplier worth in the end?*
 #
+# **So far**: the multipliers phase the skips out, and their step size decides when
+# ([lesson 5](05_phasing_out.ipynb)). We found that by trying. Here it is worked out.
+#
 # **Time**: 35 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
-# **You need**: lesson 5, and the equation of a mass on a spring.
+#
+# **You need**: [lesson 5](05_phasing_out.ipynb); the equation of a mass on a spring and its solution.
 #
 # **Afterwards you can**
 #
-# - say why a skip weight and its multiplier swing, and what the clip at 0 does to that,
+# - derive that a skip weight and its multiplier swing, and say what the clip at 0 makes of it,
 # - choose a multiplier step size for the step at which the skips should be gone,
-# - use the quadratic term as friction, and say what it would be good for,
-# - say where a multiplier ends, tell that from the *price* of a shortcut, and measure the price.
+# - compute the damping with which the swing just stops,
+# - predict where a multiplier ends, tell that from the *price* of a skip, and measure the price.
 
 # %% tags=["parameters"]
 slope: float = 0.3  # how strongly the loss holds on to the skip, in nats per unit of skip weight
@@ -41,7 +45,7 @@ setting = {"skip_weight": skip_weight, "skip_lr": skip_lr, "dual_lr": dual_lr, "
 # ## The idea
 #
 # Take one skip weight $\alpha$ with its multiplier $\lambda$, and a loss that simply wants the skip: $C = -k \alpha$, with
-# a slope $k$. One step of training does
+# a **slope** $k$ (in this lesson $k$ is always that; before it counted lags and layers). One step of training does
 #
 # $$\alpha \leftarrow \alpha - \eta_\alpha \, (\lambda - k) \qquad \lambda \leftarrow \lambda + \eta' \alpha$$
 #
@@ -55,7 +59,7 @@ setting = {"skip_weight": skip_weight, "skip_lr": skip_lr, "dual_lr": dual_lr, "
 # ![A mass alpha on a spring that is fixed at 0; the loss pulls it away. Beside it its swing: free, it goes through 0; clipped, it stays there](../assets/figures/multiplier_dynamics.svg)
 #
 # A spring without friction swings for ever. So $\alpha$ would go through 0 and become *negative*, an anti-skip, and come
-# back. In training it is clipped to $[0, 1]$ after each step.
+# back. In training it is clipped to $[0, 1]$ after each step. (*Free*, below: without the clip.)
 
 # %% [markdown]
 # ## Predict
@@ -64,7 +68,7 @@ setting = {"skip_weight": skip_weight, "skip_lr": skip_lr, "dual_lr": dual_lr, "
 #
 # 1. Without the clip: which is the largest value that $\alpha$ will reach?
 # 2. With the clip: at about which step will $\alpha$ be 0 for the first time?
-# 3. Where will $\lambda$ end: below $k$, at $k$, or above it?
+# 3. With the clip: where will $\lambda$ end, below $k$, at $k$, or above it? Give a number.
 
 # %%
 my_prediction = {"largest alpha": None, "gone at step": None, "final multiplier": None}
@@ -109,7 +113,7 @@ found = {
 comparison = pd.DataFrame(
     {"quantity": list(found), "found": [round(float(value), 3) for value in found.values()]}
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in found]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in found]).astype(object).fillna("–")
 
 # %% [markdown]
 # ## Look
@@ -130,7 +134,8 @@ plots.skip_and_multiplier_paths(paths)
 # nearer. The clip ends it at the first touch of 0: that is what turns the method into a *phase-out*. Friction is the
 # other way: a quadratic term $\frac{c}{2} \alpha^2$ in the Lagrangian, the `damping` of `Multipliers`, makes the path spiral
 # in, and from $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ on it comes in without oscillating (pushed hard, it may pass 0 once).
-# With any friction the path ends at the balance, so $\lambda$ ends at $k$, unless the clip catches $\alpha$ at 0 before.
+# With any friction the free path ends at the balance, so $\lambda$ ends at $k$. With the clip as well it need not: $\alpha$
+# may be caught at 0 before.
 
 # %% tags=["nbval-ignore-output"]
 critical = constraints.critical_damping(skip_lr, dual_lr)
@@ -150,8 +155,8 @@ for name, path in damped.items():
 # %% [markdown]
 # ## A sizing rule
 #
-# "The skips will be gone near step $N$": the closed form says when $\alpha$ first reaches 0, and `size_dual_lr` turns
-# that round. Without a slope it is simple: a quarter of a swing, $N = \pi / (2 \omega)$, so a step size four times as large
+# "The skip will be gone near step $t$": the closed form says when $\alpha$ first reaches 0, and `size_dual_lr` turns
+# that round. Without a slope it is simple: a quarter of a swing, $t = \pi / (2 \omega)$, so a step size four times as large
 # halves the time. With a slope the loss holds on to the skip, and a small step size has to wait longer. **See** both
 # cases below: where the skip weight swings below 1, and where it waits at 1.
 
@@ -168,8 +173,11 @@ pd.DataFrame(rows, columns=["wanted step", "dual_lr", "waits at 1", "simulated s
 # ## A real network
 #
 # The loss of a network is not linear in its skip weights, its slope changes as the weights learn, and there are many
-# skips. Does the oscillator still say when each of them goes? **Predict**: to within a factor of ten, of two, or to a
-# tenth?
+# skips. Does the oscillator still say when each of them goes? **Predict** by how much it is off, as a share of the
+# predicted step, in the layer where it is worst: 10 (a factor of eleven), 1 (a factor of two), 0.1?
+
+# %%
+my_error = None  # a share
 
 # %% tags=["nbval-ignore-output"]
 van = models.mlp(depth=depth, width=32, connection="van", seed=seed)
@@ -186,6 +194,9 @@ plots.predicted_and_real_steps(steps, caption="Each marker is a layer. On the li
 error = steps["first_zero_step"] / steps["predicted_step"] - 1.0
 print("skips that reached 0:", int(steps["first_zero_step"].notna().sum()), "of", depth)
 print("layers predicted to within 15 %:", int((error.abs() < 0.15).sum()), "of", depth)
+
+# %% tags=["nbval-ignore-output"]
+exercises.beside({"largest error": my_error}, {"largest error": error.abs().max()})
 
 # %% [markdown]
 # Recorded, for 40 layers, three seeds, and multiplier step sizes from a quarter to 16 times the default:
@@ -227,18 +238,28 @@ plots.predicted_and_real_steps(named)
 # costs accuracy. With a quarter of the default some skips were still there, as predicted.)
 
 # %% [markdown]
-# ## The price of a shortcut
+# ## The price of a skip
 #
-# In the theory of constrained optimization a multiplier is a *price*: by how much the loss would fall if its
-# constraint were eased a little. Here that is $-\partial C / \partial \alpha_l$ at $\alpha = 0$: would the finished plain
-# network like a little of skip $l$ back? It can be measured by one backward pass. **Predict**: will the final
-# $\lambda_l$ be near it?
+# In the theory of constrained optimization the multiplier that solves the problem is a **price**: by how much the loss
+# would fall if the constraint were eased a little. Here that is $-\partial C / \partial \alpha_l$ at $\alpha = 0$: would the
+# finished plain network like a little of skip $l$ back? One backward pass measures it. (The library and its figure say
+# *shortcut* for skip here.) **Predict**: is the price of the skips large or near 0? And is the final $\lambda_l$ near it?
+
+# %%
+my_prices = {
+    "price of a skip, median": None,
+    "final multiplier, median": None,
+}  # nats per unit of skip weight
 
 # %% tags=["nbval-ignore-output"]
 van.cpu().train()  # with the statistics of the images, as the multipliers saw the loss
 prices = diagnostics.shortcut_prices(van, images.train_images, images.train_labels)
 prices["multiplier"] = trainer.phase_out.multipliers.values.cpu().numpy()
 plots.prices_and_multipliers(prices)
+
+# %% tags=["nbval-ignore-output"]
+medians = prices[["price", "multiplier"]].median().tolist()
+exercises.beside(my_prices, dict(zip(my_prices, medians, strict=True)))
 
 # %% tags=["keep_output"]
 finished = runs[(runs["factor"] == 1) & (runs["final_skip_weight"] == 0)]
@@ -256,16 +277,16 @@ print(
 # %% [markdown]
 # Not near it at all: the ascent over-shoots by far, and under the clip nothing brings a multiplier down again. Nearly all
 # prices are close to 0: the finished network would hardly gain or lose by a little of its skips. Only the first layer's
-# is of any size, and its sign differs from seed to seed. So a final multiplier says *how hard it was pushed*, and not what
-# the shortcut was worth. (In eval mode, with frozen running statistics, most prices come out below 0: a little of a skip
+# is of any size, and its sign differs from seed to seed. So a final multiplier says *how long and how hard it was pushed*, and
+# not what the skip was worth. (In eval mode, with frozen running statistics, most prices come out below 0: a little of a skip
 # shifts signals that nothing then normalizes again. That reading is ours.)
 
 # %% [markdown]
 # ## Explore
 #
 # **Misconception**: *the multiplier grows until it just balances the loss, so its final value says what the skip was
-# worth.* The slope of the loss is the same in all of these pictures. Change **multiplier step size** and **damping**: when
-# is the skip gone, and where does the multiplier stand still?
+# worth.* The slope of the loss is the same, 0.3 by default, in all of these pictures. Change **multiplier step size** and
+# **damping**: when is the skip gone, and where does the multiplier stand still?
 
 
 # %%
@@ -299,6 +320,10 @@ panel = widgets.explore_panel(
     interactive=interactive,
 )
 panel
+
+# %% [markdown]
+# **Set right**: the loss is worth the same in each picture, and the multiplier ends elsewhere in each. Only a free path
+# with damping brings it back to the slope. Under the clip nothing ever brings it down.
 
 # %% [markdown]
 # ## Exercise 1 · On time
@@ -340,8 +365,11 @@ exercises.check_damping(my_damping, skip_lr=0.01, dual_lr=0.0004)
 # - When a skip goes is set by the two step sizes, and can be predicted: to about a tenth in the recorded runs.
 # - Damping of $c^* = 2 \sqrt{\eta' / \eta_\alpha}$ stops the oscillation, and lets the multiplier end at the price, as long as
 #   the clip does not catch the skip at 0 before.
-# - Under the clip the multiplier over-shoots, by an amount that the step sizes set, and freezes. The price of a shortcut
+# - Under the clip the multiplier over-shoots, by an amount that the step sizes set, and freezes. The price of a skip
 #   is $-\partial C / \partial \alpha$ at $\alpha = 0$: measure it, do not read it off the multiplier.
+#
+# **Next**: skips that are taken away are one answer to degradation. There are others. What if there never were a second
+# path, and the identity stood in the weight itself? [7 · Dirac weights](07_dirac.ipynb).
 #
 # **Limits of the evidence.** One data set, one depth and width in the recorded runs, three seeds. The skip weights take
 # plain gradient steps; with another optimizer for them the oscillator is another. That the paper clips, and how, could
