@@ -3,15 +3,21 @@
 #
 # *Can the skip-connection hide inside the weights?*
 #
-# **Time**: 30 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lessons 1 to 3, the lesson on phasing out for the comparison, and what an identity matrix is.
+# **So far**: a skip leads $x$ past the layer, and phasing it out takes it away again
+# ([lesson 5](05_phasing_out.ipynb), [lesson 6](06_multiplier_dynamics.ipynb)). The next three lessons try other answers. The
+# first needs no second path.
+#
+# **Time**: 35 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
+#
+# **You need**: lessons [1](01_degradation.ipynb) to [3](03_shattered_gradients.ipynb) and [5](05_phasing_out.ipynb); what an
+# identity matrix is, and what weight decay does.
 #
 # **Afterwards you can**
 #
 # - write a layer's weight as an identity and something learned, and fold it back by hand,
 # - prove that a network has no skip-connection, before training and after it,
-# - say what an identity in front of the rectifier does, and what it does not do that one behind it does,
-# - tell when weight decay destroys it, and when it cannot.
+# - name two differences between an identity in front of the rectifier and one behind it,
+# - predict when weight decay destroys the identity, and when it cannot.
 
 # %% tags=["parameters"]
 depth: int = 40  # number of layers
@@ -38,14 +44,14 @@ images = data.load()
 # ## The idea
 #
 # Lesson 1 put it like this: a layer that has learned nothing yet should pass its input on. A residual layer does so
-# by a second path, $x + f(x)$. There is another way: *start from a weight that is nearly the identity*. Zagoruyko and
+# by a second path, $x + f(x)$. Another way is to *start from a weight that is nearly the identity*. Zagoruyko and
 # Komodakis write each weight of their **DiracNets** as
 #
 # $$W = \mathrm{diag}(a) \, I + \mathrm{diag}(b) \, \frac{V}{|V|} \qquad \text{so} \qquad
 # W x = a \odot x + b \odot \frac{V}{|V|} \, x$$
 #
 # $V$ is learned, and $|V|$ is the length of each of its rows. $a$ and $b$ have an entry for each output; they are
-# learned too, and start at $a = 1$, $b = 0.1$. For a convolution, $I$ is the kernel that leaves an image as it is: 1
+# learned too, and start at $a = 1$, $b = 0.1$. ($b$ is not the bias here.) For a convolution, $I$ is the kernel that leaves an image as it is: 1
 # at the centre, 0 elsewhere, a *Dirac delta*, which gave the networks their name.
 #
 # ![Three layers: residual with a skip around weight and rectifier, Dirac with the identity inside the weight, and Dirac folded into one weight](../assets/figures/dirac.svg)
@@ -130,10 +136,10 @@ comparison = pd.DataFrame(
         "seconds": [round(result.seconds, 1) for result in results.values()],
     }
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
 
 # %% [markdown]
-# **See**: with the identity in its weights a plain network learns from the first epoch on, close behind the residual
+# **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual
 # one. Without it the same network, written in the same way, learns hardly more than the plain one: it is the identity
 # that counts, and not the division by $|V|$.
 
@@ -194,7 +200,7 @@ plots.measure_curves(
 
 # %% tags=["nbval-ignore-output"]
 last = layers[layers["epoch"] == layers["epoch"].max()]
-print(f"mean of all a at the end: {last['a'].mean():.3f}   my prediction: {my_mean_a}")
+exercises.beside({"mean of all a": my_mean_a}, {"mean of all a": last["a"].mean()})
 
 # %% [markdown]
 # ## One run is no evidence
@@ -221,7 +227,11 @@ print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
 plots.accuracy_by_depth(by_depth)
 
 # %% [markdown]
-# And beside a VAN? With 30 epochs and the settings of the lesson on phasing out:
+# And beside a VAN? With 30 epochs and the settings of lesson 5. **Predict** the Dirac network's test accuracy (the
+# recorded VAN of lesson 5 had 0.79, the residual network 0.85) and, after so long a training, the mean of its $a$.
+
+# %%
+my_long = {"test accuracy": None, "mean of all a": None}
 
 # %% tags=["keep_output"]
 long = runs[runs["experiment"] == "long"].assign(network="dirac")
@@ -234,10 +244,15 @@ columns = ["mean_a", "smallest_a", "mean_b", "mean_a_last_layer", "mean_b_last_l
 print("\nwhat a and b are at the end, means over the seeds")
 print(ends.groupby("epochs")[columns].mean().round(3).to_string())
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(
+    my_long, {"test accuracy": long["test_accuracy"].mean(), "mean of all a": long["mean_a"].mean()}
+)
+
 # %% [markdown]
 # At depth 10 there is nothing to mend. At 40 the Dirac networks are level with the residual ones, and at 60 a little
 # behind; without the identity, and all else the same, they are where the plain ones are. After 30 epochs they are
-# level with the residual network and ahead of the VAN.
+# close to the residual network and ahead of the VAN.
 #
 # But what did they end as? Their $a$ is still 0.99 in the mean, and about 0.5 in the smallest of all 3,840 units. It
 # could have gone: the step sizes of these 30 epochs add up to about 1.75, and Adam takes steps of about that size
@@ -261,15 +276,18 @@ means["gradient_ratio"] = means["gradient_ratio"].round(1)
 print(means.round(3).to_string())
 
 # %% [markdown]
-# Two things at once. Gradients neither vanish nor explode (*Explore* draws them), and at two images they have more in
-# common than those of a plain network. But in a Dirac network of 40 layers two images share hardly any active unit,
+# Two things at once. From the last layer to the first gradients neither vanish nor explode (*Explore* draws what is
+# between), and at two images they have more in common than those of a plain network. But in a Dirac network of 40 layers two images share hardly any active unit,
 # and at four images in ten the gradient is 0: a small change of the image changes nothing. That is the rectifier:
 # batch normalization takes the mean off, the rectifier cuts off what is below it, the identity hands the rest to the
 # next layer, which does the same again. What is left at the end are a few peaks. A residual layer adds $x$ *behind*
 # the rectifier, so nothing is cut off twice.
 #
-# **Predict**: what if there is no normalization? What comes out of a rectifier is never below 0, so the next identity
-# and rectifier let all of it pass.
+# What if there is no normalization? What comes out of a rectifier is never below 0. **Predict** the co-activation in
+# the last layer then, and how many of 64 images have a gradient of 0.
+
+# %%
+my_bare = {"co-activation": None, "gradients of 0": None}
 
 
 # %%
@@ -299,19 +317,38 @@ pairs = diagnostics.pair_correlation(diagnostics.correlation_matrix(reached(bare
 print("every image has a gradient:", len(reached(bare)) == 64)
 print("and the correlation between them is above 0.3:", pairs > 0.3)
 
+# %% tags=["nbval-ignore-output"]
+found = {"co-activation": table["coactive_share"].iloc[-1], "gradients of 0": 64 - len(reached(bare))}
+exercises.beside(my_bare, found)
+
 # %% [markdown]
+# Nothing takes the mean off, so the next identity and rectifier let all of it pass.
+#
 # ## Should $a$ decay?
 #
 # Weight decay pulls numbers to 0, and $a = 0$ is a network without its skip. The authors' own training lets only
 # parameters of two dimensions and more decay, and so does `training.TrainConfig`: $V$, but not $a$ and $b$. Does it
 # matter? Recorded at depth 40, with a strong weight decay of 5 (over ten epochs it alone would take $a$ to 0.05 with
-# batch normalization, where the step size is 0.003, and to 0.38 without, at 0.001). **Predict** the order of the five
-# rows.
+# batch normalization, where the step size is 0.003, and to 0.38 without, at 0.001). **Predict** the test accuracy, with
+# batch normalization and without, by what decays.
+
+# %%
+my_decay = {
+    "batch: V": None,
+    "batch: V, a": None,
+    "batch: V, a, b": None,
+    "none: V": None,
+    "none: V, a, b": None,
+}
 
 # %% tags=["keep_output"]
 decay = runs[runs["experiment"] == "decay"]
 columns = {"test_accuracy": ["mean", "std"], "mean_a": "mean", "mean_b": "mean", "median_ratio": "mean"}
 print(decay.groupby(["normalization", "decayed"], sort=False).agg(columns).round(3).to_string())
+
+# %% tags=["nbval-ignore-output"]
+means = decay.groupby(["normalization", "decayed"], sort=False)["test_accuracy"].mean()
+exercises.beside(my_decay, {f"{norm}: {decayed}": value for (norm, decayed), value in means.items()})
 
 # %% [markdown]
 # With batch normalization $a$ and $b$ may decay *together*: both become small, and next to nothing is lost. Batch
@@ -319,10 +356,8 @@ print(decay.groupby(["normalization", "decayed"], sort=False).agg(columns).round
 # Where $a$ decays alone the ratio falls below 1, and the accuracy with it. Without normalization nothing is divided:
 # every layer multiplies the signal by about $a$, and $0.38^{40}$ is $10^{-17}$; the network is left at chance. So the
 # rule is right, and the reason is not quite "the skip is pulled to 0": it is the ratio, or where nothing normalizes,
-# the product over the layers.
-#
-# The fourth row deserves a second look: 40 layers, no skip in the graph, *and no normalization*. Lesson 8 goes on
-# from there.
+# the product over the layers. (And look at the fourth row once more: 40 layers, no skip in the graph, *and no
+# normalization*.)
 #
 # ## Convolutions
 #
@@ -340,7 +375,10 @@ print("a skip in its graph:", models.has_skip(torch.export.export(network, (samp
 
 # %% [markdown]
 # What was trained, and recorded, is small: images averaged to 14 by 14, three epochs, 16 channels in the first group
-# at depth 10 and 8 at depth 34. Test accuracy:
+# at depth 10 and 8 at depth 34. **Predict**: is Dirac ahead of plain at depth 10, and at depth 34?
+
+# %%
+my_convolutions = {"ahead at depth 10": None, "ahead at depth 34": None}  # True or False
 
 # %% tags=["keep_output"]
 convolutions = runs[runs["experiment"] == "convolutions"]
@@ -350,6 +388,11 @@ print(
     .round(3)
     .to_string()
 )
+
+# %% tags=["nbval-ignore-output"]
+means = convolutions.groupby(["depth", "network"])["test_accuracy"].mean().unstack()
+ahead = means["dirac"] > means["plain"]
+exercises.beside(my_convolutions, {f"ahead at depth {depth}": value for depth, value in ahead.items()})
 
 # %% [markdown]
 # At depth 10, after three epochs, the identity has *cost* 0.035. At depth 34, where the plain network begins to fail,
@@ -391,6 +434,11 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
+# **Set right**: the rectifier makes the difference. What the identity carries is cut off below 0 in every layer, and
+# with batch normalization that leaves few units in common and many images without a gradient. A residual network beside
+# it, with the same identity *behind* the rectifier, has neither.
+
+# %% [markdown]
 # ## Exercise 1 · Fold by hand
 #
 # With $a = (1, \frac{1}{2})$, $b = (0.1, 0.2)$ and $V$ as below: which ordinary weight does the layer fold into?
@@ -409,7 +457,7 @@ exercises.check_folded_weight(my_weight, a, b, V)
 # %% [markdown]
 # ## Exercise 2 · What folds away
 #
-# A DiracNet-34 with $k = 1$ has three groups of ten Dirac convolutions, with 16, 32 and 64 channels. How many
+# A DiracNet-34 of single width (the published factor is called $k$, so $k = 1$) has three groups of ten Dirac convolutions, with 16, 32 and 64 channels. How many
 # parameters does it have more than the plain network that it folds into?
 
 # %% tags=["nbval-ignore-output"]
@@ -438,6 +486,9 @@ exercises.check_saved_parameters(my_number, models.diracnet(depth=34, k=1, seed=
 #   not go, as a VAN's does: it is folded in at nearly full strength.
 # - What counts of $a$ and $b$ is their ratio, under batch normalization, and else the product of all $a$. Weight
 #   decay of $a$ can destroy either: a good reason to spare it.
+#
+# **Next**: a Dirac network begins close to a linear map, but for its rectifiers. What if it began as *exactly* linear,
+# without any identity at all? [8 · Looks linear](08_looks_linear.ipynb).
 #
 # **Limits of the evidence.** One small data set, three seeds, short trainings: 390 steps, and 1,170 in the longer
 # one. That $a$ stays near 1 says nothing about 200 epochs of gradient descent. Adam throughout, where the authors
