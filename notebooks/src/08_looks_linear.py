@@ -3,8 +3,13 @@
 #
 # *What if the network starts as a linear map?*
 #
+# **So far**: a skip repairs a deep network, and an identity in its weights does too
+# ([lesson 7](07_dirac.ipynb)). Both keep $x$ alive in every layer. Is an identity needed for that?
+#
 # **Time**: 30 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lessons 2 and 3 (singular values, correlation of gradients), and what an orthogonal matrix is.
+#
+# **You need**: [lesson 2](02_vanishing_exploding.ipynb) (singular values) and [lesson 3](03_shattered_gradients.ipynb)
+# (correlation of gradients); what an orthogonal matrix is.
 #
 # **Afterwards you can**
 #
@@ -36,8 +41,8 @@ recorded = batch.recorded("looks_linear_mini")
 # %% [markdown]
 # ## The idea
 #
-# Skip-connections were one answer to vanishing and shattered gradients, and an identity in the weights another. Here
-# is a third: change nothing but the **first values of the weights**. A network that is linear, and whose matrices are
+# Here is a third answer to vanishing and shattered gradients: choose the activation and the **first values of the
+# weights**, and nothing else. A network that is linear, and whose matrices are
 # orthogonal, turns its input and never stretches it; its gradient is the same everywhere. But a network of rectifiers
 # is not linear. Or is it? Let the rectifier keep both halves of what it gets,
 #
@@ -46,20 +51,20 @@ recorded = batch.recorded("looks_linear_mini")
 #
 # $$W \, \mathrm{crelu}(z) = V \, \mathrm{relu}(z) - V \, \mathrm{relu}(-z) = V z$$
 #
-# since $\mathrm{relu}(z) - \mathrm{relu}(-z) = z$. Balduzzi and others (2017) call this **looks-linear**. With
-# orthogonal $V_l$ the Jacobian of $L$ layers is $V_L \cdots V_1$, an orthogonal matrix, at *every* input.
+# since $\mathrm{relu}(z) - \mathrm{relu}(-z) = z$. (No kin of the last lesson's $V$: here it is any matrix.) Balduzzi and
+# others (2017) call this **looks-linear**. With orthogonal $V_l$ the Jacobian of $L$ layers is $V_L \cdots V_1$, an orthogonal matrix, at *every* input.
 #
 # ![A signal is split into its positive and its negative half, the mirrored weights put the two together again, and V z comes out](../assets/figures/looks_linear.svg)
 #
-# The network can bend all the same: $V$ and $-V$ are only *starting values* of two matrices that learn each for
-# itself.
+# The network can become non-linear all the same: $V$ and $-V$ are only *starting values* of two matrices that learn each
+# for itself.
 #
 # Two other initializations promise depth without skips and without normalization, and come along:
 #
 # | | activation | weights at the start | what it keeps |
 # | --- | --- | --- | --- |
 # | He (lesson 2) | relu | normal, variance $2 / n$ | the mean size of gradients |
-# | self-normalizing | selu | normal, variance $1 / n$ | mean 0 and variance 1 of the activations |
+# | self-normalizing | selu | normal, variance $1 / n$ (LeCun) | mean 0 and variance 1 of the activations |
 # | orthogonal | tanh | orthogonal | lengths and angles, as far as tanh is straight |
 # | looks-linear | crelu | $(V, -V)$, $V$ orthogonal | lengths and angles, exactly |
 
@@ -101,11 +106,11 @@ held_out.round(3)
 
 # %% [markdown]
 # Two things are measured on the way. The **correlation** between the gradients at pairs of images, as in lesson 3.
-# And the **bend** of the network $f$: halfway between two images $x$ and $y$, how far is $f$ off the straight line,
-# as a share of half the distance between $f(x)$ and $f(y)$?
+# And the **bend** of the network, whose output for the image $x$ is $y(x)$ as before: halfway between two images $x$ and
+# $x'$, how far is $y$ off the straight line, as a share of half the distance between $y(x)$ and $y(x')$?
 #
-# $$\text{bend} = \frac{\left| f \left( \frac{x + y}{2} \right) - \frac{f(x) + f(y)}{2} \right|}{\left| \frac{f(x) - f(y)}{2}
-# \right|} \qquad \text{(over 500 pairs; 0 for a linear map)}$$
+# $$\text{bend} = \frac{\left| y \left( \frac{x + x'}{2} \right) - \frac{y(x) + y(x')}{2} \right|}{\left| \frac{y(x) -
+# y(x')}{2} \right|} \qquad \text{(over 500 pairs; 0 for a linear map)}$$
 
 
 # %% tags=["nbval-ignore-output"]
@@ -142,7 +147,7 @@ for name, choices in recipes.items():
 # %% [markdown]
 # ## Evidence
 #
-# Before the first step, first. Is it linear? Then $f(x + y) - f(x) - f(y) + f(0) = 0$ for any two images:
+# Before the first step, first. Is it linear? Then $y(x + x') - y(x) - y(x') + y(0) = 0$ for any two images:
 
 # %% tags=["keep_output"]
 one, other = images.test_images[:500], images.test_images[500:]
@@ -191,7 +196,7 @@ comparison = pd.DataFrame(
         "seconds": [round(result.seconds, 1) for result in results.values()],
     }
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in results]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
 
 # %% [markdown]
 # **See**: looks-linear learns from its first epoch on, without a skip and without normalization.
@@ -203,7 +208,11 @@ plots.accuracy_curves({name: result.history for name, result in results.items()}
 # ## One run is no evidence
 #
 # Three depths, three seeds, ten epochs, recorded. Beside the networks from above: rectifiers with orthogonal weights;
-# *crelu, He*, which is the looks-linear network but for the values of its weights; and a single linear layer.
+# *crelu, He*, which is the looks-linear network but for the values of its weights; and a single linear layer. **Predict**
+# three test accuracies at 80 layers.
+
+# %%
+my_deepest = {"looks-linear": None, "crelu, He": None, "tanh, orthogonal": None}
 
 # %% tags=["keep_output"]
 by_depth = recorded.table[recorded.table["experiment"] == "depth"]
@@ -219,6 +228,10 @@ for column in ("train_accuracy", "test_accuracy"):
         f"one linear layer alone: {linear[column].mean():.3f} (standard deviation {linear[column].std():.3f})"
     )
 print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
+
+# %% tags=["nbval-ignore-output"]
+at_80 = deep[deep["depth"] == 80].groupby("network")["test_accuracy"].mean()
+exercises.beside(my_deepest, at_80.loc[list(my_deepest)].to_dict())
 
 # %% [markdown]
 # **See**: two bundles. Rectifiers with random weights fall; looks-linear, tanh with orthogonal weights and the
@@ -241,7 +254,10 @@ plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, L
 # ## How far does it bend?
 #
 # A network that only *started* well could stay linear, and ten classes of clothes are told apart quite well by one
-# linear layer. **See**: looks-linear bends in the first epochs, and in the end about half as much as the others.
+# linear layer. **Predict**: in the end, does looks-linear bend as much as the residual network, more, or less?
+
+# %%
+my_bend = None  # "as much", "more" or "less"
 
 # %% tags=["nbval-ignore-output"]
 course = recorded.table[recorded.table["experiment"] == "course"].astype({"epoch": int})
@@ -250,9 +266,13 @@ shown = course[
 ]
 plots.measure_curves(shown, "bend", "How non-linear it is", "bend (share of half the distance)")
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside({"looks-linear bends": my_bend}, {"looks-linear bends": "less, about half as much"})
+
 # %% [markdown]
-# **See**: as it bends its gradients part, from exactly alike to about where the residual network's are. Those of the
-# plain rectifiers have next to nothing in common, before training and after it.
+# **See** above: looks-linear bends in the first epochs, and in the end about half as much as the others. And below: as
+# it bends its gradients part, from exactly alike to about where the residual network's are. Those of the plain
+# rectifiers have next to nothing in common, before training and after it.
 
 # %% tags=["nbval-ignore-output"]
 plots.measure_curves(shown, "correlation", "Gradients at two images", "correlation (no unit)")
@@ -273,6 +293,9 @@ for column in ("bend", "correlation"):
 # opposite signs. So the sum is 0 and the network stays linear, *for ever*. **Predict**: will it with the images
 # alone? (In double precision and by plain gradient steps: Adam divides a gradient by its size, and makes whole steps
 # of rounding errors.)
+
+# %%
+my_sleeper = None  # True if it stays linear with the images alone
 
 
 # %% tags=["nbval-ignore-output"]
@@ -295,9 +318,14 @@ asleep = train_by_hand(torch.cat((inputs, -inputs)), torch.cat((targets, -target
 print("images alone: it bends by more than 0.05 after 100 steps:", bend(awake) > 0.05)
 print("images and their negatives: by less than a millionth:", bend(asleep) < 1e-6)
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(
+    {"images alone: stays linear": my_sleeper}, {"images alone: stays linear": bend(awake) < 1e-6}
+)
+
 # %% [markdown]
-# With the cross-entropy and one class for both, $\delta$ has no such symmetry, and images are not closed under
-# negation anyway: nobody who trains on images needs to fear this. It shows what it is that wakes the network: the
+# With the cross-entropy, and the same class for an image and its negative, $\delta$ has no such symmetry; and images do
+# not come with their negatives anyway: nobody who trains on images needs to fear this. It shows what it is that wakes the network: the
 # part of the task that is not odd.
 #
 # ## Convolutions
@@ -371,6 +399,10 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
+# **Set right**: with orthogonal weights and rectifiers the band opens nearly as wide as with He's, since every rectifier
+# throws half of its input away. The *layer* has to keep lengths, weight and activation together.
+
+# %% [markdown]
 # ## Exercise 1 · The mirror
 #
 # Write the function that makes $W$ from $V$ (the tensor `v` of shape (m, n)), so that $W \, \mathrm{crelu}(z) = V z$
@@ -435,6 +467,9 @@ exercises.check_crelu_width(my_width, plain_width=64)
 #   residual network with batch normalization, in these runs. The same layers with He's weights fall to 0.59.
 # - It becomes non-linear by what in the task is not odd. Where there is nothing of that, it never does.
 # - Compare initializations only with a step size of its own for each; and beside the simplest thing that could work.
+#
+# **Next**: all of this, skips, identities and mirrors, helps a signal *forward*, from early layers to late ones. What if
+# a late layer has something to tell an early one? [9 · Skips that point backward](09_backward_skips.ipynb).
 #
 # **Limits of the evidence.** One small data set on which one linear layer does nearly as well as anything: how a
 # looks-linear network does on tasks that need a deep one is not shown here. Step sizes from a grid of four, two seeds
