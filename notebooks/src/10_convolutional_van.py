@@ -3,8 +3,12 @@
 #
 # *Does the phase-out carry over to convolutional networks and real photographs?*
 #
+# **So far**: all skips that we phased out went round one fully connected layer, on small grey images
+# ([lesson 5](05_phasing_out.ipynb)). [Lesson 9](09_backward_skips.ipynb) brought in convolutions, and left them their skips.
+#
 # **Time**: 35 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lesson 5, and what a convolution is, its stride and its channels.
+#
+# **You need**: [lesson 5](05_phasing_out.ipynb); what a convolution is, its stride and its channels.
 #
 # **Afterwards you can**
 #
@@ -12,7 +16,7 @@
 #   size,
 # - phase the skips of a convolutional network out, fold its normalization, and prove that what is left is plain,
 # - say what is gained by it in parameters, operations, memory and time, and what is not,
-# - tell a result on photographs from a result on twenty layers of anything.
+# - read off two tables at which depth a phase-out has anything to mend.
 
 # %% tags=["parameters"]
 depth: int = 20  # layers: 8, 14, 20, ... (6 n + 2)
@@ -49,11 +53,12 @@ images = dataclasses.replace(  # 14 by 14 pixels, each the mean of four: a quart
 # weights: 20, 32, 44, 56, 110. From one stage to the next the image becomes half as high and wide, and the channels
 # twice as many. The skip goes round a *block*, and the last rectifier comes after the sum. With a skip weight in it:
 #
-# $$x_{l+1} = \mathrm{relu} \big( \alpha_l \, x_l + (1 - \alpha_l) \, F_l(x_l) \big)$$
+# $$x_l = \mathrm{relu} \big( \alpha_l \, x_{l-1} + (1 - \alpha_l) \, F_l(x_{l-1}) \big)$$
 #
-# What comes out of a rectifier is never below 0, so at $\alpha_l = 1$ the block passes $x_l$ on as it is, and at
-# $\alpha_l = 0$ it is two plain layers. One $\alpha_l$ a block, so three times $n$ of them. Twice $x$ has another
-# size than $F(x)$. There the skip takes every second row and column, and appends channels of zeros: nothing to learn.
+# where $l$ counts blocks and $F_l$ is a block's two convolutions, with a rectifier between them. What comes out of a
+# rectifier is never below 0, so at $\alpha_l = 1$ the block passes $x_{l-1}$ on as it is, and at $\alpha_l = 0$ it is two
+# plain layers. One $\alpha_l$ a block, so three times $n$ of them. In two of the blocks $x$ has another size than $F(x)$.
+# There the skip takes every second row and column, and appends channels of zeros: nothing to learn.
 #
 # ![A block of two convolutions with a skip weighted by alpha around it; below, the skip where size changes: every second pixel of each channel is taken, and two channels of zeros are appended](../assets/figures/convolutional_van.svg)
 #
@@ -120,15 +125,16 @@ comparison.assign(predicted=[my_prediction.get(name) for name in results]).astyp
 # %% [markdown]
 # ## Look
 #
-# **See**: the same wave as in lesson 5: the input side goes first. Each row is a block now, so two layers.
+# **See**: the same wave as in lesson 5: the input side goes first. Each row (*layer* on the axis) is a block now, so two
+# layers.
 
 # %% tags=["nbval-ignore-output"]
 van = results["van"]
 plots.skip_weight_map(van.layers, "A row for each block. Yellow: identity. Dark: two plain layers.")
 
 # %% [markdown]
-# **See**: the VAN's first epoch, in which the first skips go, and what it does from then on. (Its dots and line have
-# three points an epoch, the others' one.)
+# **See**: in its first epoch, while the first skips go, the VAN's line (test images, eval mode) stays behind its dots;
+# then the two meet. (Its dots and line have three points an epoch, the others' one.)
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_curves({name: result.history for name, result in results.items()})
@@ -178,7 +184,8 @@ print("multiply-adds, before less after:", int(before["multiply_adds"] - after["
 print(f"peak memory, after by before: {after['peak_activation_bytes'] / before['peak_activation_bytes']:.3f}")
 
 # %% tags=["nbval-ignore-output"]
-print("my prediction of what becomes less was:", my_gain)
+less = {"parameters": "one a block, its alpha", "multiply-adds": "no", "memory": "yes, a third"}
+exercises.beside(my_gain, less)
 
 # %% [markdown]
 # A skip has no parameters (but for its own $\alpha$) and hardly any operations. What it costs is **memory**: the
@@ -191,7 +198,10 @@ print("my prediction of what becomes less was:", my_gain)
 # ## One run is no evidence
 #
 # The same comparison at 20 and 56 layers, eight epochs, three seeds, recorded. In eval mode, of the VAN after its
-# collapse:
+# collapse. **Predict** its place on the way from the plain network (0) to the residual one (1), at either depth.
+
+# %%
+my_place = {20: None, 56: None}  # 0: as the plain network; 1: as the residual one
 
 # %% tags=["keep_output"]
 mini = batch.recorded("convolutional_mini")
@@ -205,6 +215,14 @@ vans = mini.table.query("network == 'van'")
 print("VAN: skips left in any run:", int(vans["skips_left"].max()))
 print("removed by:", vans["removed_by"].value_counts().to_dict())
 print("made by:", mini.command)
+
+# %% tags=["nbval-ignore-output"]
+means = mini.table.pivot_table(index="depth", columns="network", values="test_accuracy")
+place = (means["van"] - means["plain"]) / (means["residual"] - means["plain"])
+exercises.beside(
+    {f"{layers} layers": value for layers, value in my_place.items()},
+    {f"{layers} layers": value for layers, value in place.items()},
+)
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_by_depth(mini.table)
@@ -225,7 +243,11 @@ plots.accuracy_by_depth(mini.table)
 #
 # CIFAR-10: 50,000 photographs of 32 by 32 pixels in colour, 10,000 to test on. The family at half of its published
 # width (8, 16 and 32 channels), four epochs with random crops and flips, Adam at the library's default step sizes.
-# These runs take hours on one core, so they are recorded; the table says how many seeds there are of each.
+# These runs take hours on one core, so they are recorded; the table says how many seeds there are of each. **Predict**
+# the VAN's place once more.
+
+# %%
+my_place_on_photographs = {20: None, 56: None}
 
 # %% tags=["keep_output"]
 photographs = batch.recorded("cifar10")
@@ -239,6 +261,14 @@ vans = runs.query("network == 'van'")
 print("VAN: skips left in any run:", int(vans["skips_left"].max()))
 print("removed by:", vans["removed_by"].value_counts().to_dict())
 print("made by:", photographs.command)
+
+# %% tags=["nbval-ignore-output"]
+means = runs.pivot_table(index="depth", columns="network", values="test_accuracy")
+place = (means["van"] - means["plain"]) / (means["residual"] - means["plain"])
+exercises.beside(
+    {f"{layers} layers": value for layers, value in my_place_on_photographs.items()},
+    {f"{layers} layers": value for layers, value in place.items()},
+)
 
 # %% [markdown]
 # **See**: how each network comes along, epoch by epoch. The VAN's last skip goes in the third of the four epochs.
@@ -278,10 +308,10 @@ print(published.to_string(index=False))
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *a network without skips is a smaller network.* It has the same weights and the same operations;
-# the table above has what is less. What the skips were good for is the *training*, and that you can watch: choose a
-# **depth** (8, 14, 20 or more: $6n + 2$) and a **multiplier step size**, and press Train. How early can the skips go
-# before it costs accuracy? Is that another moment with 3 blocks than with 9?
+# **Misconception**: *a network without skips is a smaller network.* Look at the table of costs above once more, at
+# parameters and multiply-adds before and after. What the skips were good for is the *training*, and that you can watch:
+# choose a **depth** (8, 14, 20 or more: $6n + 2$) and a **multiplier step size**, and press Train. How early can the
+# skips go before it costs accuracy? Is that another moment with 3 blocks than with 9?
 
 # %% tags=["nbval-ignore-output"]
 panel = widgets.phase_out_panel(
@@ -294,6 +324,10 @@ panel = widgets.phase_out_panel(
     kind="convnet",
 )
 panel
+
+# %% [markdown]
+# **Set right**: a network without skips has the same weights and does the same operations, but for one $\alpha$ a block. It
+# needs less memory while it runs. It has not become smaller; it has been trained otherwise.
 
 # %% [markdown]
 # ## Exercise 1 · Count
@@ -367,6 +401,9 @@ exercises.check_subsample(my_subsample)
 #   and a simpler graph. Not gained: parameters, multiply-adds.
 # - In our small runs the phase-out mends much of the degradation at 56 layers, not all, on clothes and on photographs;
 #   and nothing that could be told from noise at 20, where there is hardly any.
+#
+# **Next**: a VAN trains with something that it does not keep. Who else does that, with what, and is what is left still a
+# deep network? [11 · After VAN](11_after_van.ipynb).
 #
 # **Limits of the evidence.** Small images, networks of 4 channels (8 for the photographs), 8 epochs (4): far from a
 # full training, where a plain network of 20 layers is good. Three seeds on the small images; on the photographs as
