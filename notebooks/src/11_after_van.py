@@ -3,15 +3,20 @@
 #
 # *Who else removes something during training: what, when, by whom, and what is left?*
 #
+# **So far**: a VAN trains with skips that it does not keep, fully connected ([lesson 5](05_phasing_out.ipynb)) and
+# convolutional ([lesson 10](10_convolutional_van.ipynb)). It is not alone.
+#
 # **Time**: 40 minutes of reading and thinking; the cells take about 25 seconds on two processor cores.
-# **You need**: lesson 5, batch normalization, and what the product of two matrices is.
+#
+# **You need**: [lesson 5](05_phasing_out.ipynb); ReZero ([lesson 4](04_skip_connections.ipynb)) and Dirac weights
+# ([lesson 7](07_dirac.ipynb)); the product of two matrices.
 #
 # **Afterwards you can**
 #
 # - sort six methods by what they take out of a network, and by who takes it: multipliers, a schedule, a penalty, or algebra,
-# - merge two layers between which there is no activation, and fold parallel branches into one, and prove that nothing changed,
+# - merge two layers between which there is no activation, fold parallel branches into one, and prove that nothing changed,
 # - read off a graph whether a skip-connection is left, and say why that does not tell how a network was trained,
-# - say what rounding costs where a penalty has not decided.
+# - measure what rounding costs where a penalty has not decided.
 
 # %% tags=["parameters"]
 depth: int = 12  # number of layers of the fully connected networks
@@ -41,8 +46,7 @@ small_images = dataclasses.replace(images, **halves)  # every second row and col
 # %% [markdown]
 # ## The idea
 #
-# A VAN trains with something that it does not keep. It is not alone. Six methods, and what each layer is while it trains
-# (orange: what goes, or comes):
+# Six methods, and what each layer is while it trains (orange: what goes, or comes):
 #
 # ![Six layers: VAN with a dashed skip, VanillaNet with one of two activations dashed, Layer Folding with both dashed, ReZero with a growing branch, Dirac with an identity inside the weight, RepVGG with three branches of which two are folded](../assets/figures/descendants.svg)
 #
@@ -55,8 +59,9 @@ small_images = dataclasses.replace(images, **halves)  # every second row and col
 # | Dirac | $W = \text{diag}(a)\, I + \text{diag}(b)\, V / \lvert V \rvert$ | the identity, into the weight | algebra, at the end |
 # | RepVGG | $\text{norm}(W_3 * x) + \text{norm}(W_1 * x) + \text{norm}(x)$ | two of three branches | algebra, at the end |
 #
-# Note the arrow of $\alpha$. A VAN phases the *identity* out. VanillaNet phases the *nonlinearity* out, until the identity
-# stands in its place. Why would one want that? Because of what two linear layers are without an activation between them:
+# ($z$ is what the activation gets, $W x + b$. SkipInit is ReZero for convolutions.) Note the arrow of $\alpha$. A VAN phases
+# the *identity* out. VanillaNet phases the *nonlinearity* out, until the identity stands in its place: its $\alpha$ is the
+# weight of a skip round the *activation*. Why would one want that? Because of what two linear layers are without an activation between them:
 #
 # $$W_2 (W_1 x + b_1) + b_2 = (W_2 W_1)\, x + (W_2 b_1 + b_2)$$
 #
@@ -73,13 +78,14 @@ small_images = dataclasses.replace(images, **halves)  # every second row and col
 
 # %%
 my_prediction = {
-    "VAN": None,
+    "VAN": None,  # number of layers left
     "VanillaNet": None,
     "Layer Folding": None,
     "ReZero": None,
     "Dirac": None,
     "RepVGG": None,
 }
+my_skips = dict.fromkeys(my_prediction)  # None for each; put in True where a skip is left, or False
 
 # %% [markdown]
 # ## Run
@@ -205,7 +211,8 @@ for column, chosen in {"trained": networks, "finished": finished}.items():
         round(training.accuracy(chosen[name], tests[name].test_images, images.test_labels), 3)
         for name in networks
     ]
-comparison["my prediction"] = comparison["method"].map(my_prediction)
+comparison["layers predicted"] = comparison["method"].map(my_prediction)
+comparison["skips predicted"] = comparison["method"].map(my_skips)
 comparison.astype(object).fillna("–")
 
 # %% [markdown]
@@ -237,7 +244,11 @@ plots.measure_curves(
 
 # %% [markdown]
 # Layer Folding, layer by layer. **See**: yellow is an activation that is gone. A layer ends yellow or dark, or
-# between, and there rounding will cost something.
+# between, and there rounding will cost something. **Predict** how much test accuracy it costs in all, and whether two
+# epochs of training more bring it back.
+
+# %%
+my_rounding = {"cost of rounding": None, "two epochs bring it back": None}  # a number; True or False
 
 # %% tags=["nbval-ignore-output"]
 plots.skip_weight_map(results["Layer Folding"].layers, "Yellow: affine. Dark: a rectifier.")
@@ -246,14 +257,21 @@ plots.skip_weight_map(results["Layer Folding"].layers, "Yellow: affine. Dark: a 
 alphas = models.skip_weights(networks["Layer Folding"])
 more = copy.deepcopy(finished["Layer Folding"])
 training.train(more, images, training.TrainConfig(num_epochs=2, lr=1e-3, seed=seed, device="cpu"))
-stages = [
-    (stage, chosen["Layer Folding"])
-    for stage, chosen in {"as trained": networks, "rounded": to_finish, "merged": finished}.items()
-]
-for stage, network in [*stages, ("merged, and trained for 2 epochs more", more)]:
-    accuracy = training.accuracy(network, images.test_images, images.test_labels)
+stages = {
+    stage: training.accuracy(network, images.test_images, images.test_labels)
+    for stage, network in {
+        "as trained": networks["Layer Folding"],
+        "rounded": to_finish["Layer Folding"],
+        "merged": finished["Layer Folding"],
+        "merged, and trained for 2 epochs more": more,
+    }.items()
+}
+for stage, accuracy in stages.items():
     print(f"Layer Folding, {stage:36s}: test accuracy {accuracy:.3f}")
 print("alphas:", [round(alpha, 2) for alpha in alphas.tolist()])
+last = stages["merged, and trained for 2 epochs more"]
+found = (stages["as trained"] - stages["rounded"], last >= stages["as trained"] - 0.01)
+exercises.beside(my_rounding, dict(zip(my_rounding, found, strict=True)))
 
 # %% [markdown]
 # ## What it costs to run
@@ -280,6 +298,10 @@ pd.concat(rows, ignore_index=True).round(2)
 # five strengths of its penalty. *Left* is what the figure shows, at the end of the training, and *between* counts the
 # $\alpha$ from 0.1 to 0.9. *Layers* is of what were 22 (of the convolutional networks 8 and 5). *Before* and *after* are test
 # accuracies: as trained, and of the network that remains, rounded where need be, with its standard deviation.
+# **Predict** how many of the 22 layers Layer Folding keeps, by the strength of its penalty.
+
+# %%
+my_dial = {0: None, 0.01: None, 0.02: None, 0.05: None, 0.25: None}
 
 # %% tags=["keep_output"]
 recorded = batch.recorded("descendants_mini")
@@ -297,6 +319,12 @@ summary["skip"] = grouped["skip_after"].all()
 print(summary.round(3).to_string())
 print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command)
 
+# %% tags=["nbval-ignore-output"]
+exercises.beside(
+    {f"strength {strength}": value for strength, value in my_dial.items()},
+    {f"strength {strength}": summary.loc[f"layer-folding, {strength}", "layers"] for strength in my_dial},
+)
+
 # %% [markdown]
 # **Read** it in three steps. *Who keeps the layers*: the VAN ends a little above the residual network here, at depth 20 (in
 # lesson 5, at depth 40, it ended below), Dirac level with it, ReZero above it. All but ReZero have no skip in the end.
@@ -312,8 +340,8 @@ print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command
 # level or ahead when it is trained as it is (plain-conv).
 
 # %% [markdown]
-# How Layer Folding's penalty pulls explains the dial. A strength $c$ costs $c \, (1 - \alpha^2)$ and pulls with $2 c \alpha$: not at all at
-# $\alpha = 0$, where every layer starts. The first steps are the loss's alone: in a deep plain network it likes a leaky
+# How Layer Folding's penalty pulls explains the dial. A strength $\kappa$ costs $\kappa \, (1 - \alpha^2)$ and pulls with
+# $2 \kappa \alpha$: not at all at $\alpha = 0$, where every layer starts. The first steps are the loss's alone: in a deep plain network it likes a leaky
 # rectifier, and lifts every $\alpha$. From there on the pull grows with $\alpha$, and whatever the loss does not hold runs off
 # to 1. At the library's step size of the skip weights, 0.001, hardly anything moves in so short a training, hence the
 # larger `folding_skip_lr`; it and the strength were looked for on held-out training images, so that some layers stay.
@@ -321,8 +349,8 @@ print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *a network without skips in its graph was trained without skips.* The graph of a folded RepVGG, of a
-# collapsed VAN and of a plain network look alike. What they went through does not show in it; only the training does.
+# **Misconception**: *a network without skips in its graph was trained without skips.* In the evidence above look for the
+# methods whose graph has lost a skip by the end, and for the one that had none even while it trained on one.
 #
 # *What* goes and *who* takes it are two choices, and the methods above are only some of the pairs. Let the multipliers take
 # VanillaNet's activations, or a fixed schedule the skips of a VAN. Whose networks are better in the end, those whose
@@ -333,6 +361,10 @@ panel = widgets.removal_panel(
     images, depth=depth, num_epochs=max(1, num_epochs), seed=seed, interactive=interactive
 )
 panel
+
+# %% [markdown]
+# **Set right**: the graphs of a folded RepVGG, of a collapsed VAN and of a plain network look alike, with `False` in the
+# last column of the evidence. What they went through does not show in it; and Dirac's skip never showed at all.
 
 # %% [markdown]
 # ## Exercise 1 · Merge two layers
@@ -405,6 +437,9 @@ exercises.check_endings(my_endings)
 # - A schedule ends where one wants it to. A penalty ends where its strength and the loss happen to balance, and what is
 #   between must be rounded, which costs. (A multiplier grows until it is done.)
 # - A graph without skips says nothing about the training: VAN, Dirac and RepVGG had theirs, of three kinds.
+#
+# **Next**: you have the questions, the measures and the methods. Take a network of your own, and find out what it can do
+# without: [12 · Capstone](12_capstone.ipynb).
 #
 # *Further ones*, which the library has not: RMNet (2021) keeps a block's input in additional channels and so removes the
 # skip without changing the function; residual distillation (2020) trains a plain network with the help of a residual
