@@ -15,6 +15,18 @@ EVERY = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
 LEARNERS = [path for path in EVERY if path.stem != "playground"]  # which is no lesson, and has no solutions
 INSTRUCTORS = sorted((tool.NOTEBOOKS / "instructor").glob("*.ipynb"))
 SECTIONS = ("The idea", "Predict", "Run", "Evidence", "Explore", "Exercise", "Take away")
+PARTS = (
+    "**So far**",
+    "**Time**",
+    "**You need**",
+    "**Afterwards you can**",
+    "**Misconception**",
+    "**Set right**",
+    "**Next**",
+    "**Limits of the evidence.**",
+    "**References.**",
+)
+COURSE = [path.stem for path in LEARNERS]
 
 
 def by_name(path):
@@ -58,16 +70,56 @@ def test_a_notebook_keeps_only_evidence_and_compares_every_cell_that_shows_somet
 
 @every_lesson
 def test_a_lesson_has_its_anatomy(path):
-    notebook = nbformat.read(path, as_version=4)
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = prose(path)
     headings = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
     for section in SECTIONS:
         assert any(heading.startswith(section) for heading in headings), section
-    for word in ("**Time**", "**Afterwards you can**", "**Limits of the evidence.**", "**References.**"):
-        assert word in text
-    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text):
-        assert len(alt) > 20
-        assert (path.parent / target).is_file()
+    parts = PARTS[path.stem == COURSE[0] :]  # before the first lesson there was none
+    places = [text.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)]
+    assert places == sorted(places), "the parts of a lesson come in one order"
+    assert len(re.findall(r"^## Exercise", text, re.MULTILINE)) >= 2
+    taken_away = text[text.index("## Take away") : text.index("**Next**")]
+    assert 3 <= len(re.findall(r"^- ", taken_away, re.MULTILINE)) <= 5
+
+
+@every_lesson
+def test_a_lesson_leads_from_the_one_before_to_the_one_behind(path):
+    text = prose(path)
+    place = COURSE.index(path.stem)
+    if place > 0:
+        begin = text[text.index("**So far**") : text.index("**Time**")]
+        assert f"]({COURSE[place - 1]}.ipynb)" in begin
+    behind = [*COURSE, "playground"][place + 1]
+    heading = re.search(r"^# (.*)$", prose(tool.NOTEBOOKS / f"{behind}.ipynb"), re.MULTILINE)
+    end = text[text.index("**Next**") : text.index("**Limits of the evidence.**")]
+    assert f"[{heading[1]}]({behind}.ipynb)" in end.replace("\n", " ")
+
+
+@every_notebook
+def test_pictures_and_links_lead_somewhere(path):
+    text = prose(path)
+    for is_picture, alt, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", text):
+        if not target.startswith("https://"):
+            assert (path.parent / target).is_file(), target
+        assert not is_picture or len(alt) > 20
+
+
+@every_notebook
+def test_every_prediction_and_answer_stands_beside_what_came(path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for place, source in enumerate(cells):
+        for asked in re.finditer(r"^(my_\w+)\b[^=\n]* = ", source, re.MULTILINE):
+            later = "\n".join([source[asked.end() :], *cells[place + 1 :]])
+            assert re.search(rf"\b{asked[1]}\b", later), f"{asked[1]} is asked for and never looked at again"
+        before = source.split('.fillna("–")')[:-1]
+        assert all(part.endswith(".astype(object)") for part in before), "a number cannot be filled by a dash"
+
+
+def prose(path):
+    """Return all the text of a notebook."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 @every_notebook
