@@ -3,7 +3,7 @@
 #
 # *The gradient has the right size. Does it still point anywhere?*
 #
-# **So far**: initialization and normalization can keep the size of a gradient, or else skip-connections do
+# **So far**: a gradient can keep its size, by initialization or by skip-connections
 # ([lesson 2](02_vanishing_exploding.ipynb)). But one step of training has to suit many images at once. Do their gradients
 # agree?
 #
