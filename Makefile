@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser-all lab lint format notebooks readme evidence bench clean
+.PHONY: help setup demo test test-browser-all lab lint format notebooks readme picture site evidence bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ notebooks: setup  ## make the notebooks again from notebooks/src
 
 readme: setup  ## write the recorded results into README.md
 	$(BIN)/python -m tools.readme
+
+picture: setup  ## make the README's picture of the playground again, in a real browser
+	VAN_TUTORIAL_SCREENSHOTS=assets/figures $(BIN)/python -m pytest tests/test_browser_playground.py -k half_way
 
 evidence: setup  ## measure again everything that assets/results records (hours; needs the full CIFAR-10)
 	$(BIN)/python -m tools.choose_step_sizes

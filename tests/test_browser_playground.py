@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened, watch
@@ -171,6 +172,13 @@ def test_half_way_the_skips_next_to_the_input_are_gone_and_the_others_are_still_
     assert shown[1:].count(0.0) > 5
     page.wait_for_timeout(1000)
     keep_picture(page.locator(".widget-vbox").first, "playground")
+
+
+def test_an_automated_check_of_accessibility_finds_nothing_serious_in_the_panel(page):
+    found = Axe().run(page, context=".van-panel").response
+    assert found["passes"]
+    serious = [breach for breach in found["violations"] if breach["impact"] in ("serious", "critical")]
+    assert serious == []
 
 
 def test_reset_puts_the_run_away(page):

@@ -128,7 +128,7 @@ image_panel
 # | *what came after* | | |
 # | [11 After VAN](11_after_van.ipynb) | Who else removes something during training: what, when, by whom, and what is left? | 40 |
 # | *your own question* | | |
-# | [12 Capstone](12_capstone.ipynb) | Choose a question, run a sweep, draw the figure, state the limits | |
+# | [12 Capstone](12_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |
 # | [Playground](playground.ipynb) | Any network of the course, any settings: what happens if …? | |
 #
 # **Little time?** Lessons 1 and 5 hold the question and the answer. **For the theory**, go on with 3 and 6; **for
@@ -246,6 +246,11 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
+# **Set right**: at a step size that suits it a network learns most of what it will learn in its first pass, image by image,
+# batch by batch: 39 steps. With a step size that is far too small the sentence is true. How much a pass teaches is
+# nothing that the number of passes could tell.
+
+# %% [markdown]
 # ## Exercise 1 · A number
 #
 # How many of the 1,000 test images did the network get *wrong*? Run the cell as it is, then with a wrong answer, then
@@ -291,7 +296,8 @@ exercises.check_accuracy(my_accuracy)
 # - Evidence is what any computer finds. A single accuracy is not; several seeds with their spread may be.
 # - A prediction counts when it was written down before the run, and a check hints as often as you ask it.
 #
-# Go on with [lesson 1](01_degradation.ipynb): give this network thirty-eight layers more.
+# **Next**: give this network thirty-eight layers more, and it does worse. How can that be?
+# [1 · Degradation](01_degradation.ipynb).
 #
 # **Limits of the evidence.** One network of one size on one small data set, trained once, and recorded from three
 # seeds. "Most of the way" is what its own curve says; another data set may need more passes.

@@ -219,11 +219,16 @@ print("made by:", recorded.command)
 #
 # **Misconception**: *the multipliers are a penalty whose strength must be tuned just right.* A fixed penalty
 # would need that. A multiplier that keeps growing will win in the end whatever its step size; the step size
-# decides only *when*. Try it: change **multiplier step size** by a factor of ten either way, and **depth**, and
-# press Train. When does the last skip go, and what does hurrying cost?
+# decides only *when*. Try it in the playground: each box is a layer, the arc over it its skip, as strong as its skip
+# weight. Change **multiplier step size** by a factor of ten either way, and **depth**; read what is *predicted*, and
+# press **Train**. When does the last skip go, and what does hurrying cost?
+#
+# **See**: the arcs fade, those next to the input first. The dotted line over the map of skip weights is where the theory
+# of lesson 6 expects each of them to be gone. The slider **moment** takes everything back to any step, and **Pin** keeps
+# a run in the charts beside the next.
 
 # %% tags=["nbval-ignore-output"]
-panel = widgets.phase_out_panel(
+panel = widgets.playground_panel(
     images, depth=depth, width=width, num_epochs=max(1, num_epochs // 3), seed=seed, interactive=interactive
 )
 panel

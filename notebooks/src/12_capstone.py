@@ -1,10 +1,15 @@
 # %% [markdown]
-# # 12 · A question of your own
+# # 12 · Capstone
 #
-# *How does a question become an experiment, and how do its runs become a claim that holds?*
+# *How does a question of your own become an experiment, and how do its runs become a claim that holds?*
+#
+# **So far**: eleven questions, all of them ours, up to what came after variable activation networks
+# ([lesson 11](11_after_van.ipynb)). Now it is your turn.
 #
 # **Time**: 60 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
-# **You need**: lessons 1 to 6.
+#
+# **You need**: [lesson 5](05_phasing_out.ipynb) (phasing out), [lesson 6](06_multiplier_dynamics.ipynb) (what the step
+# sizes do); mean and standard deviation.
 #
 # **Afterwards you can**
 #
@@ -40,8 +45,8 @@ from van_tutorial import batch, exercises, plots, widgets
 # %% [markdown]
 # ## The idea
 #
-# So far the questions were ours. Now it is your turn. An experiment has these parts, and the order matters: the prediction
-# comes before the runs, and the choice before the report.
+# An experiment has these parts, and their order matters: the prediction comes before the runs, and the choice before the
+# report.
 #
 # ![A chain: question, prediction written down, a sweep of values by seeds, held-out images to choose on, test images to report on, claim, limits, and from there back to the next question](../assets/figures/capstone.svg)
 #
@@ -333,6 +338,8 @@ panel
 # test images make it smaller, and held-out images to choose on take it out. The other is that of the *seed*, what is left
 # above the mean. It belongs to that one network, and goes when somebody trains another.
 #
+# **Set right**: the result of a sweep is the *mean* of a setting, with its spread, reported on images that chose nothing.
+#
 # How this course chose its own step sizes, recorded. On held-out images, three seeds for each setting of the VAN:
 
 # %% tags=["keep_output"]
@@ -458,9 +465,10 @@ exercises.check_claims(my_claims, runs, baseline, other)
 # - A claim says what was measured, where, and how often. What was not run is not known. "No difference seen" is not "no
 #   difference".
 #
-# **What next.** `docs/sweeps.md` in the repository has all that a sweep file can say, lessons as well as networks, and
-# `docs/clusters.md` how to give it to more than one machine. `assets/results` holds every recorded run of the course: any
-# claim in these lessons can be taken apart with what you did here.
+# **Next**: what is quickly asked is quickly tried in the panel that shows a run at every moment:
+# [The playground](playground.ipynb). [docs/sweeps.md](../docs/sweeps.md) has all that a sweep file can say, lessons as well
+# as networks, and [docs/clusters.md](../docs/clusters.md) how to give it to more than one machine. `assets/results` holds
+# every recorded run of the course: any claim in these lessons can be taken apart with what you did here.
 #
 # **Limits of the evidence.** One small data set, fully connected networks of one width, few epochs: hurried phase-outs, after
 # which a slower one may rank otherwise. In the recorded runs the step size of the multipliers was not chosen for each

@@ -1,13 +1,13 @@
 """The network drawn as a live widget."""
 
-from importlib.resources import files
+from pathlib import Path
 
 import anywidget
 import traitlets
 
 from van_tutorial import playground
 
-FILES = files(playground)
+FILES = Path(playground.__file__).parent
 
 
 class NetworkDrawing(anywidget.AnyWidget):

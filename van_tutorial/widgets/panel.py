@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets
 import plotly.graph_objects as go
 
@@ -30,8 +32,8 @@ class Look:
 
     @property
     def narrow(self) -> dict[str, Any]:
-        """Layout of a number box."""
-        return {"layout": {"width": self.box}}
+        """Style and layout of a number box, whose label only a screen reader reads: the slider's stands beside it."""
+        return {"style": {"description_width": "0px"}, "layout": {"width": self.box}}
 
 
 # Of figures of two pictures side by side; the legend stands below.
@@ -87,17 +89,23 @@ class Slider:
         if isinstance(self.value, int) and not self.is_log:
             bounds["step"] = int(self.step or 1)
             slider = ipywidgets.IntSlider(**bounds, **common, **look.wide)
-            box = ipywidgets.BoundedIntText(**bounds, tooltip=self.label, **look.narrow)
+            box = ipywidgets.BoundedIntText(
+                **bounds, description=self.label, tooltip=self.label, **look.narrow
+            )
         elif self.is_log:
             exponents = {"min": round(math.log10(self.low), 9), "max": round(math.log10(self.high), 9)}
             slider = ipywidgets.FloatLogSlider(
                 value=self.value, base=10, **exponents, step=0.05, **common, **look.wide
             )
-            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **look.narrow)
+            box = ipywidgets.BoundedFloatText(
+                **bounds, step=None, description=self.label, tooltip=self.label, **look.narrow
+            )
         else:
             step = self.step or (self.high - self.low) / 100
             slider = ipywidgets.FloatSlider(**bounds, step=step, **common, **look.wide)
-            box = ipywidgets.BoundedFloatText(**bounds, step=None, tooltip=self.label, **look.narrow)
+            box = ipywidgets.BoundedFloatText(
+                **bounds, step=None, description=self.label, tooltip=self.label, **look.narrow
+            )
         ipywidgets.link((slider, "value"), (box, "value"))
         return slider, [slider, box]
 
@@ -131,6 +139,12 @@ class Choice:
 Control = Slider | Choice
 
 
+class Labels(anywidget.AnyWidget):
+    """Gives the sliders of a panel the names that screen readers look for; it shows nothing."""
+
+    _esm = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
+
+
 class Panel:
     """Controls by their names, buttons, a status and a figure.
 
@@ -160,6 +174,8 @@ class Panel:
         # As wide as there is room; from plotly 7 on a button would upload the figure.
         self.figure._config = {**self.figure._config, "responsive": True, "showSendToCloud": False}
         self.view = self._lay_out(rows, list(buttons))
+        self.view.children = (*self.view.children, Labels())
+        self.view.add_class("van-panel")
 
     def _lay_out(self, rows: list[ipywidgets.Widget], buttons: list[ipywidgets.Button]) -> ipywidgets.Widget:
         """Return everything one below the other."""
