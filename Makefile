@@ -14,7 +14,7 @@ setup: $(STAMP)  ## make .venv with everything the course needs
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "van_tutorial needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,site]"
 	@touch $(STAMP)
 
 demo: setup  ## train plain, residual and VAN on real data, and show what came out (under 2 minutes)
@@ -52,6 +52,9 @@ readme: setup  ## write the recorded results into README.md
 picture: setup  ## make the README's picture of the playground again, in a real browser
 	VAN_TUTORIAL_SCREENSHOTS=assets/figures $(BIN)/python -m pytest tests/test_browser_playground.py -k half_way
 
+site: setup  ## make the course as a web site in site/ (runs every lesson once: about 5 minutes)
+	$(BIN)/python -m tools.site
+
 evidence: setup  ## measure again everything that assets/results records (hours; needs the full CIFAR-10)
 	$(BIN)/python -m tools.choose_step_sizes
 	$(BIN)/python -m tools.record_phase_out
@@ -77,4 +80,4 @@ bench: setup  ## measure what the loop, the skip weights and the diagnostics cos
 	$(BIN)/python -m benchmarks.playground
 
 clean:  ## remove what the other targets made
-	rm -rf .venv runs reports .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv runs reports site .mypy_cache .pytest_cache .ruff_cache

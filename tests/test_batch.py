@@ -85,6 +85,22 @@ def test_the_page_needs_nothing_from_outside(write_notebook, tmp_path):
         assert f'src="https://{address}' not in page
 
 
+def test_what_the_page_shows_has_a_name_and_its_headers_say_what_they_head(write_notebook, tmp_path):
+    code = """
+        import pandas as pd
+        import plotly.graph_objects as go
+        from IPython.display import display
+        display(pd.DataFrame({"skips left": [7]}))
+        go.Figure(layout={"title": {"text": "Norms & units<br><sup>Layer by layer</sup>"}}).show()
+    """
+    notebook = write_notebook(code=code, markdown="The step size $\\eta'$ of $\\lambda^2$.")
+    page = batch.run(notebook, runs=tmp_path / "runs").page.read_text(encoding="utf-8")
+    assert 'aria-label="Norms &amp; units Layer by layer"' in page
+    assert '<th scope="col">skips left</th>' in page
+    assert '<th scope="row">0</th>' in page
+    assert page.count("<msup>") == 1  # the square; a prime as an exponent would be too small to see
+
+
 def stamps(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 

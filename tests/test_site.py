@@ -1,0 +1,298 @@
+"""The course as a web site: every page is found, figures are drawn, anyone can read it, nothing leaves the machine."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import nbformat
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from tools import site as tool
+from van_tutorial import batch
+from van_tutorial._course import course_path
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
+
+in_browser = pytest.mark.browser
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt install chromium")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A site of two lessons with small networks, made as `make site` makes it."""
+    folder = tmp_path_factory.mktemp("built")
+    options = ["--quick", "--out", folder / "site", "--runs", folder / "runs", *LESSONS]
+    command = [sys.executable, "-m", "tools.site", *map(str, options)]
+    done = subprocess.run(
+        command, cwd=course_path(), capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def pages_of(site):
+    """Every page that holds something to read."""
+    return [site / "index.html", *sorted(site.glob("notebooks/*.html")), *sorted(site.glob("docs/*.html"))]
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser, address, width=1300, theme="light"):
+    """A page that must ask for nothing from outside and report no error."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    requested, failures = [], []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    yield page
+    page.close()
+    assert failures == []
+    assert [
+        url for url in requested if not url.startswith(("file:", "http://127.0.0.1", "data:", "blob:"))
+    ] == []
+
+
+def test_the_contents_lead_to_every_page_and_ask_every_lessons_question(site):
+    contents = text_of(site / "index.html")
+    main = contents[contents.index("<article") : contents.index("</article>")]
+    for page in pages_of(site)[1:]:
+        assert f'href="{page.relative_to(site).as_posix()}"' in main
+    for name in LESSONS:
+        first = nbformat.read(course_path("notebooks", f"{name}.ipynb"), as_version=4).cells[0].source
+        assert re.search(r"^\*(.+)\*$", first, re.MULTILINE)[1] in main
+    assert {path.stem for path in course_path("docs").glob("*.md")} == {
+        path.stem for path in site.glob("docs/*.html")
+    }
+
+
+def test_next_and_previous_lead_through_the_course(site):
+    links = {
+        name: dict(re.findall(r'<link rel="(next|prev)" title="[^"]*" href="([^"]+)"', text_of(page)))
+        for name, page in [(name, site / "notebooks" / f"{name}.html") for name in LESSONS]
+    }
+    assert links["02_vanishing_exploding"] == {"prev": "../index.html", "next": "06_multiplier_dynamics.html"}
+    assert links["06_multiplier_dynamics"]["prev"] == "02_vanishing_exploding.html"
+    assert links["06_multiplier_dynamics"]["next"].startswith("../docs/")
+
+
+def test_pages_hold_outputs_formulas_and_pictures_with_their_words(site):
+    page = text_of(site / "notebooks" / "06_multiplier_dynamics.html")
+    assert "<math" in page
+    assert "\\alpha" not in page[page.index("<article") :].partition("Plotly.newPlot")[0]
+    assert "Plotly.newPlot" in page
+    assert 'alt="A mass alpha on a spring' in page
+    assert '<th scope="col">' in page
+    assert "For the instructor" not in page
+
+
+REPLAY = """
+    from IPython.display import Audio, display
+    display(Audio(data=[0.0, 0.5] * 100, rate=8000))
+    html = '<div id="replay"></div><script type="module">Plotly.newPlot("replay", [{y: [1, 2]}])</script>'
+    figure = {"data": [], "layout": {}}
+    display({"text/html": html, "application/vnd.plotly.v1+json": figure}, raw=True)
+"""
+
+
+@pytest.fixture
+def small_course(tmp_path):
+    """A function that writes a course of one notebook and one document."""
+
+    def write(code="depth", document="# Words\n"):
+        folder = tmp_path / "course"
+        for name in ("notebooks/instructor", "docs", "assets/figures"):
+            (folder / name).mkdir(parents=True)
+        cells = [
+            nbformat.v4.new_markdown_cell("# 1 · Small\n\n*Is it small?*\n\n[words](../docs/words.md)"),
+            nbformat.v4.new_code_cell("depth: int = 3  # layers", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(textwrap.dedent(code).strip()),
+        ]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(notebook, folder / "notebooks" / "small.ipynb")
+        (folder / "notebooks" / "instructor" / "small.ipynb").write_text("{}")
+        (folder / "docs" / "words.md").write_text(document)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that calls the tool, and returns its status, what it said and what it complained of."""
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["site", *map(str, options)])
+        return tool.main(), *capsys.readouterr()
+
+    return call
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path, call):
+    (tmp_path / "letter.txt").write_text("dear reader")
+    status, _, complaint = call("--out", tmp_path)
+    assert status == 1
+    assert "holds something else than a site: name another folder with --out." in complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_name_that_is_no_notebooks_is_refused_with_those_there_are(tmp_path, call):
+    status, _, complaint = call("--out", tmp_path / "site", "05_phasing")
+    assert status == 1
+    assert "There is no notebook '05_phasing', only 01_degradation, " in complaint
+
+
+def test_what_ran_is_not_run_again(small_course, tmp_path, capsys):
+    places = small_course(), [], tmp_path / "site", tmp_path / "runs"
+    tool.make(*places)
+    assert "is there" not in capsys.readouterr().out
+    tool.make(*places)
+    assert "is there" in capsys.readouterr().out
+
+
+def test_links_hold_between_pages_and_words_stay_where_a_file_is_not_on_the_site(small_course, tmp_path):
+    lines = (
+        "# Words",
+        "[lesson](../notebooks/small.ipynb)",
+        "[solutions](../notebooks/instructor/small.ipynb)",
+    )
+    course = small_course(document="\n\n".join(lines))
+    tool.make(course, [], tmp_path / "site", tmp_path / "runs")
+    assert 'href="../docs/words.html"' in text_of(tmp_path / "site" / "notebooks" / "small.html")
+    document = text_of(tmp_path / "site" / "docs" / "words.html")
+    assert 'href="../notebooks/small.html"' in document
+    assert "solutions" in document
+    assert "instructor" not in document
+
+
+def test_a_link_that_leads_nowhere_is_an_error_and_the_earlier_site_stays(small_course, tmp_path, capfd):
+    course, site = small_course(document="# Words\n\n[lost](nowhere.md)\n"), tmp_path / "site"
+    site.mkdir()
+    (site / "objects.inv").write_text("an earlier site")
+    with pytest.raises(tool.SiteError, match="not made"):
+        tool.make(course, [], site, tmp_path / "runs")
+    assert "nowhere.md" in capfd.readouterr().err
+    assert [path.name for path in site.iterdir()] == ["objects.inv"]
+
+
+def test_a_lesson_that_fails_is_named(small_course, tmp_path):
+    course = small_course(code="raise ValueError('too deep')")
+    with pytest.raises(batch.RunFailedError, match=r"A cell of small.ipynb failed: ValueError: too deep"):
+        tool.make(course, [], tmp_path / "site", tmp_path / "runs")
+    assert not (tmp_path / "site").exists()
+
+
+@in_browser
+@needs_chromium
+def test_an_output_that_brings_its_own_html_draws_itself(small_course, tmp_path, browser):
+    tool.make(small_course(code=REPLAY), [], tmp_path / "site", tmp_path / "runs")
+    with opened(browser, (tmp_path / "site" / "notebooks" / "small.html").as_uri()) as page:
+        expect(page.locator("#replay.js-plotly-plot")).to_be_visible()
+
+
+@in_browser
+@needs_chromium
+def test_no_page_has_a_serious_barrier_in_either_theme(site, browser):
+    outside_figures = {"exclude": [[".main-svg"]]}  # what plotly draws has the figure's name
+    for path in pages_of(site):
+        with opened(browser, path.as_uri()) as page:
+            for theme in ("light", "dark"):
+                page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+                found = Axe().run(page, context=outside_figures, options={"preload": False}).response
+                grave = [
+                    (rule["id"], node["html"][:200], node["failureSummary"])
+                    for rule in found["violations"]
+                    if rule["impact"] in ("serious", "critical")
+                    for node in rule["nodes"]
+                ]
+                assert grave == [], (path.name, theme)
+
+
+@in_browser
+@needs_chromium
+def test_every_figure_is_drawn_and_has_a_name(site, browser):
+    for name in LESSONS:
+        path = site / "notebooks" / f"{name}.html"
+        with opened(browser, path.as_uri()) as page:
+            figures = page.locator(".van-figure")
+            assert figures.count() >= 3
+            for figure in figures.all():
+                expect(figure.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+                assert len(figure.get_attribute("aria-label")) > 10
+
+
+@in_browser
+@needs_chromium
+def test_no_page_is_wider_than_a_narrow_window(site, browser):
+    for path in pages_of(site):
+        with opened(browser, path.as_uri(), width=400) as page:
+            widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            assert widths[0] <= widths[1], path.name
+            for box in page.locator("article pre, .van-figure").all()[:40]:
+                is_wider = box.evaluate("box => box.scrollWidth > box.clientWidth")
+                assert is_wider == (box.get_attribute("tabindex") == "0")
+
+
+@pytest.fixture(scope="module")
+def server(site):
+    """Serve the site on the loopback address, and give its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@in_browser
+@needs_chromium
+@pytest.mark.parametrize("is_served", [True, False], ids=["from a server", "from a folder"])
+def test_search_finds_a_word(site, server, browser, is_served):
+    start = f"{server}/index.html" if is_served else (site / "index.html").as_uri()
+    with opened(browser, start) as page:
+        box = page.get_by_role("textbox", name="Search")
+        box.fill("spring")
+        box.press("Enter")
+        results = page.locator("#search-results li a")
+        expect(results.filter(has_text="Multiplier dynamics").first).to_be_visible()
+        results.filter(has_text="Multiplier dynamics").first.click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Multiplier dynamics")
+
+
+@in_browser
+@needs_chromium
+def test_the_theme_can_be_switched(site, browser):
+    with opened(browser, (site / "index.html").as_uri()) as page:
+        seen = set()
+        for _ in range(3):
+            page.locator("button.theme-toggle:visible").first.click()
+            seen.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert len(seen) == 2

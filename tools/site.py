@@ -1,0 +1,256 @@
+"""Make the course as a static web site: every lesson with its outputs, and the documents.
+
+    python -m tools.site                 all of it, into site/
+    python -m tools.site --out FOLDER    elsewhere
+    python -m tools.site NAME …          only these notebooks, such as 05_phasing_out
+    python -m tools.site --quick         with small networks, to look at the site and not at the results
+
+The lessons are run headless with their defaults and kept under runs/, as `van-tutorial run` keeps them: what is there
+is not run again, and a build that was interrupted goes on. Then Sphinx makes the pages, as docs/site/conf.py says. The
+site needs no server and nothing from outside.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+
+from van_tutorial import batch
+from van_tutorial._course import course_path
+from van_tutorial.batch.page import with_html_outputs
+from van_tutorial.batch.parameters import declared_parameters
+
+AFTER = {"playground": "05_phasing_out"}  # which lesson goes before a notebook that has no number
+DOCUMENTS = ("glossary", "teaching", "sweeps", "clusters", "performance")  # in this order; others after them
+# The most that a parameter of these names may be where results do not matter.
+SMALL = {
+    "depth": 8,
+    "num_epochs": 2,
+    "num_images": 64,
+    "num_networks": 3,
+    "num_scenes": 50,
+    "num_seeds": 1,
+}
+NOTE = """\
+```{note}
+You see this notebook as it ran with its defaults. Where it has controls, a figure stands still here; `make lab` gives
+you the controls.
+```"""
+QUICK_WARNING = """\
+```{warning}
+These pages were made with small networks, to look at the site: their numbers are not those of the course.
+```
+"""
+INDEX = """\
+# van_tutorial
+
+**Train a very deep network with skip-connections, and end up without them.** Skip-connections made very deep
+networks trainable. Must they stay? *Variable activation networks* (Monti, Tootoonian and Cao 2018) put a weight on
+every skip, state "this weight is 0" as a constraint, and give each constraint a Lagrange multiplier, which phases the
+skip out while the network learns.
+
+Every page below is an executable notebook of the course with what came out of it. `make lab` opens the same notebooks
+with controls to press and exercises that check your answers.
+
+{warning}
+## The course
+
+| lesson | its question |
+| --- | --- |
+{lessons}
+
+{documents}
+
+```{{toctree}}
+:hidden:
+:caption: The course
+
+{lesson_pages}
+```
+
+```{{toctree}}
+:hidden:
+:caption: Documents
+
+{document_pages}
+```
+"""
+
+
+class SiteError(RuntimeError):
+    """The site cannot be made; the message says why, and what to do."""
+
+
+def find_notebooks(course: Path, names: Sequence[str]) -> list[Path]:
+    """Return the learner's notebooks in the order of the course: all, or those named.
+
+    Raises:
+        SiteError: where there is none of a name.
+    """
+    there = {path.stem: path for path in (course / "notebooks").glob("*.ipynb")}
+    for name in names:
+        if name not in there:
+            raise SiteError(f"There is no notebook {name!r}, only {', '.join(sorted(there))}.")
+    return [there[name] for name in sorted(names or there, key=lambda name: (AFTER.get(name, name), name))]
+
+
+def find_documents(course: Path) -> list[Path]:
+    """Return the documents in the order of the site."""
+    paths = {path.stem: path for path in sorted((course / "docs").glob("*.md"))}
+    return [paths[name] for name in sorted(paths, key=lambda name: (*DOCUMENTS, name).index(name))]
+
+
+def run_notebook(path: Path, runs: Path, is_quick: bool) -> batch.Run:
+    """Return the run of a notebook without controls, made now or kept."""
+    declared = declared_parameters(path)
+    parameters = {"interactive": False} if "interactive" in declared else {}
+    if is_quick:
+        parameters |= {name: min(declared[name], most) for name, most in SMALL.items() if name in declared}
+    return batch.run(path, parameters, runs=runs, progress=sys.stderr, page=False)
+
+
+def read_run(run: batch.Run, is_quick: bool) -> nbformat.NotebookNode:
+    """Return a run's notebook as the site shows it."""
+    notebook = with_html_outputs(nbformat.read(run.notebook, as_version=4))
+    if not is_quick:  # the same values stand in the cell before, with what they mean
+        tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+        notebook.cells = [
+            cell for cell, tag in zip(notebook.cells, tags, strict=True) if "injected-parameters" not in tag
+        ]
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(QUICK_WARNING if is_quick else NOTE))
+    return notebook
+
+
+def question_of(notebook: nbformat.NotebookNode) -> str:
+    """Return the first paragraph below a notebook's title, which is its question, on one line."""
+    paragraphs = re.split(r"\n\s*\n", notebook.cells[0].source)
+    return " ".join(paragraphs[1].split()).strip("*") if len(paragraphs) > 1 else ""
+
+
+def title_of(text: str, default: str) -> str:
+    """Return the first heading of a Markdown text."""
+    match = re.search(r"^# (.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else default
+
+
+def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, is_quick: bool) -> None:
+    """Write what Sphinx reads, laid out as in the repository, so that links between the pages hold."""
+    rows = []
+    for name, notebook in pages.items():
+        path = folder / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+        title = title_of(notebook.cells[0].source, name)
+        rows.append(f"| [{title}](notebooks/{name}.ipynb) | {question_of(notebook)} |")
+    documents, links = find_documents(course), []
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        (folder / "docs").mkdir(exist_ok=True)
+        (folder / "docs" / document.name).write_text(text, encoding="utf-8")
+        links.append(f"- [{title_of(text, document.stem)}](docs/{document.name})")
+    shutil.copytree(course / "assets" / "figures", folder / "assets" / "figures")
+    index = INDEX.format(
+        warning=QUICK_WARNING if is_quick else "",
+        lessons="\n".join(rows),
+        documents="\n".join(["## Documents", "", *links]) if links else "",
+        lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
+        document_pages="\n".join(f"docs/{document.stem}" for document in documents),
+    )
+    (folder / "index.md").write_text(index, encoding="utf-8")
+
+
+def check_place(out: Path) -> None:
+    """Refuse to replace a folder that holds something else.
+
+    Raises:
+        SiteError: where it does.
+    """
+    if out.exists() and not (out / "objects.inv").is_file() and (out.is_file() or any(out.iterdir())):
+        raise SiteError(f"{out} holds something else than a site: name another folder with --out.")
+
+
+def build(source: Path, course: Path, out: Path) -> None:
+    """Make the pages, and put them in place of an earlier site when they are whole.
+
+    Raises:
+        SiteError: where Sphinx finds anything wrong, such as a link that leads nowhere.
+    """
+    made, part = source.with_name("html"), out.with_name(f".{out.name}.part")
+    options: list[str | Path] = ["-q", "-W", "--keep-going", "-b", "html", "-c", course_path("docs", "site")]
+    options += ["-D", f"repository={course}", "-d", source.with_name("doctrees")]
+    if subprocess.run([sys.executable, "-m", "sphinx", *options, source, made], check=False).returncode:
+        raise SiteError("The pages were not made, for the reasons above.")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(made, part)
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def make(course: Path, names: Sequence[str], out: Path, runs: Path, is_quick: bool = False) -> None:
+    """Make the site.
+
+    Args:
+        course: folder with notebooks/, docs/ and assets/figures/.
+        names: of notebooks; none for all.
+        out: folder of the site; a site that is there is replaced when the new one is whole.
+        runs: folder of all runs.
+        is_quick: whether small networks will do.
+
+    Raises:
+        SiteError: where it cannot be made.
+    """
+    if find_spec("myst_nb") is None:
+        raise SiteError("Sphinx and myst-nb are not installed: pip install --editable '.[site]'.")
+    check_place(out)
+    notebooks, pages = find_notebooks(course, names), {}
+    for number, path in enumerate(notebooks, 1):
+        print(f"{number:2d} of {len(notebooks)}  {path.stem} …", flush=True)
+        start = time.monotonic()
+        run = run_notebook(path, runs, is_quick)
+        print(f"          {f'{time.monotonic() - start:.0f} s' if run.is_new else 'is there'}", flush=True)
+        pages[path.stem] = read_run(run, is_quick)
+    print("pages …", flush=True)
+    with tempfile.TemporaryDirectory(prefix="van-site-") as scratch:
+        source = Path(scratch) / "source"
+        source.mkdir()
+        gather(pages, course, source, is_quick)
+        build(source, course, out)
+
+
+def main() -> int:
+    """Make the site; return the exit status."""
+    parser = argparse.ArgumentParser(description="Make the course as a static web site.")
+    parser.add_argument("names", nargs="*", help="notebooks, such as 05_phasing_out (default: all)")
+    parser.add_argument(
+        "--out", type=Path, default=course_path("site"), help="folder of the site (default: site)"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=course_path("runs"), help="folder of runs (default: runs)"
+    )
+    parser.add_argument("--quick", action="store_true", help="small networks, to look at the site only")
+    options = parser.parse_args()
+    try:
+        make(course_path(), options.names, options.out.resolve(), options.runs, options.quick)
+    except (SiteError, batch.NotebookError, batch.RunFailedError, batch.BusyError, OSError) as error:
+        print(f"The site was not made. {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on with the runs that are missing.", file=sys.stderr)
+        return 130
+    print(f"{options.out / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
