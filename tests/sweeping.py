@@ -31,8 +31,8 @@ LESSON = """
     if depth == 13 and not Path("mended").exists():
         raise ValueError("too deep")
     time.sleep(pause)
-    rows = [{"accuracy": depth * lr + seed, "step": None}]
-    display({"application/vnd.van-tutorial.metrics+json": rows, "text/plain": str(rows)}, raw=True)
+    table = {"columns": ["accuracy", "step"], "data": [[depth * lr + seed, None]]}
+    display({"application/vnd.van-tutorial.metrics+json": table, "text/plain": str(table)}, raw=True)
 """
 TWELVE = {"grid": {"depth": [3, 4, 5], "lr": [0.1, 0.2]}, "seeds": 2}
 

@@ -51,6 +51,7 @@ def left_in(folder):
 def test_a_run_keeps_notebook_page_metrics_and_what_it_was_made_with(write_notebook, tmp_path):
     finished = batch.run(write_notebook(), {"depth": "7", "lr": 2}, runs=tmp_path / "runs")
     assert finished.metrics == [{"network": "a", "accuracy": 2.0, "step": None}]
+    assert list(finished.metrics[0]) == ["network", "accuracy", "step"]  # in the lesson's order
     assert json.loads((finished.folder / "metrics.json").read_text()) == finished.metrics
     config = json.loads((finished.folder / "config.json").read_text())
     assert config["parameters"] == {"depth": 7, "lr": 2.0, "name": "x", "fast": True}

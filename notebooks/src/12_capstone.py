@@ -191,7 +191,7 @@ means = summary["test accuracy"]
 found = {"best": means.idxmax(), "worst": means.idxmin(), "apart": round(means.max() - means.min(), 3)}
 comparison = pd.DataFrame({"what": list(found), "found": list(found.values())})
 print("My mind would change by:", my_mind_would_change or "(nothing was written down)")
-comparison.assign(predicted=[my_prediction.get(name) for name in found]).fillna("–")
+comparison.assign(predicted=[my_prediction.get(name) for name in found]).astype(object).fillna("–")
 
 # %% [markdown]
 # ## Draw

@@ -16,12 +16,12 @@ def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> 
         metrics: the table; its index is left out.
         shown: what the reader sees, where that is another table.
     """
-    rows = json.loads(metrics.to_json(orient="records"))
+    table = json.loads(metrics.to_json(orient="split", index=False))  # lists: a kernel's messages may sort keys
     shown = (metrics if shown is None else shown).astype(object)
     shown = shown.where(shown.notna(), "–")
     display(
         {
-            METRICS_TYPE: rows,
+            METRICS_TYPE: table,
             "text/html": shown.to_html(index=False),
             "text/plain": shown.to_string(index=False),
         },
@@ -31,9 +31,10 @@ def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> 
 
 def read_metrics(notebook: Any) -> list[dict[str, Any]]:
     """Return the rows that the cells of an executed notebook recorded, in their order."""
-    return [
-        row
+    tables = [
+        output["data"][METRICS_TYPE]
         for cell in notebook.cells
         for output in cell.get("outputs", [])
-        for row in output.get("data", {}).get(METRICS_TYPE, [])
+        if METRICS_TYPE in output.get("data", {})
     ]
+    return [dict(zip(table["columns"], row, strict=True)) for table in tables for row in table["data"]]
