@@ -125,7 +125,9 @@ def prose(path):
 @every_notebook
 def test_every_parameter_is_understood_and_explained(path):
     declared = papermill.inspect_notebook(str(path))
-    assert declared
+    cells = nbformat.read(path, as_version=4).cells
+    (written,) = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert list(declared) == [statement.target.id for statement in ast.parse(written).body]
     for name, parameter in declared.items():
         assert parameter["inferred_type_name"] in ("int", "float", "str", "bool"), name
         assert parameter["help"], name

@@ -20,7 +20,7 @@
 # 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?
 
 # %% tags=["parameters"]
-settings: str = "defaults"  # to begin with: the short text that the panel shows, such as depth=20 seed=3
+settings: str = "defaults"  # to begin with, as the panel writes them into its line of text
 interactive: bool = True  # controls to press; false trains one network and draws it
 
 # %% tags=["nbval-ignore-output"]
