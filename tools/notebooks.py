@@ -43,7 +43,9 @@ def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
         cell.source = fill(cell.source, is_instructor)
         if is_instructor:
             # One folder further down.
-            cell.source = cell.source.replace("](../", "](../../").replace("](playground.", "](../playground.")
+            cell.source = cell.source.replace("](../", "](../../").replace(
+                "](playground.", "](../playground."
+            )
         cell.id = f"cell-{len(cells):02d}"
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         cells.append(cell)

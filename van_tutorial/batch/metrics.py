@@ -16,7 +16,9 @@ def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> 
         metrics: the table; its index is left out.
         shown: what the reader sees, where that is another table.
     """
-    table = json.loads(metrics.to_json(orient="split", index=False))  # lists: a kernel's messages may sort keys
+    table = json.loads(
+        metrics.to_json(orient="split", index=False)
+    )  # lists: a kernel's messages may sort keys
     shown = (metrics if shown is None else shown).astype(object)
     shown = shown.where(shown.notna(), "–")
     display(
