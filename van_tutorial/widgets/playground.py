@@ -35,8 +35,7 @@ class PlaygroundState:
 
     Attributes:
         phase: "new", "running", "paused", "finished", "stopped" or "opened".
-        settings: of the run that is shown.
-        run: what is recorded of it.
+        run: what is recorded of the run that is shown.
         trainer: None where there is nothing to go on with.
         pinned: runs to compare with.
         halt: ends the training after the step in which it is set.
@@ -44,7 +43,6 @@ class PlaygroundState:
     """
 
     phase: str
-    settings: Settings
     run: Recording
     trainer: training.Trainer | None = None
     pinned: list[Recording] = field(default_factory=list)
@@ -174,7 +172,7 @@ class Playground(Panel):
         self._is_ready = self._is_moving = False
         there = (name for name in data.SETS if name == settings.data or data.find(name, root))
         run = Recording.begin(settings, self._images(settings.data))
-        self.state = PlaygroundState("new", settings, run)
+        self.state = PlaygroundState("new", run)
         self._make_buttons()
         dual_lr = sized_dual_lr(settings, run.num_steps) if settings.dual_lr is None else settings.dual_lr
         check_range("dual_lr", dual_lr, SMALLEST_DUAL_LR, LARGEST_DUAL_LR)
@@ -182,7 +180,6 @@ class Playground(Panel):
         super().__init__(
             controls, (self.train, self.pause, self.step, self.stop, self.reset), playground.charts(run)
         )
-        self.state.settings = self._chosen()
         self._connect()
         self._is_ready = True
         self._list_kept()
@@ -328,7 +325,7 @@ class Playground(Panel):
         self.text.value = settings.to_text()
         self.predicted.value = html.escape(describe_prediction(run))
         if self.state.phase == "new":
-            self.state.settings, self.state.run = settings, run
+            self.state.run = run
             self.status.value = "Choose, then press Train."
             self._show_run()
         self._enable()
@@ -360,28 +357,27 @@ class Playground(Panel):
         """Train in a thread, for so many steps or to the end: a new run, or the one that was paused."""
         if self._thread is not None and self._thread.is_alive():
             return
-        if self.state.phase != "paused":
-            settings = self._chosen()
-            self.state.trainer, self.state.settings = None, settings
+        settings = None if self.state.phase == "paused" else self._chosen()
         self.state.phase, self.state.error = "running", None
         self.state.halt.clear()
         self.status.value = "Training starts …"
         self._enable()
         self._thread = threading.Thread(
-            target=self._run, args=(num_steps,), name="van_tutorial playground", daemon=True
+            target=self._run, args=(settings, num_steps), name="van_tutorial playground", daemon=True
         )
         self._thread.start()
 
-    def _run(self, num_steps: int | None) -> None:
+    def _run(self, settings: Settings | None, num_steps: int | None) -> None:
         """Train and record, and redraw now and then; an error is shown as text and kept."""
         state = self.state
         try:
-            if state.trainer is None:
-                images = self._images(state.settings.data)
-                state.run = Recording.begin(state.settings, images)
-                state.trainer = state.settings.trainer(images, stop=state.halt)
-                self._show_run()
             trainer = state.trainer
+            if settings is not None or trainer is None:  # a new run
+                settings = settings or state.run.settings
+                images = self._images(settings.data)
+                state.trainer = trainer = settings.trainer(images, stop=state.halt)
+                state.run = Recording.begin(settings, images)
+                self._show_run()
             last = trainer.num_steps if num_steps is None else trainer.step + num_steps
             rest_until = -math.inf
             for _ in trainer.until(last):
@@ -546,7 +542,7 @@ class Playground(Panel):
         """Show a run from its file, and set the controls as they were for it."""
         run = Recording.open(self._folder / f"{self.kept.value}.json")
         self.state.phase, self.state.trainer = "opened", None
-        self.state.run, self.state.settings = run, run.settings
+        self.state.run = run
         self._take_over(run.settings)
         self._show_run()
         self._say()
