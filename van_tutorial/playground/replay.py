@@ -27,7 +27,7 @@ FRAGMENT = """\
 <select class="van-replay-color"><option>gradient norm</option><option>multiplier</option></select></label>
 <span class="van-replay-step"></span>
 </div>
-<div class="van-replay-figure" role="img" aria-label="{{ alt }}"></div>
+<div class="van-replay-figure" role="group" aria-label="{{ alt }}"></div>
 <div class="van-replay-table" tabindex="0" role="group" aria-label="Settings and outcomes of the runs">
 <table>
 <thead><tr><th scope="col">run</th><th scope="col">settings</th><th scope="col">what came out</th></tr></thead>
