@@ -315,21 +315,21 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
-    panel = widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 40})
+    panel = widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 120})
     panel.train.click()
     wait_for_moments(panel, 2)
     panel.pause.click()
     panel.wait(10)
     held = panel.state.trainer.step
     assert panel.state.phase == "paused"
-    assert panel.status.value.startswith(f"Paused. Step {held} of 160")
+    assert panel.status.value.startswith(f"Paused. Step {held} of 480")
     assert panel.train.description == "Go on"
     assert panel.depth.disabled
     time.sleep(0.1)
     assert panel.state.trainer.step == held
     train(panel)
-    assert panel.state.trainer.step == 160
-    undisturbed, _ = record(few_images, num_epochs=40)
+    assert panel.state.trainer.step == 480
+    undisturbed, _ = record(few_images, num_epochs=120)
     assert panel.state.run.curves["test_accuracy"][-1] == undisturbed.curves["test_accuracy"][-1]
     assert panel.state.run.layers["multipliers"][-1] == undisturbed.layers["multipliers"][-1]
     panel.close()
