@@ -26,6 +26,13 @@ needs_chromium = [
 ]
 
 
+def in_browser(test):
+    """Mark a test that needs the browser among others that do not."""
+    for mark in needs_chromium:
+        test = mark(test)
+    return test
+
+
 @contextlib.contextmanager
 def chromium():
     """Start the browser."""

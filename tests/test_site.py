@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,21 +12,14 @@ from threading import Thread
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from tests.browsing import in_browser, watch
 from tools import site as tool
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
-
-in_browser = pytest.mark.browser
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +44,17 @@ def text_of(path):
     return path.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
 @contextlib.contextmanager
 def opened(browser, address, width=1300, theme="light"):
     """A page that must ask for nothing from outside and report no error."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-    requested, failures = [], []
-    page.on("request", lambda request: requested.append(request.url))
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+    watch(page)
     page.goto(address)
     yield page
     page.close()
-    assert failures == []
+    assert page.failures == []
     assert [
-        url for url in requested if not url.startswith(("file:", "http://127.0.0.1", "data:", "blob:"))
+        url for url in page.requested if not url.startswith(("file:", "http://127.0.0.1", "data:", "blob:"))
     ] == []
 
 
@@ -164,7 +145,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, call):
 def test_a_name_that_is_no_notebooks_is_refused_with_those_there_are(tmp_path, call):
     status, _, complaint = call("--out", tmp_path / "site", "05_phasing")
     assert status == 1
-    assert "There is no notebook '05_phasing', only 01_degradation, " in complaint
+    assert "There is no notebook '05_phasing', only 00_start_here, 01_degradation, " in complaint
 
 
 def test_what_ran_is_not_run_again(small_course, tmp_path, capsys):
@@ -208,7 +189,6 @@ def test_a_lesson_that_fails_is_named(small_course, tmp_path):
 
 
 @in_browser
-@needs_chromium
 def test_an_output_that_brings_its_own_html_draws_itself(small_course, tmp_path, browser):
     tool.make(small_course(code=REPLAY), [], tmp_path / "site", tmp_path / "runs")
     with opened(browser, (tmp_path / "site" / "notebooks" / "small.html").as_uri()) as page:
@@ -216,7 +196,6 @@ def test_an_output_that_brings_its_own_html_draws_itself(small_course, tmp_path,
 
 
 @in_browser
-@needs_chromium
 def test_no_page_has_a_serious_barrier_in_either_theme(site, browser):
     outside_figures = {"exclude": [[".main-svg"]]}  # what plotly draws has the figure's name
     for path in pages_of(site):
@@ -234,7 +213,6 @@ def test_no_page_has_a_serious_barrier_in_either_theme(site, browser):
 
 
 @in_browser
-@needs_chromium
 def test_every_figure_is_drawn_and_has_a_name(site, browser):
     for name in LESSONS:
         path = site / "notebooks" / f"{name}.html"
@@ -247,7 +225,6 @@ def test_every_figure_is_drawn_and_has_a_name(site, browser):
 
 
 @in_browser
-@needs_chromium
 def test_no_page_is_wider_than_a_narrow_window(site, browser):
     for path in pages_of(site):
         with opened(browser, path.as_uri(), width=400) as page:
@@ -273,7 +250,6 @@ def server(site):
 
 
 @in_browser
-@needs_chromium
 @pytest.mark.parametrize("is_served", [True, False], ids=["from a server", "from a folder"])
 def test_search_finds_a_word(site, server, browser, is_served):
     start = f"{server}/index.html" if is_served else (site / "index.html").as_uri()
@@ -288,7 +264,6 @@ def test_search_finds_a_word(site, server, browser, is_served):
 
 
 @in_browser
-@needs_chromium
 def test_the_theme_can_be_switched(site, browser):
     with opened(browser, (site / "index.html").as_uri()) as page:
         seen = set()

@@ -11,16 +11,11 @@ import plotly.io
 from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-# Nothing on the page may ask for anything outside it.
-TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>{{ title }}</title>
+from van_tutorial._pages import HEAD
+
+TEMPLATE = (
+    HEAD
+    + """\
 <style>
 body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 70rem; margin: auto;
   padding: 1rem; }
@@ -94,6 +89,7 @@ tbody th { font-weight: normal; }
 </body>
 </html>
 """
+)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from van_tutorial._files import write_atomic
+from van_tutorial._pages import HEAD
 from van_tutorial.playground.charts import charts, moments
 from van_tutorial.playground.recording import Recording, rounded
 
@@ -45,16 +46,9 @@ replay(document.getElementById("{{ id }}"));
 </script>
 </section>
 """
-# Nothing on the page may ask for anything outside it.
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>{{ title }}</title>
+PAGE = (
+    HEAD
+    + """\
 <style>body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 75rem;
   margin: auto; padding: 1rem; }</style>
 <script>{{ plotly | safe }}</script>
@@ -69,6 +63,7 @@ arrow keys. To make it again, give these settings to the playground: <code>{{ se
 </body>
 </html>
 """
+)
 
 
 @dataclass(frozen=True)
