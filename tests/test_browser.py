@@ -161,8 +161,10 @@ def test_train_makes_the_skips_go_and_stop_stops(page):
     page.get_by_role("button", name="Train").scroll_into_view_if_needed()
     expect(page.get_by_text("Choose, then press Train.")).to_be_visible()
     page.get_by_role("button", name="Train").click()
-    expect(page.get_by_text(re.compile(r"Step 39 of 39: 0 of 6 skips left"))).to_be_visible(timeout=60_000)
-    panel = page.locator(".widget-vbox").first
+    expect(page.get_by_text(re.compile(r"^Finished. Step 39 of 39, 0 of 6 skips left"))).to_be_visible(
+        timeout=60_000
+    )
+    panel = page.locator(".van-panel").first
     expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
     assert panel.locator(".hm image, .heatmaplayer image").count() >= 1
     keep_picture(panel, "05_phasing_out")
