@@ -20,13 +20,14 @@ from van_tutorial import batch
 from van_tutorial._course import course_path
 
 LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
+NOTEBOOKS = (*LESSONS, "playground")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A site of two lessons with small networks, made as `make site` makes it."""
+    """A site of two lessons and the playground, with small networks, made as `make site` makes it."""
     folder = tmp_path_factory.mktemp("built")
-    options = ["--quick", "--out", folder / "site", "--runs", folder / "runs", *LESSONS]
+    options = ["--quick", "--out", folder / "site", "--runs", folder / "runs", *NOTEBOOKS]
     command = [sys.executable, "-m", "tools.site", *map(str, options)]
     done = subprocess.run(
         command, cwd=course_path(), capture_output=True, text=True, timeout=280, check=False
@@ -63,7 +64,7 @@ def test_the_contents_lead_to_every_page_and_ask_every_lessons_question(site):
     main = contents[contents.index("<article") : contents.index("</article>")]
     for page in pages_of(site)[1:]:
         assert f'href="{page.relative_to(site).as_posix()}"' in main
-    for name in LESSONS:
+    for name in NOTEBOOKS:
         first = nbformat.read(course_path("notebooks", f"{name}.ipynb"), as_version=4).cells[0].source
         assert re.search(r"^\*(.+)\*$", first, re.MULTILINE)[1] in main
     assert {path.stem for path in course_path("docs").glob("*.md")} == {
@@ -74,10 +75,13 @@ def test_the_contents_lead_to_every_page_and_ask_every_lessons_question(site):
 def test_next_and_previous_lead_through_the_course(site):
     links = {
         name: dict(re.findall(r'<link rel="(next|prev)" title="[^"]*" href="([^"]+)"', text_of(page)))
-        for name, page in [(name, site / "notebooks" / f"{name}.html") for name in LESSONS]
+        for name, page in [(name, site / "notebooks" / f"{name}.html") for name in NOTEBOOKS]
     }
-    assert links["02_vanishing_exploding"] == {"prev": "../index.html", "next": "06_multiplier_dynamics.html"}
-    assert links["06_multiplier_dynamics"]["prev"] == "02_vanishing_exploding.html"
+    assert links["02_vanishing_exploding"] == {"prev": "../index.html", "next": "playground.html"}
+    assert links["playground"] == {  # it is lesson 5's, which is not here
+        "prev": "02_vanishing_exploding.html",
+        "next": "06_multiplier_dynamics.html",
+    }
     assert links["06_multiplier_dynamics"]["next"].startswith("../docs/")
 
 
@@ -186,6 +190,17 @@ def test_a_lesson_that_fails_is_named(small_course, tmp_path):
     with pytest.raises(batch.RunFailedError, match=r"A cell of small.ipynb failed: ValueError: too deep"):
         tool.make(course, [], tmp_path / "site", tmp_path / "runs")
     assert not (tmp_path / "site").exists()
+
+
+@in_browser
+def test_the_playgrounds_run_replays_without_a_kernel(browser, site):
+    with opened(browser, (site / "notebooks" / "playground.html").as_uri()) as page:
+        expect(page.locator(".van-replay .js-plotly-plot .scatterlayer path.js-line").first).to_be_attached()
+        drawing = page.locator(".van-network-drawing")
+        expect(drawing).to_have_attribute("aria-label", re.compile(": 0 of 40 skips left"))
+        page.get_by_label("moment").focus()
+        page.keyboard.press("Home")
+        expect(drawing).to_have_attribute("aria-label", re.compile("at step 0 of .*: 40 of 40 skips left"))
 
 
 @in_browser

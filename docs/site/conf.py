@@ -15,7 +15,7 @@ from van_tutorial.batch.page import to_mathml
 
 project = html_title = "van_tutorial"
 language = "en"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.githubpages"]
 exclude_patterns = ["_static"]
 nitpicky = True
 
@@ -32,7 +32,7 @@ html_static_path = ["static"]
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
-html_copy_source = html_show_sourcelink = html_use_index = html_show_copyright = False
+html_copy_source = html_show_sourcelink = html_use_index = html_show_copyright = html_show_sphinx = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses where they are files
 html_theme_options = {"navigation_with_keys": False, "top_of_page_buttons": []}
 
