@@ -74,7 +74,7 @@ def test_the_short_text_holds_only_what_differs():
         ("depth=3000", r"depth must be a number in \[1, 100\]"),
         ("connection=vn", "Did you mean 'van'"),
         ("data=__import__('os')", "data must be one of"),
-        ("init=looks-linear skip=activation", "skip 'activation' mixes"),
+        ("init=looks-linear skip=activation", "looks-linear' comes with"),
     ],
 )
 def test_a_text_that_is_no_settings_is_refused_in_a_sentence(text, message):
@@ -425,11 +425,56 @@ def test_a_pinned_run_stays_beside_the_next_and_its_settings_come_back(panel):
 def test_no_more_runs_are_pinned_than_there_are_looks_for(panel):
     train(panel)
     for number in range(1, 7):
-        panel.state.run = replace(panel.state.run)
+        panel.state.run = replace(panel.state.run, outcome=f"run {number}")
         panel.pin.click()
         assert len(panel.state.pinned) == min(number, 5)
     assert panel.pin.disabled
     assert "unpin one first" in panel.status.value
+
+
+def test_a_paused_run_that_is_pinned_stays_as_it_was(panel):
+    panel.step.click()
+    panel.wait(10)
+    panel.pin.click()
+    panel.pin.click()
+    assert "pinned already" in panel.status.value
+    train(panel)
+    assert panel.state.pinned[0].steps == [0, 1]
+    assert "Step 1 of 16" in panel.pinned_rows[0].children[0].value
+
+
+def test_a_complaint_goes_when_what_it_complained_of_is_mended(panel):
+    train(panel)
+    panel.text.value = "seed=-1"
+    panel.apply.click()
+    assert panel.status.value.startswith("<b>Not done")
+    panel.text.value = "seed=1"
+    panel.apply.click()
+    assert panel.status.value.startswith("Finished. Step 16")
+
+
+def test_numbers_that_are_not_finite_reach_the_drawing_as_none(run):
+    norms = [[math.inf, 1.0, math.nan]] * len(run)
+    frame = replace(run, layers={**run.layers, "grad_norms": norms}).frame(1)
+    assert frame["grad_norm"] == [None, 1.0, None]
+    assert frame["grad_norm_range"] == [1.0, 1.0]
+    assert json.dumps(frame, allow_nan=False)
+
+
+def test_a_network_that_is_made_beside_a_running_panel_has_the_weights_of_its_seed(long_panel):
+    expected = models.mlp(depth=10, width=8, seed=5).head.weight
+    long_panel.train.click()
+    wait_for_moments(long_panel, 1)
+    for _ in range(100):
+        assert torch.equal(models.mlp(depth=10, width=8, seed=5).head.weight, expected)
+    assert long_panel.state.phase == "running"
+
+
+def test_latest_goes_to_the_last_moment(panel):
+    train(panel)
+    panel.scrubber.value = 0
+    panel.latest.click()
+    assert panel.drawing.frame["step"] == 16
 
 
 def test_a_saved_run_is_opened_later_by_another_panel(panel, few_images, tmp_path):
@@ -491,7 +536,7 @@ def test_a_short_text_sets_every_control_or_none(panel):
 
 def test_settings_that_do_not_go_together_are_said_before_a_run(panel):
     panel.init.value, panel.skip.value = "looks-linear", "activation"
-    assert panel.status.value.startswith("<b>These do not go together:</b> skip")
+    assert panel.status.value.startswith("<b>These do not go together:</b> init")
     panel.train.click()
     assert panel.status.value.startswith("<b>Not done:</b>")
     assert panel.state.phase == "new"

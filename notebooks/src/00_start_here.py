@@ -141,7 +141,7 @@ image_panel
 # The rest of this notebook is a very small lesson. An image $x_0$ of Fashion-MNIST is 784 numbers. A *plain* network of
 # `depth` $L$ makes something new of them, layer by layer, and ends with ten scores; the largest one is its answer:
 #
-# $$x_{l+1} = f_l(x_l), \qquad l = 1 \dots L$$
+# $$x_l = f_l(x_{l-1}), \qquad l = 1 \dots L$$
 #
 # The **test accuracy** is the share of the 1,000 test images, none of which it was trained on, that it answers right.
 # Whoever guesses among ten classes gets 0.10. Here $L$ is 2. The course is about what happens when it is 40.
@@ -149,8 +149,8 @@ image_panel
 # %% [markdown]
 # ## Predict
 #
-# The network is about to see each of the 5,000 training images exactly once, in 39 steps of 128 images. Which test
-# accuracy will it have then? Write a number between 0.10 and 1 in place of `None`.
+# The network is about to see each of the 5,000 training images once (but for 8 that fill no batch), in 39 steps of 128
+# images. Which test accuracy will it have then? Write a number between 0.10 and 1 in place of `None`.
 
 # %%
 my_prediction = None  # your number

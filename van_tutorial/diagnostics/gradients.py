@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from van_tutorial._checks import check_choice
+from van_tutorial._random import random_state_kept
 from van_tutorial.models.parts import Center
 
 STATISTICS = ("exact", "constant")
@@ -216,8 +217,8 @@ def own_tensors(model: nn.Module, named: Callable[..., Iterator[tuple[str, Tenso
 def differentiation(device: torch.device) -> Iterator[None]:
     """Record what is computed, also where the caller does not, and put the random states that dropout moves back."""
     devices = [device] if device.type != "cpu" else []
-    forked = torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda")
-    with torch.inference_mode(False), torch.enable_grad(), forked:
+    kept = random_state_kept(devices, device.type if devices else "cuda")
+    with torch.inference_mode(False), torch.enable_grad(), kept:
         yield
 
 

@@ -3,6 +3,8 @@
 from van_tutorial.exercises.feedback import Feedback, is_number
 from van_tutorial.training import TrainResult
 
+TOLERANCE = 0.00051  # accuracies on 1,000 images are whole thousandths
+
 
 def check_removal_window(result: TrainResult | None, earliest: float, latest: float) -> Feedback:
     """Check a run whose last skip was to reach 0, by the multipliers alone, within a window of the training.
@@ -70,12 +72,12 @@ def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult 
     if not is_number(cost):
         return Feedback(False, f"{cost!r} is not a number.")
     right = unhurried.test_accuracy - hurried.test_accuracy
-    if abs(cost - right) < 0.005:
+    if abs(cost - right) <= TOLERANCE:
         verb = "cost" if right > 0 else "gained"
         return Feedback(
             True, f"hurrying {verb} {abs(right):.3f}. One run: another seed would give another number."
         )
-    if abs(cost + right) < 0.005:
+    if abs(cost + right) <= TOLERANCE:
         return Feedback(
             False, "the sign is the wrong way round: take the hurried accuracy off the unhurried one."
         )

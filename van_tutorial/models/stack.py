@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from van_tutorial import connections
 from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._random import random_state_kept
 from van_tutorial.connections import Connection
 from van_tutorial.models import parts
 
@@ -115,7 +116,7 @@ def build(kind: Callable[[Any], Model], config: Any) -> Model:
     """
     if config.seed is None:
         return kind(config)
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept():
         torch.default_generator.manual_seed(
             config.seed
         )  # torch.manual_seed would reach the GPUs' generators too

@@ -60,7 +60,7 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
         fig.add_trace(trace, *place)
     fig.update_xaxes(title="step", title_standoff=4)
     for column in (2, 3):
-        fig.update_xaxes(title="layer (1 is next to the input)", row=2, col=column)
+        fig.update_xaxes(title="layer, from the input on", row=2, col=column)
     for name, label in {
         "loss": "nats per image",
         "accuracy": "share of images",

@@ -29,23 +29,26 @@ function color(share) {
 }
 
 function short(value) {
+  if (value === null) return "not finite";
   if (value === 0) return "0";
   const size = Math.abs(value);
   return size >= 0.01 && size < 1000 ? value.toPrecision(3) : value.toExponential(1);
 }
 
-// What the colour means: a function from layer to share, and the ends of its scale.
+// What the colour means: the layers' values, a function from value to share, and the ends of its scale.
 function scale(frame, by) {
   if (by === "multiplier") {
     const most = frame.largest_multiplier;
     if (!frame.multiplier || !(most > 0)) return null;
-    return { share: (l) => frame.multiplier[l] / most, ends: ["0", short(most)], name: "multiplier λ (nats)" };
+    return { values: frame.multiplier, share: (value) => value / most, ends: ["0", short(most)],
+      name: "multiplier λ (nats)" };
   }
   if (!frame.grad_norm || !frame.grad_norm_range) return null;
   const [low, high] = frame.grad_norm_range.map(Math.log10);
   const span = Math.max(high - low, 1e-9);
   return {
-    share: (l) => (Math.log10(Math.max(frame.grad_norm[l], 1e-300)) - low) / span,
+    values: frame.grad_norm,
+    share: (value) => (Math.log10(Math.max(value, 1e-300)) - low) / span,
     ends: frame.grad_norm_range.map(short),
     name: "gradient norm |dC/dW|, logarithmic",
   };
@@ -137,7 +140,8 @@ export function network(el) {
       const strength = Math.min(Math.max(frame.skip[l], 0), 1);
       arc.style.opacity = strength > 0 ? 0.15 + 0.85 * strength : 0;
       arc.style.strokeWidth = 1 + 3.5 * strength;
-      box.style.fill = colors ? color(colors.share(l)) : "";
+      const value = colors ? colors.values[l] : null;
+      box.style.fill = value === null ? "" : color(colors.share(value));
     });
     drawing.classList.toggle("no-skips", frame.connection === "plain");
     drawing.setAttribute("aria-label", `${describe(frame)}. Arrow keys go from layer to layer.`);
@@ -149,7 +153,8 @@ export function network(el) {
       bar.style.background = `linear-gradient(90deg, ${COLORS.map((c) => `rgb(${c})`).join(", ")})`;
       key.append(bar, ` ${colors.ends[1]}`);
     } else {
-      key.textContent = `${by}: none yet`;
+      const values = by === "multiplier" ? frame.multiplier : frame.grad_norm;
+      key.textContent = `${by}: ${values ? "none to colour by" : "none"}`;
     }
     say();
   }

@@ -102,11 +102,13 @@ class Recording:
         """Return what the drawing of the network needs of a moment.
 
         Returns:
-            step, num_steps, depth, connection, num_skips, and by layer, or None where there is none: skip (the strength
+            step, num_steps, depth, connection, num_skips, and by layer, None where a number is not finite, or None in
+            place of all where there is none: skip (the strength
             of the skip, from 0 to 1), multiplier, grad_norm; of these the largest over the run as largest_multiplier,
             and smallest and largest as grad_norm_range.
         """
         depth, connection = self.settings.depth, self.settings.connection
+        multipliers = [value for row in self.layers["multipliers"] for value in row if math.isfinite(value)]
         fixed = 0.0 if connection == "plain" else 1.0
         norms = [norm for row in self.layers["grad_norms"] for norm in row if 0.0 < norm < math.inf]
         return {
@@ -115,10 +117,10 @@ class Recording:
             "depth": depth,
             "connection": connection,
             "num_skips": self.num_skips(index),
-            "skip": self.layers["skip_weights"][index] or [fixed] * depth,
-            "multiplier": self.layers["multipliers"][index] or None,
-            "grad_norm": self.layers["grad_norms"][index] or None,
-            "largest_multiplier": max((max(row) for row in self.layers["multipliers"] if row), default=0.0),
+            "skip": finite(self.layers["skip_weights"][index]) or [fixed] * depth,
+            "multiplier": finite(self.layers["multipliers"][index]) or None,
+            "grad_norm": finite(self.layers["grad_norms"][index]) or None,
+            "largest_multiplier": max(multipliers, default=0.0),
             "grad_norm_range": [min(norms), max(norms)] if norms else None,
         }
 
@@ -199,6 +201,11 @@ class Recording:
         widths = {len(row) for rows in self.layers.values() for row in rows}
         if not widths <= {0, self.settings.depth}:
             raise ValueError("its layers are not all there")
+
+
+def finite(values: list[float]) -> list[float | None]:
+    """Return numbers with None for those that are not finite, which JSON does not know."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def number(value: float | None) -> float:

@@ -82,7 +82,12 @@ class Settings:
         check_range("damping", self.damping, 0.0, math.inf)
         check_count("num_epochs", self.num_epochs)
         check_count("seed", self.seed, minimum=0)
-        self.network_config()  # for pairs of choices that do not fit
+        if (self.init, self.connection, self.skip) == ("looks-linear", "van", "activation"):
+            raise ValueError(
+                "init 'looks-linear' comes with an activation that doubles the units, which skip 'activation' cannot "
+                "mix with its input: take skip 'convex' or 'additive'."
+            )
+        self.network_config()  # for other pairs of choices that do not fit
 
     def network_config(self, in_features: int = 784, num_classes: int = 10) -> models.MLPConfig:
         """Return the config of the network."""
@@ -197,7 +202,9 @@ class Settings:
                 continue
             name, equals, value = word.partition("=")
             if not equals:
-                raise ValueError(f"Settings are written as name=value, such as depth=20; got {word!r}.")
+                raise ValueError(
+                    f"Settings are written as name=value, such as depth=20 seed=3, with spaces between; got {word!r}."
+                )
             check_choice("A setting", name, kinds)
             kind = get_args(kinds[name])[0] if get_args(kinds[name]) else kinds[name]
             try:

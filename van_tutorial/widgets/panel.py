@@ -107,6 +107,7 @@ class Slider:
                 **bounds, step=None, description=self.label, tooltip=self.label, **look.narrow
             )
         ipywidgets.link((slider, "value"), (box, "value"))
+        ipywidgets.link((slider, "disabled"), (box, "disabled"))
         return slider, [slider, box]
 
 

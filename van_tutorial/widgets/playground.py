@@ -1,5 +1,6 @@
 """The playground: choose, train, watch the skips go, go back in time, compare, keep."""
 
+import copy
 import hashlib
 import html
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import ipywidgets
 
 from van_tutorial import data, playground, training
-from van_tutorial._checks import check_choice, check_range
+from van_tutorial._checks import check_range
 from van_tutorial.connections import SKIPS
 from van_tutorial.data import Images
 from van_tutorial.playground import Recording, Replay, Settings
@@ -140,7 +141,7 @@ class Playground(Panel):
 
     Attributes:
         train, pause, step, stop, reset: the buttons of a run.
-        scrubber: the moment that is shown; play runs through all of them.
+        scrubber: the moment that is shown; play runs through all of them, latest goes to the last.
         color: what the colour of a layer means.
         drawing: the network.
         pin, save, open, export: the buttons that keep a run; `kept` lists the runs in the folder.
@@ -192,7 +193,9 @@ class Playground(Panel):
     def _make_buttons(self) -> None:
         self.train = button("Train", "play", "Train with these settings; goes on where a run was paused")
         self.pause = button("Pause", "pause", "Hold after the present step; Train goes on from there")
-        self.step = button("Step", "step-forward", "Do one training step, and hold")
+        self.step = button(
+            "Step", "step-forward", "Do one training step and hold: of the paused run, or else of a new one"
+        )
         self.stop = button("Stop", "stop", "End this run after the present step and keep what is there")
         self.reset = button("Reset", "undo", "Put this run away; pinned ones stay")
         self.pin = button("Pin", "thumb-tack", "Keep this run in the figure, to lay the next over it")
@@ -222,6 +225,9 @@ class Playground(Panel):
             layout={"width": "28em"},
             style={"description_width": "5em"},
         )
+        self.latest = button(
+            "Latest", "fast-forward", "Show the last recorded moment, and follow the training"
+        )
         self.play = ipywidgets.Play(min=0, max=0, interval=120, tooltip="Replay the run")
         self.drawing = NetworkDrawing()
         self.predicted = ipywidgets.HTML()
@@ -241,7 +247,7 @@ class Playground(Panel):
                 ipywidgets.HBox([*buttons, self.color], layout=wrap),
                 self.status,
                 self.drawing,
-                ipywidgets.HBox([self.scrubber, self.play, self.moment], layout=wrap),
+                ipywidgets.HBox([self.scrubber, self.play, self.latest, self.moment], layout=wrap),
                 self.figure,
                 ipywidgets.HBox([self.pin, self.save, self.export, self.kept, self.open], layout=wrap),
                 ipywidgets.HBox([self.text, self.apply], layout=wrap),
@@ -257,6 +263,7 @@ class Playground(Panel):
             "pause": lambda: self._halt("paused"),
             "stop": self._stop,
             "reset": self._reset,
+            "latest": lambda: setattr(self.scrubber, "value", self.scrubber.max),
             "pin": self._pin,
             "save": self._save,
             "export": self._export,
@@ -297,7 +304,9 @@ class Playground(Panel):
         self.apply.disabled = is_open
         for control in self._controls.values():
             control.disabled = is_open
-        self.skip.disabled |= self.connection.value != "van"
+        if self.connection.value != "van":
+            for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping"):
+                self._controls[name].disabled = True
 
     # Settings
 
@@ -328,11 +337,17 @@ class Playground(Panel):
             self.state.run = run
             self.status.value = "Choose, then press Train."
             self._show_run()
+        elif self.status.value.startswith("<b>"):  # the complaint is no longer true
+            self.state.error = None
+            self._say()
         self._enable()
 
     def _take_over(self, settings: Settings) -> None:
         """Set every control, or none; `None` for the multiplier step size stands for the sized one."""
-        check_choice("data", settings.data, self.data.options)
+        if settings.data not in self.data.options:
+            raise ValueError(
+                f"The data set {settings.data!r} is not on this machine: `van-tutorial data verify` says how to get it."
+            )
         values = asdict(settings)
         if settings.dual_lr is None:
             num_steps = settings.num_steps(len(self._images(settings.data).train_labels))
@@ -470,13 +485,13 @@ class Playground(Panel):
 
     def _pin(self) -> None:
         """Keep the run in the figure and in the table."""
-        if any(pinned is self.state.run for pinned in self.state.pinned):
-            return
+        if self.state.run in self.state.pinned:
+            raise ValueError("This run is pinned already.")
         if len(self.state.pinned) == MOST_PINNED:
             raise ValueError(
                 f"{MOST_PINNED} runs are pinned, and there is no look left for another: unpin one first."
             )
-        self._set_pinned([*self.state.pinned, self.state.run])
+        self._set_pinned([*self.state.pinned, copy.deepcopy(self.state.run)])  # a paused one may go on
 
     def _unpin(self, run: Recording) -> None:
         self._set_pinned([pinned for pinned in self.state.pinned if pinned is not run])
