@@ -36,10 +36,7 @@ def measure() -> None:
             panel.wait()
 
         def headless(settings: Settings = panel.state.settings) -> None:
-            trainer = settings.trainer(images)
-            run = Recording.begin(settings, images)
-            for _ in trainer:
-                run.add(trainer)
+            Recording.make(settings, images)
 
         def bare(settings: Settings = panel.state.settings) -> None:
             trainer = settings.trainer(images)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from van_tutorial import connections, data, models, playground, training, widgets
+from van_tutorial import connections, data, diagnostics, models, playground, training, widgets
 from van_tutorial.playground import Recording, Replay, Settings
 from van_tutorial.playground.charts import moments
 
@@ -24,17 +24,12 @@ NUM_IMAGES = 512
 
 def record(images, **chosen):
     """A whole run, without a panel."""
-    settings = Settings(**{**SMALL, **chosen})
-    trainer = settings.trainer(images)
-    run = Recording.begin(settings, images)
-    for _ in trainer:
-        run.add(trainer)
-    return run, trainer
+    return Recording.make(Settings(**{**SMALL, **chosen}), images)
 
 
 @pytest.fixture(scope="module")
 def run(few_images):
-    return record(few_images)[0]
+    return record(few_images)
 
 
 # Settings
@@ -85,23 +80,21 @@ def test_a_text_that_is_no_settings_is_refused_in_a_sentence(text, message):
 @pytest.mark.parametrize("connection", playground.CONNECTIONS)
 @pytest.mark.parametrize("init", playground.INITS)
 def test_every_connection_trains_from_every_initialization(few_images, connection, init):
-    run, trainer = record(few_images, connection=connection, init=init, num_epochs=1)
-    assert trainer.step == run.steps[-1] == run.num_steps
+    run = record(few_images, connection=connection, init=init, num_epochs=1)
+    assert run.steps[-1] == run.num_steps
     assert 0.0 <= run.curves["test_accuracy"][-1] <= 1.0
     assert json.dumps(run.frame(-1))
 
 
 def test_the_playgrounds_run_is_the_librarys(few_images):
-    run, trainer = record(few_images)
+    run = record(few_images)
     config = training.TrainConfig(num_epochs=4, dual_lr=50.0)
     model = models.mlp(depth=3, width=8, seed=0, in_features=784, num_classes=10)
     result = training.train(model, few_images, config)
     assert run.curves["test_accuracy"][-1] == result.test_accuracy
     assert run.layers["skip_weights"][-1] == result.layers["skip_weight"].tolist()[-3:]
-    assert all(
-        torch.equal(ours, theirs)
-        for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True)
-    )
+    assert run.curves["test_loss"][-1] == result.history["test_loss"].iloc[-1]
+    assert run.layers["grad_norms"][-1] == diagnostics.latest_weight_grad_norms(result.model).tolist()
 
 
 def test_the_predicted_steps_are_those_at_which_the_skips_go(images):
@@ -208,7 +201,7 @@ def test_the_charts_show_the_run_and_the_prediction_over_it(run):
 
 
 def test_what_a_moment_changes_is_all_that_differs_from_the_figure_at_that_moment(run, few_images):
-    pinned = [record(few_images, depth=5, connection="residual", num_epochs=3)[0]]
+    pinned = [record(few_images, depth=5, connection="residual", num_epochs=3)]
     changed = playground.charts(run, pinned)
     change = moments(run, pinned)[1]
     for y, place in zip(change["y"], change["traces"], strict=True):
@@ -329,7 +322,7 @@ def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_p
     assert panel.state.trainer.step == held
     train(panel)
     assert panel.state.trainer.step == 480
-    undisturbed, _ = record(few_images, num_epochs=120)
+    undisturbed = record(few_images, num_epochs=120)
     assert panel.state.run.curves["test_accuracy"][-1] == undisturbed.curves["test_accuracy"][-1]
     assert panel.state.run.layers["multipliers"][-1] == undisturbed.layers["multipliers"][-1]
     panel.close()
@@ -492,6 +485,17 @@ def test_a_saved_run_is_opened_later_by_another_panel(panel, few_images, tmp_pat
     other.close()
 
 
+def test_a_run_that_was_made_elsewhere_is_shown_though_its_settings_cannot_be_set_here(panel, run, tmp_path):
+    elsewhere = replace(run, settings=replace(run.settings, num_epochs=500))
+    elsewhere.save(tmp_path / "kept" / "elsewhere.json")
+    panel._list_kept()
+    panel.open.click()
+    assert panel.status.value.startswith("Opened. Step 16 of 16")
+    assert "Its settings cannot be set here: num_epochs must be" in panel.status.value
+    assert panel.drawing.frame["step"] == 16
+    assert panel.num_epochs.value == 4
+
+
 def test_a_damaged_run_in_the_folder_is_refused_and_the_panel_goes_on(panel):
     train(panel)
     panel.save.click()
@@ -575,7 +579,7 @@ def test_two_panels_train_at_once_and_each_gets_its_own_numbers(few_images, tmp_
         panel.train.click()
     for panel in panels:
         panel.wait(60)
-    alone = [record(few_images, num_epochs=10, seed=seed)[0] for seed in (0, 1)]
+    alone = [record(few_images, num_epochs=10, seed=seed) for seed in (0, 1)]
     for panel, run in zip(panels, alone, strict=True):
         assert panel.state.run.curves["test_accuracy"][1:] == run.curves["test_accuracy"][1:]
         panel.close()

@@ -1,7 +1,5 @@
 """Notebooks run headless: strict about parameters, whole files or none, alone or many, with pages and tables."""
 
-import nbconvert  # noqa: F401  # before papermill, or a killed worker is not started again: test_survival.py
-
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.grade import grade
 from van_tutorial.batch.metrics import record_metrics

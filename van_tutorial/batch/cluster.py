@@ -39,6 +39,8 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
     settings: dict[str, Any] = {
         "distributed.scheduler.http.routes": [],  # no pages
         "distributed.worker.http.routes": [],
+        # Nannies start dead workers again; so long after a death the cluster would give up on one just starting.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
         # Dask has the C library give freed memory back at once. Networks need it again in the next step.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
         "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,

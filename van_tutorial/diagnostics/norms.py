@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -181,7 +181,8 @@ def latest_weight_grad_norms(model: nn.Module) -> Tensor:
         model: after a backward pass; layers as in `layer_norms`.
 
     Returns:
-        Frobenius norms, shape (L,), on the CPU; 0 where a layer has no gradient.
+        Frobenius norms, shape (L,), on the CPU, in units of the loss (nats) per unit of weight; 0 where a layer has no
+        gradient.
 
     Raises:
         ValueError: where the model has no layer with a weight matrix.
@@ -192,14 +193,17 @@ def latest_weight_grad_norms(model: nn.Module) -> Tensor:
         >>> model(torch.randn(8, 784)).square().mean().backward()
         >>> latest_weight_grad_norms(model).shape
         torch.Size([2])
+
+    Source:
+        Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks (gradients
+        by layer).
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    norms = []
-    for name in named_layers(model):
-        gradients = [weight.grad for weight in weights_of(name, parameters) if weight.grad is not None]
-        norms.append(
-            math.hypot(*(norm.item() for norm in torch._foreach_norm(gradients))) if gradients else 0.0
+    norms = [
+        total_norm(
+            weight.grad for weight in layer.parameters() if weight.dim() > 1 and weight.grad is not None
         )
+        for layer in named_layers(model).values()
+    ]
     return torch.tensor(norms)
 
 
@@ -236,7 +240,7 @@ class ActivityByLayer(TorchFunctionMode):
         return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
 
 
-def weights_of(layer: str, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+def weights_of(layer: str, parameters: dict[str, Tensor]) -> list[Tensor]:
     """Return the weight matrices in a layer."""
     return [
         parameter

@@ -24,6 +24,7 @@ TITLES = (
 )  # fmt: skip
 BY_STEP = ("", "2", "3", "4")  # the axes of the charts that run over steps: there a line stands at the moment
 NUM_TRACES = 9  # traces of the run itself; those of pinned runs follow
+NOW = (6, 7)  # those of them that show its layers at the moment
 PINNED = ("loss", "accuracy", "correlation", "multipliers", "norms")
 
 
@@ -209,10 +210,11 @@ def moments(run: Recording, pinned: Sequence[Recording]) -> list[dict[str, Any]]
         moment. What plotly's `update` takes.
     """
     first = NUM_TRACES + len(PINNED) * np.arange(len(pinned))
-    traces = [6, 7, *(int(place) for start in first for place in (start + 3, start + 4))]
+    traces = [*NOW, *(int(place) for start in first for place in (start + 3, start + 4))]
     changes = []
     for index, step in enumerate(run.steps):
-        values = run_values(run, index)[6:8]
+        of_run = run_values(run, index)
+        values = [of_run[place] for place in NOW]
         for other in pinned:
             values += pinned_values(other, step)[3:]
         changes.append(

@@ -57,6 +57,28 @@ class Recording:
         recording._append(0, {}, {"skip_weights": alphas, "multipliers": [0.0] * len(predicted)})
         return recording
 
+    @classmethod
+    def make(cls, settings: Settings, images: Images) -> "Recording":
+        """Train a network here and now, without a panel, and return its recording.
+
+        Args:
+            settings: of the run.
+            images: of the data set that they name.
+
+        Returns:
+            The whole run.
+        """
+        recording, trainer = cls.begin(settings, images), settings.trainer(images)
+        for _ in trainer:
+            recording.add(trainer)
+        recording.conclude(trainer)
+        return recording
+
+    def conclude(self, trainer: training.Trainer) -> None:
+        """Put into words what the run has come to."""
+        removal = trainer.phase_out.removal if trainer.phase_out else ""
+        self.outcome = f"{self.describe(-1)} {removal}".rstrip()
+
     def add(self, trainer: training.Trainer) -> None:
         """Add the moment of a trainer's latest record, with what can be measured in its network now.
 

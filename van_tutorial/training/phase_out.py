@@ -133,6 +133,14 @@ class PhaseOut(nn.Module):
         return int(self.capped.sum())
 
     @property
+    def removal(self) -> str:
+        """Since when all is gone, and by whom, in words; empty while something is left."""
+        if self.removed_by is None:
+            return ""
+        who = f"falling cap (layers: {self.num_capped})" if self.removed_by == "cap" else self.removed_by
+        return f"All gone since step {self.removed_at_step}, removed by the {who}."
+
+    @property
     def removed_by(self) -> str | None:
         """Who brought the skip weights to their target; None while one is not there.
 

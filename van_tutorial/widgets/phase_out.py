@@ -73,14 +73,8 @@ def describe(trainer: training.Trainer) -> str:
 
 
 def describe_removal(trainer: training.Trainer) -> str:
-    """Say in words since when all is gone, and by whom; nothing while something is left."""
-    phase_out = trainer.phase_out
-    if phase_out is None or phase_out.removed_by is None:
-        return ""
-    who = f"the {phase_out.removed_by}"
-    if phase_out.removed_by == "cap":
-        who = f"the falling cap (layers: {phase_out.num_capped})"
-    return f" All gone since step {phase_out.removed_at_step}, removed by {who}."
+    """Say in words since when all is gone, and by whom, after a space; nothing while something is left."""
+    return f" {trainer.phase_out.removal}".rstrip() if trainer.phase_out else ""
 
 
 def phase_out_panel(

@@ -19,9 +19,8 @@ from van_tutorial.connections import SKIPS
 from van_tutorial.data import Images
 from van_tutorial.playground import Recording, Replay, Settings
 from van_tutorial.widgets.network import NetworkDrawing
-from van_tutorial.widgets.panel import Choice, Control, Look, Panel, Slider, free_below
-from van_tutorial.widgets.phase_out import describe_removal
-from van_tutorial.widgets.training import REDRAW_SECONDS
+from van_tutorial.widgets.panel import Choice, Control, Look, Slider, free_below
+from van_tutorial.widgets.training import REDRAW_SECONDS, PanelState, ThreadedPanel
 
 FOLDER = "runs/playground"
 SMALLEST_DUAL_LR, LARGEST_DUAL_LR = 1e-5, 100.0
@@ -30,25 +29,19 @@ DRAWING_SHARE = 15  # training goes on at least so many times as long as drawing
 COLORS = ("gradient norm", "multiplier")
 
 
-@dataclass
-class PlaygroundState:
-    """What the playground knows.
+@dataclass(kw_only=True)
+class PlaygroundState(PanelState):
+    """What the playground knows, besides the trainer of a run that can go on, and what went wrong last.
 
     Attributes:
         phase: "new", "running", "paused", "finished", "stopped" or "opened".
         run: what is recorded of the run that is shown.
-        trainer: None where there is nothing to go on with.
         pinned: runs to compare with.
-        halt: ends the training after the step in which it is set.
-        error: what ended a run, or None.
     """
 
-    phase: str
+    phase: str = "new"
     run: Recording
-    trainer: training.Trainer | None = None
     pinned: list[Recording] = field(default_factory=list)
-    halt: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
 
 
 def controls_for(settings: Settings, dual_lr: float, sets: tuple[str, ...]) -> tuple[Control, ...]:
@@ -124,7 +117,7 @@ def button(label: str, icon: str, tooltip: str) -> ipywidgets.Button:
     return ipywidgets.Button(description=label, icon=icon, tooltip=tooltip, layout={"width": "auto"})
 
 
-class Playground(Panel):
+class Playground(ThreadedPanel):
     """Train a network by button and watch its skips go; go back in time, compare runs, keep them.
 
         panel = Playground(images, depth=20)
@@ -154,6 +147,7 @@ class Playground(Panel):
     """
 
     look = Look(label="10.5em", control="22em", box="6em")
+    state: PlaygroundState
 
     def __init__(
         self,
@@ -169,11 +163,10 @@ class Playground(Panel):
         self._root, self._folder = root, Path(folder)
         self._sets = {settings.data: images} if images is not None else {}
         self._lock = threading.RLock()  # the thread and a hand on the scrubber may draw at once
-        self._thread: threading.Thread | None = None
         self._is_ready = self._is_moving = False
         there = (name for name in data.SETS if name == settings.data or data.find(name, root))
         run = Recording.begin(settings, self._images(settings.data))
-        self.state = PlaygroundState("new", run)
+        self.state = PlaygroundState(run=run)
         self._make_buttons()
         dual_lr = sized_dual_lr(settings, run.num_steps) if settings.dual_lr is None else settings.dual_lr
         check_range("dual_lr", dual_lr, SMALLEST_DUAL_LR, LARGEST_DUAL_LR)
@@ -370,17 +363,14 @@ class Playground(Panel):
 
     def _begin(self, num_steps: int | None) -> None:
         """Train in a thread, for so many steps or to the end: a new run, or the one that was paused."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.is_training:
             return
         settings = None if self.state.phase == "paused" else self._chosen()
         self.state.phase, self.state.error = "running", None
-        self.state.halt.clear()
+        self.state.stop.clear()
         self.status.value = "Training starts …"
         self._enable()
-        self._thread = threading.Thread(
-            target=self._run, args=(settings, num_steps), name="van_tutorial playground", daemon=True
-        )
-        self._thread.start()
+        self._go(self._run, settings, num_steps)
 
     def _run(self, settings: Settings | None, num_steps: int | None) -> None:
         """Train and record, and redraw now and then; an error is shown as text and kept."""
@@ -390,7 +380,7 @@ class Playground(Panel):
             if settings is not None or trainer is None:  # a new run
                 settings = settings or state.run.settings
                 images = self._images(settings.data)
-                state.trainer = trainer = settings.trainer(images, stop=state.halt)
+                state.trainer = trainer = settings.trainer(images, stop=state.stop)
                 state.run = Recording.begin(settings, images)
                 self._show_run()
             last = trainer.num_steps if num_steps is None else trainer.step + num_steps
@@ -403,7 +393,7 @@ class Playground(Panel):
                     cost = time.monotonic() - now
                     rest_until = now + max(REDRAW_SECONDS, DRAWING_SHARE * cost)
             is_over = trainer.step == trainer.num_steps
-            state.run.outcome = f"{state.run.describe(-1)}{describe_removal(trainer)}"
+            state.run.conclude(trainer)
             if is_over:
                 state.phase = "finished"
             elif state.phase == "running":  # that was the last of the steps asked for
@@ -419,7 +409,7 @@ class Playground(Panel):
         """Hold the training after the present step."""
         if self.state.phase == "running":
             self.state.phase = phase
-            self.state.halt.set()
+            self.state.stop.set()
 
     def _stop(self) -> None:
         if self.state.phase == "paused":  # there is no thread that would see it
@@ -430,7 +420,8 @@ class Playground(Panel):
 
     def _reset(self) -> None:
         """Put the run away."""
-        self._end()
+        self._halt("stopped")
+        self._join()
         self.state.phase, self.state.trainer, self.state.error = "new", None, None
         self._preview()
 
@@ -541,7 +532,7 @@ class Playground(Panel):
     def _export(self) -> None:
         """Write the page that replays the run."""
         path = self._path("html")
-        Replay(self.state.run, tuple(self.state.pinned)).save(path)
+        self.replay().save(path)
         self.status.value = (
             f"Exported: open {html.escape(str(path))} in a browser. It needs no kernel and no network."
         )
@@ -556,12 +547,14 @@ class Playground(Panel):
     def _open(self) -> None:
         """Show a run from its file, and set the controls as they were for it."""
         run = Recording.open(self._folder / f"{self.kept.value}.json")
-        self.state.phase, self.state.trainer = "opened", None
-        self.state.run = run
-        self._take_over(run.settings)
+        self.state.phase, self.state.trainer, self.state.run = "opened", None, run
         self._show_run()
-        self._say()
         self._enable()
+        self._say()
+        try:
+            self._take_over(run.settings)
+        except ValueError as error:  # made elsewhere, with another data set or other bounds
+            self.status.value += f" Its settings cannot be set here: {html.escape(str(error))}"
 
     @property
     def pinned_rows(self) -> tuple[ipywidgets.Widget, ...]:
@@ -571,24 +564,6 @@ class Playground(Panel):
     def replay(self) -> Replay:
         """Return the run that is shown, with the pinned ones, to be shown where no kernel is."""
         return Replay(self.state.run, tuple(self.state.pinned))
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until training holds, at most `timeout` seconds; raise the error that ended it, if one did."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-        if self.state.error is not None:
-            raise self.state.error
-
-    def close(self) -> None:
-        """Stop the run and free every control."""
-        self._end()
-        super().close()
-
-    def _end(self) -> None:
-        """End the training, whatever it has come to."""
-        self._halt("stopped")
-        if self._thread is not None:
-            self._thread.join()
 
 
 def sized_dual_lr(settings: Settings, num_steps: int) -> float:
@@ -642,9 +617,4 @@ def playground_panel(
         return Playground(images, settings, folder, **chosen)
     settings = replace(settings or Settings(), **chosen)
     images = data.load(settings.data) if images is None else images
-    trainer = settings.trainer(images)
-    run = Recording.begin(settings, images)
-    for _ in trainer:
-        run.add(trainer)
-    run.outcome = f"{run.describe(-1)}{describe_removal(trainer)}"
-    return Replay(run)
+    return Replay(Recording.make(settings, images))

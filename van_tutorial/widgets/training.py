@@ -52,7 +52,45 @@ def make_trainer(
     return training.Trainer(model, images, config, stop=stop)
 
 
-class TrainingPanel(Panel):
+class ThreadedPanel(Panel):
+    """A panel whose work goes on in a thread of its own.
+
+    Attributes:
+        state: what it knows.
+    """
+
+    state: PanelState
+    _thread: threading.Thread | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _go(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=work, args=arguments, name="van_tutorial panel", daemon=True)
+        self._thread.start()
+
+    def _join(self, timeout: float | None = None) -> None:
+        """Wait for the thread."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the training holds, at most `timeout` seconds; raise what went wrong last, if something did."""
+        self._join(timeout)
+        if self.state.error is not None:
+            raise self.state.error
+
+    def close(self) -> None:
+        """Stop the training and free every control."""
+        self.state.stop.set()
+        self._join()
+        super().close()
+
+
+class TrainingPanel(ThreadedPanel):
     """Train a network by button, and see what becomes of it.
 
     Args:
@@ -78,7 +116,6 @@ class TrainingPanel(Panel):
     ) -> None:
         self._make_trainer, self._draw_into, self._describe = make_trainer, draw, describe
         self.state = PanelState()
-        self._thread: threading.Thread | None = None
         self.train = ipywidgets.Button(
             description="Train", icon="play", tooltip="Train a new network with these settings"
         )
@@ -95,15 +132,12 @@ class TrainingPanel(Panel):
 
     def _start(self) -> None:
         """Begin a run in a thread, unless one goes on."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.is_training:
             return
         self.state = PanelState()
         self.train.disabled, self.stop.disabled = True, False
         self.status.value = "Training starts …"
-        self._thread = threading.Thread(
-            target=self._run, args=(self.state, self.settings), name="van_tutorial panel", daemon=True
-        )
-        self._thread.start()
+        self._go(self._run, self.state, self.settings)
 
     def _run(self, state: PanelState, settings: dict[str, Any]) -> None:
         """Train, and redraw at most five times a second; an error is shown as text and kept."""
@@ -127,17 +161,3 @@ class TrainingPanel(Panel):
     def _draw(self, trainer: training.Trainer) -> None:
         self._draw_into(self.figure, trainer)
         self.status.value = self._describe(trainer)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until the run is over, at most `timeout` seconds; raise the error that ended it, if one did."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-        if self.state.error is not None:
-            raise self.state.error
-
-    def close(self) -> None:
-        """Stop the run and free every control."""
-        self.state.stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        super().close()
