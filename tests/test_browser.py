@@ -59,7 +59,8 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
         panel = page.locator(".widget-vbox").first
         expect(panel.get_by_text("Choose, then press Show.")).to_be_visible()
-        expect(panel.get_by_text(control)).to_be_visible()
+        expect(panel.locator(".widget-slider", has_text=control).first).to_be_visible()
+        expect(panel.get_by_role("slider", name=control)).to_be_visible()  # as a screen reader finds it
         box = panel.locator("input[type=number], .widget-text input").first
         before = panel.locator(".gtitle").text_content()
         box.fill("12" if control == "depth (layers)" else "0.9")
