@@ -35,10 +35,10 @@ def measure() -> None:
             panel.train.click()
             panel.wait()
 
-        def headless(settings: Settings = panel.state.settings) -> None:
+        def headless(settings: Settings = panel.state.run.settings) -> None:
             Recording.make(settings, images)
 
-        def bare(settings: Settings = panel.state.settings) -> None:
+        def bare(settings: Settings = panel.state.run.settings) -> None:
             trainer = settings.trainer(images)
             training.train(
                 trainer.model, images, training.TrainConfig(num_epochs=settings.num_epochs, device="cpu")
