@@ -157,6 +157,23 @@ def test_the_packages_digest_is_that_of_every_source_file(tmp_path, monkeypatch)
     assert store.package_digest() != before
 
 
+def test_a_networks_identity_hangs_on_the_rooms_that_train_it_alone(tmp_path, monkeypatch):
+    package = tmp_path / "van_tutorial"
+    shutil.copytree(store.course_path("van_tutorial"), package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(store.van_tutorial, "__file__", str(package / "__init__.py"))
+
+    def identity_after(*parts):
+        with package.joinpath(*parts).open("a") as file:
+            file.write("\n")
+        return store.identify(None).package
+
+    before = store.identify(None).package
+    assert identity_after("widgets", "panel.py") == identity_after("batch", "report.py") == before
+    for parts in (("models", "mlp.py"), ("connections.py",), ("_random.py",), ("batch", "networks.py")):
+        assert identity_after(*parts) != before
+        before = store.identify(None).package
+
+
 def test_a_run_that_another_process_makes_is_refused_in_one_sentence(write_notebook, tmp_path):
     notebook = write_notebook()
     place = store.Place(tmp_path / "runs" / "lesson", make_task(notebook, {}).key)

@@ -374,6 +374,7 @@ def test_without_remove_by_there_is_no_cap():
     ("schedule", "expected"),
     [
         ("fixed", [0.8, 0.8, 0.8, 0.8, 0.8]),
+        ("cut", [0.8, 0.8, 0.0, 0.0, 0.0]),
         ("linear", [0.8, 0.4, 0.0, 0.0, 0.0]),
         ("cosine", [0.8, 0.4, 0.0, 0.0, 0.0]),
     ],
@@ -395,5 +396,26 @@ def test_a_cosine_schedule_is_slow_at_both_ends():
 
 @pytest.mark.parametrize("schedule", ["multipliers", "steps"])
 def test_a_schedule_that_there_is_not_is_refused(schedule):
-    with pytest.raises(ValueError, match="schedule must be 'fixed', 'linear' or 'cosine'"):
+    with pytest.raises(ValueError, match="schedule must be 'fixed', 'cut', 'linear' or 'cosine'"):
         constraints.scheduled_skip_weight(schedule, 1, 10, 0.5, None)
+
+
+@pytest.mark.parametrize("remove_by", [None, 0.5, 1.0])
+@pytest.mark.parametrize("stagger", [-0.9, -0.5, 0.0, 0.5, 0.9])
+def test_staggered_removals_begin_one_after_the_other_and_the_last_ends_in_time(stagger, remove_by):
+    starts = constraints.removal_starts(1000, remove_by, stagger, 5)
+    total = (2 / 3 if remove_by is None else remove_by) * 1000
+    assert starts.min() == 0.0
+    assert starts.max() + (1.0 - abs(stagger)) * total == pytest.approx(total)
+    steps = starts.diff() * (-1.0 if stagger < 0.0 else 1.0)
+    assert steps.tolist() == pytest.approx([abs(stagger) * total / 4] * 4, rel=1e-5)
+
+
+def test_a_single_layer_has_nothing_to_wait_for():
+    assert constraints.removal_starts(1000, 0.5, 0.9, 1).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("stagger", [-1.0, 1.0, float("nan")])
+def test_a_stagger_that_leaves_a_layer_no_time_is_refused(stagger):
+    with pytest.raises(ValueError, match=r"stagger must be a number in \(-1, 1\)"):
+        constraints.removal_starts(1000, 0.5, stagger, 5)

@@ -71,6 +71,7 @@ def agree(alone, together, tolerance=1e-4):
         {"skip_every": 2},
         {"order": "pre"},
         {"order": "pre", "bias_std": 0.1},
+        {"norm_shift": 1.0},
         {"normalization": "layer"},
         {"normalization": "center"},
         {"normalization": "none"},

@@ -406,6 +406,18 @@ def test_bias_std_draws_the_layers_biases_with_that_deviation_and_no_others(orde
     assert not model.head.bias.any()
 
 
+@pytest.mark.parametrize("order", parts.ORDERS)
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_norm_shift_is_where_the_layers_normalizations_begin_and_changes_no_other_weight(
+    order, normalization
+):
+    choices = {"order": order, "normalization": normalization, "seed": 3}
+    shifted, usual = small(norm_shift=1.5, **choices), small(**choices)
+    for (name, one), two in zip(shifted.named_parameters(), usual.parameters(), strict=True):
+        assert torch.equal(one, torch.full_like(two, 1.5) if name.endswith("norm.bias") else two), name
+    assert bool(usual.layers[0].norm.bias.any()) is False
+
+
 def test_without_bias_std_biases_are_0_or_not_there():
     assert not drawn()[1].any()
     assert all(layer.linear.bias is None for layer in small(order="pre").layers)
@@ -534,6 +546,11 @@ def test_a_config_cannot_be_changed_under_a_network():
         ({"init_scale": 0.0}, "init_scale must be a number above 0, got 0.0"),
         ({"init_scale": -1.0}, "init_scale must be a number above 0, got -1.0"),
         ({"bias_std": -0.1}, "bias_std must be a number at least 0, got -0.1"),
+        ({"norm_shift": float("nan")}, "norm_shift must be a number"),
+        (
+            {"norm_shift": 1.0, "normalization": "center"},
+            "norm_shift is the shift of normalization 'batch' or 'layer': 'center' has none",
+        ),
         ({"bias_std": float("inf")}, "bias_std must be a number at least 0, got inf"),
         ({"input_init": "norml"}, r"input_init must be one of 'same', 'normal', .* Did you mean 'normal'\?"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),

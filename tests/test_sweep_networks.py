@@ -43,6 +43,9 @@ def test_the_history_of_every_network_is_kept(write, tmp_path):
     folder, _ = batch.sweep(file, runs=tmp_path / "runs", workers=1).finished
     assert pd.read_csv(folder / "history.csv")["step"].tolist() == [5, 10]
     assert pd.read_csv(folder / "layers.csv")["layer"].tolist() == [1, 2, 1, 2]
+    removal = pd.read_csv(folder / "removal.csv")
+    assert removal["layer"].tolist() == [1, 2]
+    assert removal["first_zero_step"].between(1, 10).all()
     assert json.loads((folder / "config.json").read_text())["notebook"] == "mlp"
     assert "test_accuracy" in (folder / "run.log").read_text()
     assert "dual_lr none" in batch.report(tmp_path / "runs").read_text()

@@ -251,7 +251,7 @@ def test_the_default_step_sizes_remove_the_slowest_skip_just_when_the_cap_would(
     assert constraints.predict_removal_step(0.95, config.skip_lr, slowest) == pytest.approx(1000, rel=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["fixed", "linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["fixed", "cut", "linear", "cosine"])
 def test_a_schedule_sets_the_skip_weights_without_looking_at_the_loss(few_images, quick, schedule):
     config = quick(skip_schedule=schedule, log_every=1, dual_lr=0.5)
     result = training.train(small(skip_weight=0.8), few_images, config)
@@ -270,6 +270,63 @@ def test_records_carry_the_cap_and_no_skip_weight_is_above_it(few_images, quick)
         constraints.falling_cap(step, 16, 2 / 3) for step in range(1, 17)
     ]
     assert all(record.skip_weights.max() <= record.cap + 1e-7 for record in records)
+
+
+@pytest.mark.parametrize("stagger", [0.5, -0.5])
+@pytest.mark.parametrize("schedule", ["multipliers", "linear"])
+def test_with_a_stagger_each_skip_weight_has_its_own_window(few_images, quick, stagger, schedule):
+    config = quick(
+        log_every=1, stagger=stagger, dual_lr=0.0, skip_lr=0.0, remove_by=0.75, skip_schedule=schedule
+    )
+    trainer = training.Trainer(small(depth=3, skip_weight=1.0), few_images, config)
+    end = 0.75 * trainer.num_steps
+    starts = [0.0, 0.25 * end, 0.5 * end]  # each takes half of the time
+    for record in trainer:
+        share = [min(1.0, max(0.0, (record.step - start) / (0.5 * end))) for start in starts]
+        expected = [min(1.0, 2.0 - 2.0 * t) if schedule == "multipliers" else 1.0 - t for t in share]
+        if stagger < 0.0:
+            expected.reverse()
+        assert record.skip_weights.tolist() == pytest.approx(expected, abs=1e-6)
+        if schedule == "multipliers":
+            assert record.cap == pytest.approx(max(expected), abs=1e-6)
+
+
+def test_with_a_stagger_no_multiplier_rises_before_its_window(few_images, quick):
+    config = quick(log_every=1, stagger=0.5, dual_lr=0.5, skip_lr=0.0, remove_by=0.75, dual_lr_spread=1.0)
+    trainer = training.Trainer(small(depth=3), few_images, config)
+    starts = constraints.removal_starts(trainer.num_steps, 0.75, 0.5, 3)
+    for record in trainer:
+        assert (record.multipliers > 0.0).tolist() == (starts < record.step).tolist()
+
+
+def test_the_default_multiplier_step_size_is_sized_for_the_window():
+    config = training.TrainConfig(stagger=0.9, remove_by=0.5, dual_lr_spread=1.0)
+    dual_lr = training.default_dual_lr(2000, 0.95, config)
+    assert constraints.predict_removal_step(0.95, config.skip_lr, dual_lr) == pytest.approx(100, rel=1e-6)
+
+
+def test_population_statistics_are_those_of_all_training_images(few_images, quick):
+    def trained(**choices):
+        model = small(depth=3)
+        return model, training.train(model, few_images, quick(**choices))
+
+    model, result = trained(population_statistics=True)
+    other, before = trained()
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+    x = few_images.train_images.flatten(1)
+    with torch.no_grad():
+        z = model.layers[0].linear(model.input_layer(x))
+    norm, running = model.layers[0].norm, other.layers[0].norm
+    torch.testing.assert_close(norm.running_mean, z.mean(dim=0))
+    torch.testing.assert_close(norm.running_var, z.var(dim=0))
+    assert not torch.allclose(running.running_mean, norm.running_mean, atol=1e-3)
+    assert result.test_accuracy == training.accuracy(model, few_images.test_images, few_images.test_labels)
+    assert not model.training
+    assert (
+        result.history["test_accuracy"].iloc[:-1].tolist()
+        == before.history["test_accuracy"].iloc[:-1].tolist()
+    )
 
 
 # What a run hands out.

@@ -21,12 +21,16 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}.")
 
 
-def check_range(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
-    """Raise unless `value` is a finite number in [low, high], or in (low, high] where `open_low`."""
+def check_range(
+    name: str, value: Any, low: float, high: float, open_low: bool = False, open_high: bool = False
+) -> None:
+    """Raise unless `value` is a finite number in [low, high]; an open end is not in it."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not (low < value if open_low else low <= value) or not value <= high:
+    is_above = is_number and (low < value if open_low else low <= value)
+    is_below = is_number and (value < high if open_high else value <= high)
+    if not is_above or not is_below:
         if high == float("inf"):
             bounds = f"{'above' if open_low else 'at least'} {low:g}"
         else:
-            bounds = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+            bounds = f"in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
         raise ValueError(f"{name} must be a number {bounds}, got {value!r}.")

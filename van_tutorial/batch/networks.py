@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+import pandas as pd
+
 from van_tutorial._checks import check_choice
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.execute import Task, as_json, config_of, name_parameters, one_line
@@ -93,7 +95,8 @@ def train_group(tasks: Sequence[Task], folders: Sequence[Path]) -> list[str | No
     """Train networks of one shape at once, and write into a folder for each what came out.
 
     These files are there afterwards: config.json, metrics.json, history.csv and layers.csv (the two tables of
-    `training.TrainResult`), run.log, and of a network that diverged failure.json.
+    `training.TrainResult`), removal.csv where there were skips to take away (columns layer, first_zero_step), run.log,
+    and of a network that diverged failure.json.
 
     Args:
         tasks: of the networks, all of one shape.
@@ -154,6 +157,7 @@ def write_files(
     metrics = {
         "test accuracy": result.test_accuracy,
         "validation accuracy": result.validation_accuracy,
+        "train accuracy": result.history["train_accuracy"].iloc[-1] if len(result.history) else None,
         "train loss": result.history["loss"].iloc[-1] if len(result.history) else None,
         "skips left": models.num_skips(result.model),  # type: ignore[arg-type]  # it is a stack
         "removed at step": result.removed_at_step,
@@ -168,6 +172,10 @@ def write_files(
     log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
     write_atomic(folder / "history.csv", result.history.to_csv(index=False).encode())
     write_atomic(folder / "layers.csv", result.layers.to_csv(index=False).encode())
+    if result.first_zero_steps:
+        steps = pd.Series(result.first_zero_steps, name="first_zero_step", dtype="Int64")
+        steps.index = pd.RangeIndex(1, len(steps) + 1, name="layer")
+        write_atomic(folder / "removal.csv", steps.to_csv().encode())
     write_atomic(folder / "metrics.json", as_json([metrics]))
     write_atomic(folder / "config.json", as_json(config))
     reason = None

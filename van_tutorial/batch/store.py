@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,8 @@ from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
 KEY_LENGTH = 16
+# All that a network's training depends on: the rooms up to the ensemble, and how this room makes and keeps a run of it.
+NETWORK_ROOMS = ("data", "connections.py", "models", "constraints", "training", "ensemble")
 
 
 class BusyError(RuntimeError):
@@ -29,7 +31,7 @@ class Identity:
 
     Attributes:
         notebook: hash of the notebook's file; empty without one.
-        package: hash of the package's source files.
+        package: hash of the package's source files; without a notebook, of those that train a network.
         data: hash of the embedded data; the full data sets are pinned by checksums in the package's source.
         torch: its version.
     """
@@ -74,17 +76,29 @@ def identify(source: bytes | None) -> Identity:
         Its identity with the package, data and torch that are installed here, read afresh from the disk.
     """
     notebook = "" if source is None else hashlib.sha256(source).hexdigest()
-    return Identity(notebook, package_digest(), data_digest(), version("torch"))
+    package = package_digest() if source is not None else package_digest(NETWORK_ROOMS)
+    return Identity(notebook, package, data_digest(), version("torch"))
 
 
-def package_digest() -> str:
+def package_digest(rooms: Collection[str] | None = None) -> str:
     """Return the hash of the package's source files with their names.
+
+    Args:
+        rooms: of these rooms alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
+            them to work; None for all.
 
     Returns:
         64 hex digits; the course's own files (notebooks, pictures) are not in it.
     """
     package = Path(van_tutorial.__file__).parent
-    paths = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "_course"]
+    paths = []
+    for path in package.rglob("*.py"):
+        first, *rest = path.relative_to(package).parts
+        is_helper = first.startswith("_") and not rest
+        if first != "_course" and (
+            rooms is None or first in rooms or is_helper or (first, *rest) == ("batch", "networks.py")
+        ):
+            paths.append(path)
     return digest_of(paths, package)
 
 

@@ -26,7 +26,7 @@ from van_tutorial.constraints.predictions import (
     simulate_path,
     size_dual_lr,
 )
-from van_tutorial.constraints.schedules import SCHEDULES, falling_cap, scheduled_skip_weight
+from van_tutorial.constraints.schedules import SCHEDULES, falling_cap, removal_starts, scheduled_skip_weight
 
 __all__ = [
     "SCHEDULES",
@@ -38,6 +38,7 @@ __all__ = [
     "predict_path",
     "predict_removal_step",
     "project",
+    "removal_starts",
     "scheduled_skip_weight",
     "simulate_path",
     "size_dual_lr",

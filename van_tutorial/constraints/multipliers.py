@@ -105,7 +105,7 @@ def fixed_penalty(violation: Tensor, strength: float = 0.25) -> Tensor:
 
 
 @torch.no_grad()
-def project(alpha: Tensor, cap: float = 1.0, target: float = 0.0) -> None:
+def project(alpha: Tensor, cap: float | Tensor = 1.0, target: float = 0.0) -> None:
     """Clip skip weights in place to those within `cap` of their target: [0, cap] for 0, [1 - cap, 1] for 1.
 
     Clipping at 0 treats the constraint as alpha_l <= 0 on the set alpha_l >= 0, whose only solution is
@@ -115,10 +115,13 @@ def project(alpha: Tensor, cap: float = 1.0, target: float = 0.0) -> None:
 
     Args:
         alpha: skip weights, shape (L,).
-        cap: bound on their distance from the target, in [0, 1].
+        cap: bound on their distance from the target, in [0, 1]; one for all or a tensor of shape (L,).
         target: 0 or 1.
     """
-    alpha.clamp_(max(target - cap, 0.0), min(target + cap, 1.0))
+    if isinstance(cap, Tensor):
+        alpha.clamp_((target - cap).clamp(min=0.0), (target + cap).clamp(max=1.0))
+    else:
+        alpha.clamp_(max(target - cap, 0.0), min(target + cap, 1.0))
 
 
 def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tensor:

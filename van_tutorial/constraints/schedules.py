@@ -1,6 +1,11 @@
-"""What bounds the skip weights from above, and schedules that set them without a multiplier."""
+"""When each skip goes: what bounds the skip weights from above, and schedules that set them without a multiplier."""
 
 import math
+
+import torch
+from torch import Tensor
+
+from van_tutorial._checks import check_count, check_range
 
 
 def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
@@ -27,7 +32,42 @@ def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
     return min(1.0, max(0.0, 2.0 - 2.0 * step / (remove_by * num_steps)))
 
 
-SCHEDULES = ("multipliers", "penalty", "fixed", "linear", "cosine")
+def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_constraints: int) -> Tensor:
+    """Return the step after which each layer's skip begins to go, where one goes after the other.
+
+    With T = remove_by num_steps and s = |stagger|, every layer has a window of (1 - s) T steps, and that of layer
+    l = 1, ..., L opens at step
+
+        s T (l - 1) / (L - 1)      stagger > 0, from the input side
+        s T (L - l) / (L - 1)      stagger < 0, from the output side
+
+    so that the last one closes at T. 0 gives every layer the whole of it.
+
+    Args:
+        num_steps: number of steps of the whole training.
+        remove_by: fraction of the training in (0, 1]; None counts as 2/3.
+        stagger: in (-1, 1).
+        num_constraints: number of layers L.
+
+    Returns:
+        Steps, not rounded, shape (L,).
+
+    Raises:
+        ValueError: for a stagger outside (-1, 1) or no layer.
+
+    Example:
+        >>> removal_starts(num_steps=100, remove_by=0.8, stagger=0.5, num_constraints=3)
+        tensor([ 0., 20., 40.])
+    """
+    check_range("stagger", stagger, -1.0, 1.0, open_low=True, open_high=True)
+    check_count("num_constraints", num_constraints)
+    order = torch.linspace(0.0, 1.0, num_constraints) if num_constraints > 1 else torch.zeros(1)
+    if stagger < 0.0:
+        order = order.flip(0)
+    return order * abs(stagger) * (2 / 3 if remove_by is None else remove_by) * num_steps
+
+
+SCHEDULES = ("multipliers", "penalty", "fixed", "cut", "linear", "cosine")
 
 
 def scheduled_skip_weight(
@@ -38,13 +78,14 @@ def scheduled_skip_weight(
     With t = step / (remove_by num_steps), and alpha_0 the initial skip weight:
 
         "fixed"    alpha_0
+        "cut"      alpha_0                      until t = 1, then 0
         "linear"   alpha_0 (1 - t)              until t = 1, then 0
         "cosine"   alpha_0 (1 + cos(pi t)) / 2  until t = 1, then 0
 
     These are what the multipliers are compared with: they do not look at the loss.
 
     Args:
-        schedule: one of these three names.
+        schedule: one of these four names.
         step: number of steps done.
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight alpha_0.
@@ -54,7 +95,7 @@ def scheduled_skip_weight(
         The skip weight.
 
     Raises:
-        ValueError: for a name that is not one of the three.
+        ValueError: for a name that is not one of the four.
 
     Example:
         >>> scheduled_skip_weight("linear", step=25, num_steps=100, skip_weight=0.8, remove_by=0.5)
@@ -63,8 +104,10 @@ def scheduled_skip_weight(
     t = min(1.0, step / ((1.0 if remove_by is None else remove_by) * num_steps))
     if schedule == "fixed":
         return skip_weight
+    if schedule == "cut":
+        return 0.0 if t == 1.0 else skip_weight
     if schedule == "linear":
         return skip_weight * (1.0 - t)
     if schedule == "cosine":
         return 0.0 if t == 1.0 else skip_weight * 0.5 * (1.0 + math.cos(math.pi * t))
-    raise ValueError(f"schedule must be 'fixed', 'linear' or 'cosine', got {schedule!r}.")
+    raise ValueError(f"schedule must be 'fixed', 'cut', 'linear' or 'cosine', got {schedule!r}.")

@@ -10,11 +10,11 @@ from van_tutorial.models.mlp import MLP
 from van_tutorial.training import TrainConfig
 
 # Of the network: only what its values at the start are drawn from.
-START = ("seed", "skip_weight", "init", "init_scale", "bias_std", "input_init")
+START = ("seed", "skip_weight", "init", "init_scale", "bias_std", "input_init", "norm_shift")
 # Of the training: what does not change how many steps there are, which images are held out, and on which device.
 PATH = (
     "seed", "lr", "momentum", "weight_decay", "augment", "skip_lr", "skip_target", "skip_schedule", "skip_penalty",
-    "dual_lr", "dual_lr_spread", "damping", "remove_by",
+    "dual_lr", "dual_lr_spread", "stagger", "damping", "remove_by", "population_statistics",
 )  # fmt: skip
 MAY_DIFFER = {"model": START, "training": PATH}
 

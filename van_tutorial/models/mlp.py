@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -34,6 +35,8 @@ class MLPConfig(StackConfig):
             In order "pre" the layers have biases only where it is above 0.
         input_init: of the input layer: "same" is `init` with biases 0; "normal" draws the weights with variance
             1 / in_features and the biases with variance 1, so that the units' kinks lie spread over the data.
+        norm_shift: initial shift of the layers' normalization, "batch" or "layer". At 0 a rectifier passes half of its
+            inputs on; at 1 five sixths, so that the layers begin closer to linear, and at 2 nearly all.
         parametrization: of the layers' weights: "none" or "dirac".
         in_features: features per example after flattening, at least 1.
         num_classes: outputs of the head, at least 1.
@@ -47,6 +50,7 @@ class MLPConfig(StackConfig):
     init_scale: float = 1.0
     bias_std: float = 0.0
     input_init: str = "same"
+    norm_shift: float = 0.0
     in_features: int = 784
 
     def __post_init__(self) -> None:
@@ -57,6 +61,11 @@ class MLPConfig(StackConfig):
         check_choice("input_init", self.input_init, parts.INPUT_INITS)
         check_range("init_scale", self.init_scale, 0.0, math.inf, open_low=True)
         check_range("bias_std", self.bias_std, 0.0, math.inf)
+        check_range("norm_shift", self.norm_shift, -math.inf, math.inf)
+        if self.norm_shift != 0.0 and self.normalization not in ("batch", "layer"):
+            raise ValueError(
+                f"norm_shift is the shift of normalization 'batch' or 'layer': {self.normalization!r} has none."
+            )
         if self.init == "delta-orthogonal":
             raise ValueError("init 'delta-orthogonal' is for convolutions: take 'orthogonal'.")
         if self.parametrization == "repvgg":
@@ -87,6 +96,9 @@ class Layer(nn.Module):
         if config.parametrization == "dirac":
             parametrizations.add_dirac(self.linear)
         self.norm = parts.make_normalization(config.normalization, config.width)
+        if config.norm_shift != 0.0:
+            shift: Any = self.norm.bias
+            nn.init.constant_(shift, config.norm_shift)
         self.activation = parts.ACTIVATIONS[config.activation]()
         self.connection = connection
 
@@ -177,6 +189,7 @@ def mlp(
     init_scale: float = 1.0,
     bias_std: float = 0.0,
     input_init: str = "same",
+    norm_shift: float = 0.0,
     parametrization: str = "none",
     in_features: int = 784,
     num_classes: int = 10,
@@ -201,6 +214,7 @@ def mlp(
         init_scale: factor of the layers' initial weights.
         bias_std: standard deviation of the layers' initial biases.
         input_init: "same" or "normal", of the input layer.
+        norm_shift: initial shift of the layers' normalization.
         parametrization: "none" or "dirac".
         in_features: features per example.
         num_classes: number of outputs.
@@ -235,6 +249,7 @@ def mlp(
         init_scale=init_scale,
         bias_std=bias_std,
         input_init=input_init,
+        norm_shift=norm_shift,
         parametrization=parametrization,
         in_features=in_features,
         num_classes=num_classes,

@@ -1,7 +1,7 @@
 """Training: an iterator of records."""
 
 from van_tutorial.training.config import TrainConfig
-from van_tutorial.training.evaluation import accuracy, mean_iou
+from van_tutorial.training.evaluation import accuracy, mean_iou, settle_statistics
 from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
 from van_tutorial.training.trainer import (
@@ -24,5 +24,6 @@ __all__ = [
     "default_dual_lr",
     "mean_iou",
     "pick_device",
+    "settle_statistics",
     "train",
 ]

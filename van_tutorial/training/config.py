@@ -27,11 +27,14 @@ class TrainConfig:
             multipliers have removed the skips before the cap comes down.
         dual_lr_spread: ratio of the first layer's multiplier step size to their geometric mean, above 0; the
             last layer's is the mean divided by it. Above 1 the skips go from the input side first.
+        stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
+            layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
+            side (`constraints.removal_starts`); s < 0 from the output side.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
             None leaves that to the multipliers, or to the penalty, which may not finish.
         skip_schedule: "multipliers", or, to compare with, "penalty", which adds a fixed penalty on the skip weights
-            to the loss, or "fixed", "linear" or "cosine", which set them without looking at the loss.
+            to the loss, or "fixed", "cut", "linear" or "cosine", which set them without looking at the loss.
         skip_penalty: strength of the penalty of skip_schedule "penalty", in nats, at least 0.
         optimizer: of the weights: "adam", "adamw" or "sgd" (with momentum).
         momentum: of "sgd", in [0, 1].
@@ -39,6 +42,9 @@ class TrainConfig:
             shift and scale) have none.
         lr_schedule: "cosine" (to 0 at the end) or "constant".
         validation_fraction: share of the training images held out, in [0, 0.9]; the same images for every seed.
+        population_statistics: at the end, before the last record, put the statistics of all training images in the
+            place of batch normalization's running averages. In very deep networks without skips what those averages
+            are off by grows from layer to layer.
         log_every: steps between two records; None means once an epoch.
         augment: "crop-flip" shifts and mirrors each training image at random (`data.augment`); "none".
         seed: of the order in which examples are drawn, and of their augmentation.
@@ -59,6 +65,7 @@ class TrainConfig:
     skip_target: float = 0.0
     dual_lr: float | None = None
     dual_lr_spread: float = 5.0
+    stagger: float = 0.0
     damping: float = 0.0
     remove_by: float | None = 2 / 3
     skip_schedule: str = "multipliers"
@@ -68,6 +75,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     lr_schedule: str = "cosine"
     validation_fraction: float = 0.0
+    population_statistics: bool = False
     log_every: int | None = None
     augment: str = "none"
     seed: int = 0
@@ -88,6 +96,7 @@ class TrainConfig:
         if self.dual_lr is not None:
             check_range("dual_lr", self.dual_lr, 0.0, math.inf)
         check_range("dual_lr_spread", self.dual_lr_spread, 0.0, math.inf, open_low=True)
+        check_range("stagger", self.stagger, -1.0, 1.0, open_low=True, open_high=True)
         if self.remove_by is not None:
             check_range("remove_by", self.remove_by, 0.0, 1.0, open_low=True)
         check_choice("skip_schedule", self.skip_schedule, SCHEDULES)

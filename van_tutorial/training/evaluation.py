@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 
 from van_tutorial._checks import check_count
 
@@ -32,6 +33,26 @@ def answers(
             logits = model(inputs)
         yield in_full(logits), targets
     model.train(mode)
+
+
+def settle_statistics(model: nn.Module, images: Tensor, batch_size: int = 4096) -> None:
+    """Put statistics of many images in the place of the running averages that batch normalization uses in eval mode.
+
+    Each layer's mean and variance are averaged over large batches of the images, the layers before it normalized by the
+    same batch. Running averages follow the last ten or so batches of the training instead. What they, and batches as
+    small as those of the training, are off by is a shift that the next layer passes on: in a deep network without skips
+    the answers are lost to it. A network without batch normalization is left as it is.
+
+    Args:
+        model: changed in place; its mode is put back.
+        images: shape (N, C, H, W), on the network's device.
+        batch_size: images at a time.
+
+    Source:
+        Ioffe and Szegedy 2015, Batch normalization, algorithm 2, which takes the population's statistics after
+        training; Wu and Johnson 2021, Rethinking "batch" in BatchNorm (arXiv 2105.07576), section 3.
+    """
+    update_bn(images.split(batch_size), model)
 
 
 def evaluate(

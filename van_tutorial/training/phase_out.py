@@ -8,6 +8,7 @@ from van_tutorial.constraints import (
     falling_cap,
     fixed_penalty,
     project,
+    removal_starts,
     scheduled_skip_weight,
     size_dual_lr,
     spread_dual_lr,
@@ -27,6 +28,7 @@ class PhaseOut(nn.Module):
         alpha_l <- min(max(alpha_l, 0), cap)                       projection; the cap falls from 1 to 0
         lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
 
+    With config.stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens.
     With config.skip_target 1 the violation v_l = 1 - alpha_l goes to 0 in the same way, and what is removed is not
     the skip but what it goes round: the activation. In the names below, "zero", "capped" and "removed" are said
     of the violation. With skip_schedule "penalty" there is no dual step, and `constraints.fixed_penalty` takes the
@@ -47,6 +49,7 @@ class PhaseOut(nn.Module):
     first_zero_step: Tensor
     last_nonzero_step: Tensor
     initial: Tensor
+    starts: Tensor
 
     def __init__(self, skip_weight: nn.Parameter, config: TrainConfig, num_steps: int) -> None:
         super().__init__()
@@ -66,6 +69,8 @@ class PhaseOut(nn.Module):
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
+        starts = removal_starts(num_steps, config.remove_by, config.stagger, len(skip_weight))
+        self.register_buffer("starts", starts, persistent=False)
         self.to(skip_weight.device, skip_weight.dtype)
 
     @property
@@ -89,30 +94,57 @@ class PhaseOut(nn.Module):
         return self.multipliers.penalty(self.violation())
 
     def cap(self, step: int) -> float:
-        """Return the bound on every violation after `step` steps."""
-        return falling_cap(step, self.num_steps, self.config.remove_by)
+        """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
+        share = abs(self.config.stagger)
+        if share == 0.0 or self.config.remove_by is None:
+            return falling_cap(step, self.num_steps, self.config.remove_by)
+        total = self.config.remove_by * self.num_steps
+        return min(1.0, max(0.0, 2.0 * (total - step) / ((1.0 - share) * total)))
+
+    def caps(self, step: int) -> float | Tensor:
+        """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
+        share = abs(self.config.stagger)
+        if share == 0.0 or self.config.remove_by is None:
+            return self.cap(step)
+        window = (1.0 - share) * self.config.remove_by * self.num_steps
+        return (2.0 - 2.0 * (step - self.starts) / window).clamp_(0.0, 1.0)
+
+    def scheduled(self, step: int) -> float | Tensor:
+        """Return what share of its initial violation a schedule leaves each layer, shape (L,), or the one for all."""
+        config, share = self.config, 1.0 - abs(self.config.stagger)
+        if share == 1.0:
+            return scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
+        remove_by = share * (1.0 if config.remove_by is None else config.remove_by)
+        shares = [
+            scheduled_skip_weight(
+                config.skip_schedule, max(0.0, step - start), self.num_steps, 1.0, remove_by
+            )
+            for start in self.starts.tolist()
+        ]
+        return self.skip_weight.new_tensor(shares)
 
     @torch.no_grad()
     def step(self, step: int) -> None:
         """Do the primal step, the projection and the dual step that end training step number `step` (from 1)."""
         alpha, config = self.skip_weight, self.config
         if self.is_scheduled:
-            share = scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
+            share = self.scheduled(step)
             if config.skip_target == 0.0:
-                torch.mul(self.initial, share, out=alpha)
+                alpha.copy_(self.initial * share)
             else:
-                torch.lerp(self.initial, torch.ones_like(alpha), 1.0 - share, out=alpha)
+                alpha.copy_(torch.lerp(self.initial, torch.ones_like(alpha), 1.0 - share))
         else:
-            cap = self.cap(step)
-            if cap < 1.0:  # before the gradient's noise
+            caps = self.caps(step)
+            is_falling = caps < 1.0 if isinstance(caps, float) else True
+            if is_falling:  # before the gradient's noise
                 is_on_its_way = (self.first_zero_step == NEVER) | (self.violation() > FLICKER)
             if alpha.grad is not None:  # a network may leave its skip weights out
                 alpha.sub_(alpha.grad, alpha=config.skip_lr)
-            if cap < 1.0:
-                self.capped |= (self.violation() > cap) & is_on_its_way
-            project(alpha, cap, config.skip_target)
+            if is_falling:
+                self.capped |= (self.violation() > caps) & is_on_its_way
+            project(alpha, caps, config.skip_target)
             if config.skip_schedule == "multipliers":
-                self.multipliers.dual_step(self.violation())
+                self.multipliers.dual_step(self.violation() * (self.starts < step))
         violation = self.violation()
         self.first_zero_step.masked_fill_((self.first_zero_step == NEVER) & (violation == 0), step)
         self.last_nonzero_step.masked_fill_(violation.any(), step)
@@ -165,7 +197,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     Args:
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight, in [0, 1].
-        config: skip_lr, skip_target, dual_lr_spread and remove_by (None counts as 2/3).
+        config: skip_lr, skip_target, dual_lr_spread, stagger and remove_by (None counts as 2/3).
 
     Returns:
         dual_lr; 0 where the skip weight is at its target, or cannot move.
@@ -174,5 +206,6 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     if violation == 0.0 or config.skip_lr == 0.0:
         return 0.0
     remove_by = 2 / 3 if config.remove_by is None else config.remove_by
-    slowest = size_dual_lr(remove_by * num_steps, violation, config.skip_lr)
+    window = (1.0 - abs(config.stagger)) * remove_by * num_steps
+    slowest = size_dual_lr(window, violation, config.skip_lr)
     return slowest * max(config.dual_lr_spread, 1.0 / config.dual_lr_spread)

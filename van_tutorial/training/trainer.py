@@ -19,7 +19,7 @@ from van_tutorial._files import write_atomic
 from van_tutorial.data import Images
 from van_tutorial.models import skip_weights
 from van_tutorial.training.config import TrainConfig
-from van_tutorial.training.evaluation import evaluate, in_full
+from van_tutorial.training.evaluation import evaluate, in_full, settle_statistics
 from van_tutorial.training.examples import Examples
 from van_tutorial.training.phase_out import PhaseOut
 from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
@@ -49,7 +49,10 @@ ADDED_LATER = {
     "model.init_scale": 1.0,
     "model.bias_std": 0.0,
     "model.input_init": "same",
+    "model.norm_shift": 0.0,
     "model.skip_every": 1,
+    "stagger": 0.0,
+    "population_statistics": False,
     "skip_target": 0.0,
     "skip_penalty": 0.25,
     "augment": "none",
@@ -222,6 +225,8 @@ class Trainer:
     def make_record(self, seconds: float) -> Record:
         """Add the record of the steps since the last one, return it, and start to count anew."""
         count = self._sums["count"]
+        if self.config.population_statistics and self.step == self.num_steps:
+            settle_statistics(self.model, self.examples.train_images)
         test_loss, test_accuracy = evaluate(self.model, *self.examples.test, autocast=self.autocast)
         validation_accuracy = None
         if len(self.examples.validation[1]):
