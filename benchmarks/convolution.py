@@ -1,9 +1,9 @@
-"""What a skip weight costs over a residual connection in convolutional networks, and what is saved by its end.
+"""What a skip weight costs over a residual connection in the training of convolutional networks.
 
     python -m benchmarks.convolution
 
-Width 8, images of 32 by 32, batches of 128, channels last, one thread. The two sides of a ratio take turns, a step or a
-pass each. Prints a table and writes its section of docs/performance.md.
+Width 8, images of 32 by 32, batches of 128, channels last, one thread. The two sides of a ratio take turns, a step
+each. Prints a table and writes its section of docs/performance.md.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.measure import ratio, write_section
-from van_tutorial import diagnostics, models
+from van_tutorial import models
 
 NUM_ROUNDS = 15
 WIDTH = 8
@@ -52,48 +52,20 @@ def training_step(connection: str, depth: int) -> Callable[[], object]:
     return step
 
 
-def inference(model: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
-    """Return a function that runs a network once on a batch."""
-    model.eval()
-
-    def run() -> None:
-        with torch.inference_mode():
-            model(inputs)
-
-    return run
-
-
 def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
-    inputs = images(128)
     rows = []
     for depth in (20, 56):
         sides = (training_step("van", depth), training_step("residual", depth))
         rows.append(
             ratio(f"VAN / residual, training step, {depth} layers", *sides, "at most 1.15", NUM_ROUNDS)
         )
-    depth = 56
-    collapsed = models.collapse(network("van", depth, skip_weight=0.0))
-    plain, residual = network("plain", depth), network("residual", depth)
-    folded = models.fold_batch_norm(plain)
-    for name, one, other, aim in (
-        ("collapsed VAN / plain", collapsed, plain, "1"),
-        ("collapsed VAN / residual", collapsed, residual, "at most 1"),
-        ("normalization folded / not", folded, plain, "below 1"),
-    ):
-        sides = (inference(one, inputs), inference(other, inputs))
-        rows.append(ratio(f"{name}, inference, {depth} layers", *sides, aim, NUM_ROUNDS))
-    memory = diagnostics.costs(
-        {"residual": residual, "collapsed VAN": collapsed, "plain": plain}, inputs, seconds_per_model=0.0
-    ).set_index("model")["peak_activation_bytes"]
-    mebibytes = ", ".join(f"{name} {value / 2**20:.2f}" for name, value in memory.items())
     about = f"""\
-{NUM_ROUNDS} rounds; the two sides of a ratio take turns, a training step or a pass each. The CIFAR family at width
-{WIDTH}, batch normalization, batches of 128, channels last; milliseconds are those of a step or a pass."""
-    remarks = f"""\
-Most memory that activations need at one time in a pass of 56 layers over 128 images, in MiB, by
-`diagnostics.costs`: {mebibytes}. A skip-connection keeps its input until the sum."""
+{NUM_ROUNDS} rounds; the two sides of a ratio take turns, a training step each. The CIFAR family at width {WIDTH},
+batch normalization, batches of 128, channels last; milliseconds are those of a step."""
+    remarks = """\
+What the mix adds is as above, some more passes over the activations; a convolution takes longer than those."""
     write_section("convolution", rows, about, remarks)
 
 

@@ -4,7 +4,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from van_tutorial._course import course_path
@@ -53,12 +53,14 @@ def ratio(
     return row
 
 
-def write_section(name: str, rows: list[str], about: str, remarks: str) -> None:
-    """Write one section of docs/performance.md, between its markers."""
+def write_section(
+    name: str, rows: list[str], about: str, remarks: str, libraries: Sequence[str] = ("torch",)
+) -> None:
+    """Write one section of docs/performance.md, between its markers; it names the versions of the libraries."""
     path = course_path("docs", "performance.md")
     machine = (
         f"Processor time, {platform.machine()} CPU, 1 thread, Python {platform.python_version()}, "
-        f"torch {version('torch')}."
+        f"{', '.join(f'{library} {version(library)}' for library in libraries)}."
     )
     section = f"{about}\n{machine}\n\n{HEADER}\n" + "\n".join(rows) + f"\n\n{remarks}\n"
     block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
