@@ -11,7 +11,7 @@ for).
 import argparse
 from typing import Any
 
-from tools.results import Recording
+from tools.results import ALL_AT_ONCE, Recording
 from van_tutorial import data, models, training
 
 SEEDS = (0, 1)
@@ -19,12 +19,31 @@ DEPTHS = (20, 56)
 CONNECTIONS = ("plain", "residual", "van")
 WIDTH = 8
 NUM_EPOCHS = 4
+COMMAND = "python -m tools.record_cifar10"
+QUESTION = (
+    "How accurate are plain, residual and VAN convolutional networks of 20 and 56 layers after a few epochs of "
+    f"CIFAR-10? The family of He et al. at half its width ({WIDTH}, {2 * WIDTH}, {4 * WIDTH} channels), batch "
+    f"normalization, {NUM_EPOCHS} epochs, random crops and flips, Adam at the library's default step sizes; test "
+    "accuracy in eval mode, of the VAN after its collapse."
+)
 
 
-def train_once(images: data.Images, depth: int, connection: str, seed: int) -> dict[str, Any]:
+def train_once(
+    images: data.Images,
+    depth: int,
+    connection: str,
+    seed: int,
+    width: int = WIDTH,
+    num_epochs: int = NUM_EPOCHS,
+) -> dict[str, Any]:
     """Train one network and return its row."""
-    model = models.convnet(depth=depth, width=WIDTH, connection=connection, seed=seed)
-    config = training.TrainConfig(num_epochs=NUM_EPOCHS, augment="crop-flip", channels_last=True, seed=seed)
+    in_channels = images.train_images.shape[1]
+    model = models.convnet(
+        depth=depth, width=width, connection=connection, in_channels=in_channels, seed=seed
+    )
+    config = training.TrainConfig(
+        num_epochs=num_epochs, augment="crop-flip", channels_last=True, seed=seed, **ALL_AT_ONCE
+    )
     result = training.train(model, images, config)
     skips_left = models.num_skips(model)
     if connection == "van":
@@ -48,28 +67,32 @@ def train_once(images: data.Images, depth: int, connection: str, seed: int) -> d
     }
 
 
-def main() -> None:
-    """Train everything that is not there yet, and write the file after each run."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    recording = Recording(
-        "cifar10",
-        "How accurate are plain, residual and VAN convolutional networks of 20 and 56 layers after a few epochs of "
-        f"CIFAR-10? The family of He et al. at half its width ({WIDTH}, {2 * WIDTH}, {4 * WIDTH} channels), batch "
-        f"normalization, {NUM_EPOCHS} epochs, random crops and flips, Adam at the library's default step sizes; test "
-        "accuracy in eval mode, of the VAN after its collapse.",
-        "python -m tools.record_cifar10",
-    )
-    images = data.load("cifar10")
+def measure(recording: Recording, is_quick: bool = False) -> list[dict[str, Any]]:
+    """Train everything that is not there yet, write the file after each run, and return the rows.
+
+    Args:
+        recording: of the file.
+        is_quick: shallow and narrow networks for one epoch of the embedded images, to see that it runs.
+    """
+    images = data.load() if is_quick else data.load("cifar10")
     runs = recording.resume()
-    for seed in SEEDS:
-        for depth in DEPTHS:
+    for seed in SEEDS[: 1 if is_quick else None]:
+        for depth in (8,) if is_quick else DEPTHS:
             for connection in CONNECTIONS:
                 key = {"network": connection, "depth": depth, "seed": seed}
                 if not any(key.items() <= run.items() for run in runs):
-                    runs.append(train_once(images, depth, connection, seed))
+                    size = {"width": 2, "num_epochs": 1} if is_quick else {}
+                    runs.append(train_once(images, depth, connection, seed, **size))
                     print(runs[-1], recording.write(runs), flush=True)
+    return runs
+
+
+def main() -> None:
+    """Train everything that is not there yet."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    measure(Recording("cifar10", QUESTION, COMMAND))
 
 
 if __name__ == "__main__":

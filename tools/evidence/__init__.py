@@ -1,0 +1,1 @@
+"""The measurements behind what the course says, and the page that shows them, docs/evidence.md."""

@@ -1,0 +1,140 @@
+"""The figures of docs/evidence.md, drawn from the recordings alone."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from tools.evidence.tables import with_prediction
+from van_tutorial.plots.style import finish, style
+from van_tutorial.plots.sweeps import metric_by_depth
+
+
+def dots(table: pd.DataFrame, value: str, series: str, title: str, caption: str, x: str) -> go.Figure:
+    """Draw the mean of a value for each network on a line of its own, a colour and a marker for each series."""
+    figure = go.Figure()
+    order = list(table["network"].unique())
+    for index, (name, runs) in enumerate(table.groupby(series)):
+        spread = runs.groupby("network", sort=False)[value].agg(["mean", "std"]).reset_index()
+        figure.add_scatter(
+            x=spread["mean"],
+            y=spread["network"],
+            error_x={"array": spread["std"], "width": 4, "thickness": 1.5},
+            mode="markers",
+            name=str(name),
+            marker={**style(index)["marker"], "size": 9},
+        )
+    finish(figure, title, caption, x, "")
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=order[::-1], automargin=True, tickfont={"size": 11}
+    )
+    figure.update_layout(title={"x": 0.02, "xref": "container"}, height=190 + 26 * len(order))
+    return figure.update_layout(legend_title=series.replace("_", " "))
+
+
+def trials(table: pd.DataFrame) -> go.Figure:
+    """Validation accuracy of each trial at each depth."""
+    deepest = table[table["depth"] == table["depth"].max()].set_index("network")["validation_accuracy"]
+    table = table.assign(rank=table["network"].map(deepest)).sort_values("rank", ascending=False)
+    return dots(
+        table,
+        "validation_accuracy",
+        "depth",
+        "How the skips go, and how deep that carries",
+        "One run each, judged on held-out training images.",
+        "validation accuracy",
+    )
+
+
+def step_sizes(table: pd.DataFrame) -> go.Figure:
+    """Validation accuracy of each network with each step size."""
+    return dots(
+        table.assign(network=table["network"] + ", depth " + table["depth"].astype(str)),
+        "validation_accuracy",
+        "lr",
+        "Step sizes of the weights",
+        "One run each, judged on held-out training images.",
+        "validation accuracy",
+    )
+
+
+MAIN = ("plain", "residual", "VAN", "plain, shifted", "residual, shifted", "VAN, shifted")
+
+
+def degradation(table: pd.DataFrame) -> go.Figure:
+    """Accuracy by depth, in training and on test images."""
+    main = table[table["network"].isin(MAIN)]
+    both = pd.concat(
+        main.assign(panel=panel, accuracy=main[value])
+        for panel, value in (("in training", "train_accuracy"), ("test images", "test_accuracy"))
+    )
+    figure = metric_by_depth(both.assign(series=both["network"]), "accuracy")
+    return figure.update_layout(height=480)
+
+
+def networks(table: pd.DataFrame) -> go.Figure:
+    """Test accuracy of each network, every run."""
+    return dots(
+        table.assign(images="test"),
+        "test_accuracy",
+        "images",
+        "Test accuracy at depth 40",
+        "Mean over the seeds with one standard deviation.",
+        "test accuracy",
+    ).update_layout(showlegend=False)
+
+
+def frontier(table: pd.DataFrame) -> go.Figure:
+    """Accuracy by multiplier step size, and the step at which half of the skips are at 0 against the predicted one."""
+    figure = make_subplots(
+        cols=2,
+        subplot_titles=("test accuracy", "step at which half of the skips are at 0"),
+        horizontal_spacing=0.12,
+    )
+    runs = with_prediction(table)
+    for index, (name, part) in enumerate(runs.groupby("network", sort=False)):
+        spread = part.groupby("dual_lr")["test_accuracy"].agg(["mean", "std"]).reset_index()
+        figure.add_scatter(
+            x=spread["dual_lr"],
+            y=spread["mean"],
+            error_y={"array": spread["std"], "width": 4, "thickness": 1.5},
+            mode="lines+markers",
+            name=str(name),
+            legendgroup=str(name),
+            col=1,
+            row=1,
+            **style(index),
+        )
+        gone = part.dropna(subset=["median_zero_step"])
+        figure.add_scatter(
+            x=gone["predicted"],
+            y=gone["median_zero_step"],
+            mode="markers",
+            legendgroup=str(name),
+            showlegend=False,
+            marker=style(index)["marker"],
+            col=2,
+            row=1,
+        )
+    ends = [runs["predicted"].min(), runs["predicted"].max()]
+    line = {"color": "#888888", "dash": "dot"}
+    figure.add_scatter(x=ends, y=ends, mode="lines", name="as predicted", line=line, col=2, row=1)
+    caption = "Left: mean over the seeds with one standard deviation. Right: every run."
+    finish(figure, "What a sooner removal costs, and when it comes", caption, "", "")
+    sizes = sorted(runs["dual_lr"].unique())
+    ticks = {"tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
+    figure.update_xaxes(type="log", title="multiplier step size", col=1, **ticks)
+    figure.update_xaxes(type="log", title="predicted step", dtick="D2", col=2)
+    figure.update_yaxes(type="log", dtick="D2", col=2)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, margin={"t": 110}, height=460)
+
+
+def schedules(table: pd.DataFrame) -> go.Figure:
+    """Test accuracy of each schedule at each depth."""
+    return dots(
+        table,
+        "test_accuracy",
+        "depth",
+        "Who takes the skips away",
+        "Mean over the seeds with one standard deviation.",
+        "test accuracy",
+    )
