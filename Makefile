@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser-all lab lint format notebooks readme picture site evidence bench clean
+.PHONY: help setup demo test test-browser-all lab lint format notebooks readme picture site evidence evidence-quick bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,7 @@ lint: setup  ## style, types, and whether the generated notebooks match their so
 	$(BIN)/mypy
 	$(BIN)/python -m tools.notebooks --check
 	$(BIN)/python -m tools.readme --check
+	$(BIN)/python -m tools.evidence --check
 
 format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -55,7 +57,7 @@ picture: setup  ## make the README's picture of the playground again, in a real 
 site: setup  ## make the course as a web site in site/ (runs every lesson once: about 5 minutes)
 	$(BIN)/python -m tools.site
 
-evidence: setup  ## measure again everything that assets/results records (hours; needs the full CIFAR-10)
+evidence: setup  ## measure what assets/results records and docs/evidence.md shows (hours; needs the full data sets)
 	$(BIN)/python -m tools.choose_step_sizes
 	$(BIN)/python -m tools.record_phase_out
 	$(BIN)/python -m tools.record_degradation
@@ -69,14 +71,23 @@ evidence: setup  ## measure again everything that assets/results records (hours;
 	$(BIN)/python -m tools.record_backward_skips
 	$(BIN)/python -m tools.record_descendants
 	$(BIN)/python -m tools.record_capstone
-	$(BIN)/python -m tools.record_cifar10
+	$(BIN)/python -m tools.evidence
 	$(BIN)/python -m tools.readme
 
-bench: setup  ## measure what the loop, the skip weights and the diagnostics cost, as ratios
+evidence-quick: setup  ## a small part of each claim of docs/evidence.md, in minutes, into runs/evidence-quick
+	$(BIN)/python -m tools.evidence --quick
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP)  ## measure what loop, skip weights, inference and diagnostics cost, as ratios, Lightning beside the loop
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.ensemble
 	$(BIN)/python -m benchmarks.gradients
 	$(BIN)/python -m benchmarks.convolution
+	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.playground
 
 clean:  ## remove what the other targets made

@@ -324,7 +324,9 @@ def test_a_network_without_skip_weights_has_no_prices(batch, connection):
 
 
 def test_each_layer_has_its_prediction_and_the_step_at_which_its_skip_was_gone(few_images, quick):
-    config = quick(num_epochs=3, skip_lr=0.05, dual_lr=0.5, dual_lr_spread=3.0, remove_by=None, log_every=24)
+    config = quick(
+        num_epochs=3, skip_lr=0.05, dual_lr=0.5, dual_lr_spread=3.0, stagger=0.5, remove_by=None, log_every=24
+    )
     trainer = training.Trainer(models.mlp(depth=4, width=12, skip_weight=0.5, seed=0), few_images, config)
     before = diagnostics.removal_steps(trainer.phase_out)
     assert before["first_zero_step"].isna().all()
@@ -335,7 +337,8 @@ def test_each_layer_has_its_prediction_and_the_step_at_which_its_skip_was_gone(f
     assert table["layer"].tolist() == [1, 2, 3, 4]
     assert table["dual_lr"].tolist() == step_sizes
     assert table["predicted_step"].tolist() == [
-        constraints.predict_removal_step(0.5, 0.05, dual_lr, 0.2) for dual_lr in step_sizes
+        start + constraints.predict_removal_step(0.5, 0.05, dual_lr, 0.2)
+        for start, dual_lr in zip(trainer.phase_out.starts.tolist(), step_sizes, strict=True)
     ]
     steps = trainer.result().first_zero_steps
     assert any(step is not None for step in steps)
@@ -343,7 +346,7 @@ def test_each_layer_has_its_prediction_and_the_step_at_which_its_skip_was_gone(f
 
 
 def test_each_layer_may_have_a_slope_of_its_own(few_images, quick):
-    trainer = training.Trainer(models.mlp(depth=2, width=4, seed=0), few_images, quick())
+    trainer = training.Trainer(models.mlp(depth=2, width=4, seed=0), few_images, quick(stagger=0.0))
     one, other = (
         diagnostics.removal_steps(trainer.phase_out, slope)["predicted_step"] for slope in (0.1, 0.9)
     )
@@ -356,7 +359,7 @@ def test_each_layer_may_have_a_slope_of_its_own(few_images, quick):
 
 def test_where_the_loss_is_linear_the_prediction_is_when_the_phase_out_gets_there(quick):
     alpha = torch.nn.Parameter(torch.tensor([0.95, 0.5, 0.95]))
-    config = quick(skip_lr=3e-3, dual_lr=1e-3, dual_lr_spread=2.0, remove_by=None)
+    config = quick(skip_lr=3e-3, dual_lr=1e-3, dual_lr_spread=2.0, stagger=0.0, remove_by=None)
     phase_out = training.PhaseOut(alpha, config, num_steps=10_000)
     slopes = [0.5, 0.3, 0.0]
     for step in itertools.count(1):

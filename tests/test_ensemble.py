@@ -120,7 +120,12 @@ def test_a_deep_plain_network_makes_another_course_of_a_difference_in_the_last_d
 
 
 DIFFERENT = {
-    "step sizes": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 1.0}],
+    "step sizes": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 5.0}],
+    "order of the removal": [
+        {"stagger": 0.5},
+        {"stagger": -0.5},
+        {"stagger": 0.0, "population_statistics": True},
+    ],
     "cap and damping": [{"remove_by": None}, {"remove_by": 0.4}, {"damping": 0.5, "remove_by": 1.0}],
     "schedules": [{"skip_schedule": "linear"}, {"skip_schedule": "penalty", "skip_penalty": 2.0}, {}],
     "weight decay": [{}, {"weight_decay": 0.1}, {"weight_decay": 0.01}],

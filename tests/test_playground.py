@@ -44,6 +44,7 @@ def run(few_images):
     dual_lr=st.none() | st.floats(0, 100),
     skip_lr=st.floats(0, 1),
     damping=st.floats(0, 10),
+    stagger=st.floats(-0.95, 0.95),
     normalization=st.sampled_from(playground.NORMALIZATIONS),
     init=st.sampled_from(("he", "orthogonal")),
     num_epochs=st.integers(1, 1000),
@@ -280,8 +281,8 @@ def test_train_moves_the_arcs_and_fills_every_chart(panel):
 def test_every_control_reaches_the_run(panel):
     values = {
         "depth": 4, "width": 6, "connection": "van", "skip": "additive", "skip_weight": 0.5, "dual_lr": 0.25,
-        "skip_lr": 0.01, "damping": 0.5, "normalization": "layer", "init": "orthogonal", "num_epochs": 1, "seed": 3,
-        "data": data.MINI,
+        "skip_lr": 0.01, "damping": 0.5, "stagger": -0.5, "normalization": "layer", "init": "orthogonal",
+        "num_epochs": 1, "seed": 3, "data": data.MINI,
     }  # fmt: skip
     assert values.keys() == panel.settings.keys()
     for name, value in values.items():
@@ -291,8 +292,8 @@ def test_every_control_reaches_the_run(panel):
     assert {name: getattr(network, name) for name in values if hasattr(network, name)} == {
         name: value for name, value in values.items() if hasattr(network, name)
     }
-    assert (config.dual_lr, config.skip_lr, config.damping, config.seed) == (
-        pytest.approx(0.25), pytest.approx(0.01), 0.5, 3,
+    assert (config.dual_lr, config.skip_lr, config.damping, config.stagger, config.seed) == (
+        pytest.approx(0.25), pytest.approx(0.01), 0.5, -0.5, 3,
     )  # fmt: skip
 
 

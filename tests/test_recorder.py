@@ -81,7 +81,9 @@ def test_a_recorder_that_goes_on_to_another_run_starts_anew(few_images, quick):
 
 
 def test_what_was_measured_does_not_change_with_the_network_afterwards(few_images, quick):
-    trainer = training.Trainer(small(), few_images, quick(log_every=4, skip_lr=0.05, dual_lr=0.1))
+    trainer = training.Trainer(
+        small(), few_images, quick(log_every=4, skip_lr=0.05, dual_lr=0.1, stagger=0.0)
+    )
     watch(trainer, diagnostics.Recorder(every=4, alpha=lambda network: network.skip_weight))
     layers = trainer.result().layers
     assert layers["skip_weight"].nunique() > 4

@@ -28,8 +28,8 @@ def is_affine(model, inputs):
 
 
 ENDS = {
-    "multipliers": {"skip_lr": 0.05, "dual_lr": 0.5, "remove_by": 1.0, "num_epochs": 4},
-    "multipliers, no cap": {"skip_lr": 0.2, "dual_lr": 1.0, "remove_by": None},
+    "multipliers": {"skip_lr": 0.05, "dual_lr": 0.5, "stagger": 0.0, "remove_by": 1.0, "num_epochs": 4},
+    "multipliers, no cap": {"skip_lr": 0.2, "dual_lr": 1.0, "stagger": 0.0, "remove_by": None},
     "penalty": {"skip_schedule": "penalty", "skip_lr": 1.0, "skip_penalty": 1.0, "remove_by": None},
     "cap": {"dual_lr": 0.0, "remove_by": 0.5},
     "cap after penalty": {"skip_schedule": "penalty", "skip_penalty": 0.0, "remove_by": 0.5},
@@ -207,7 +207,7 @@ def test_a_flicker_at_1_that_the_cap_ends_is_not_the_caps_removal():
 
 
 def test_default_step_sizes_look_at_how_far_it_is_to_the_target():
-    to_1, to_0 = training.TrainConfig(skip_target=1.0), training.TrainConfig()
+    to_1, to_0 = training.TrainConfig(skip_target=1.0), training.TrainConfig(stagger=0.0)
     for skip_weight in (0.0, 0.25, 0.5):
         one = training.default_dual_lr(1000, skip_weight, to_1)
         assert one == training.default_dual_lr(1000, 1.0 - skip_weight, to_0) > 0.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.nn import functional
 
-from tools.results import Recording
+from tools.results import ALL_AT_ONCE, Recording
 from van_tutorial import data, models, training
 
 SEEDS = (0, 1, 2)
@@ -26,7 +26,9 @@ NUM_EPOCHS = 8
 def train_once(images: data.Images, depth: int, connection: str, seed: int) -> dict[str, Any]:
     """Train one network and return its row."""
     model = models.convnet(depth=depth, width=WIDTH, connection=connection, in_channels=1, seed=seed)
-    config = training.TrainConfig(num_epochs=NUM_EPOCHS, channels_last=True, seed=seed, device="cpu")
+    config = training.TrainConfig(
+        num_epochs=NUM_EPOCHS, channels_last=True, seed=seed, device="cpu", **ALL_AT_ONCE
+    )
     result = training.train(model, images, config)
     skips_left = models.num_skips(model)
     if connection == "van":

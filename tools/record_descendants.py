@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tools.results import Recording
+from tools.results import ALL_AT_ONCE, Recording
 from van_tutorial import data, diagnostics, models, training
 
 SEEDS = (0, 1, 2)
@@ -117,7 +117,7 @@ def train_once(name: str, recipe: str, differs: dict[str, Any], seed: int) -> di
     if models.FAMILY[recipe].kind == "convnet":
         images, num_epochs = half_size(images), NUM_CONV_EPOCHS
     model = make(recipe, seed)
-    choices = {**models.FAMILY[recipe].training, **differs}
+    choices = {**ALL_AT_ONCE, **models.FAMILY[recipe].training, **differs}
     config = training.TrainConfig(num_epochs=num_epochs, seed=seed, device="cpu", **choices)
     result = training.train(model, images, config)
     left = finish(recipe, model)

@@ -10,10 +10,11 @@ these images, as the multipliers saw the loss, and in eval mode. Takes about thr
 """
 
 import argparse
+import dataclasses
 from itertools import product
 
 from tools.record_phase_out import NUM_EPOCHS, SEEDS
-from tools.results import Recording
+from tools.results import ALL_AT_ONCE, Recording
 from van_tutorial import data, diagnostics, models, training
 
 FACTORS = (0.25, 1.0, 4.0, 16.0)
@@ -36,12 +37,12 @@ def main() -> None:
     rows = []
     for factor, seed in product(FACTORS, SEEDS):
         model = models.mlp(depth=40, width=32, connection="van", seed=seed)
-        base = training.TrainConfig(num_epochs=NUM_EPOCHS, remove_by=None, seed=seed, device="cpu")
+        base = training.TrainConfig(
+            num_epochs=NUM_EPOCHS, remove_by=None, seed=seed, device="cpu", **ALL_AT_ONCE
+        )
         num_steps = NUM_EPOCHS * (len(images.train_labels) // base.batch_size)
         dual_lr = factor * training.default_dual_lr(num_steps, 0.95, base)
-        config = training.TrainConfig(
-            num_epochs=NUM_EPOCHS, remove_by=None, seed=seed, device="cpu", dual_lr=dual_lr
-        )
+        config = dataclasses.replace(base, dual_lr=dual_lr)
         trainer = training.Trainer(model, images, config)
         slopes = diagnostics.shortcut_prices(model.train(), *shown, skip_weight=None)["price"].tolist()
         for _ in trainer:

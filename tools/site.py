@@ -29,7 +29,14 @@ from van_tutorial.batch.page import with_html_outputs
 from van_tutorial.batch.parameters import declared_parameters
 
 AFTER = {"playground": "05_phasing_out"}  # which lesson goes before a notebook that has no number
-DOCUMENTS = ("glossary", "teaching", "sweeps", "clusters", "performance")  # in this order; others after them
+DOCUMENTS = (
+    "evidence",
+    "glossary",
+    "teaching",
+    "sweeps",
+    "clusters",
+    "performance",
+)  # in this order; others after them
 # The most that a parameter of these names may be where results do not matter.
 SMALL = {
     "depth": 8,
@@ -157,6 +164,8 @@ def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, 
         (folder / "docs" / document.name).write_text(text, encoding="utf-8")
         links.append(f"- [{title_of(text, document.stem)}](docs/{document.name})")
     shutil.copytree(course / "assets" / "figures", folder / "assets" / "figures")
+    if (course / "docs" / "evidence").is_dir():  # the figures of a document
+        shutil.copytree(course / "docs" / "evidence", folder / "docs" / "evidence")
     index = INDEX.format(
         warning=QUICK_WARNING if is_quick else "",
         lessons="\n".join(rows),

@@ -120,7 +120,7 @@ image_panel
 # | [5 Phasing out](05_phasing_out.ipynb) | Can a very deep network be trained with skip-connections and end up without them? | 35 |
 # | [6 Multiplier dynamics](06_multiplier_dynamics.ipynb) | When will a skip-connection be gone, and what is its multiplier worth in the end? | 35 |
 # | *other answers* | | |
-# | [7 Dirac weights](07_dirac.ipynb) | Can the skip-connection hide inside the weights? | 30 |
+# | [7 Dirac weights](07_dirac.ipynb) | Can the skip-connection hide inside the weights? | 35 |
 # | [8 Looks linear](08_looks_linear.ipynb) | What if the network starts as a linear map? | 30 |
 # | [9 Skips that point backward](09_backward_skips.ipynb) | What if a skip-connection points backward? | 30 |
 # | *convolutions and real images* | | |

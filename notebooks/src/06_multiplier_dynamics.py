@@ -182,8 +182,12 @@ my_error = None  # a share
 # %% tags=["nbval-ignore-output"]
 van = models.mlp(depth=depth, width=32, connection="van", seed=seed)
 config = training.TrainConfig(
-    num_epochs=num_epochs, remove_by=None, seed=seed
-)  # no cap: the multipliers alone
+    num_epochs=num_epochs,
+    remove_by=None,  # no cap: the multipliers alone
+    stagger=0.0,  # which all rise from the first step on,
+    dual_lr_spread=5.0,  # those of the input side faster
+    seed=seed,
+)
 trainer = training.Trainer(van, images, config)
 for _ in (bar := tqdm(trainer, total=num_epochs, desc="VAN", unit="epoch", file=sys.stdout)):
     bar.set_postfix_str(f"{models.num_skips(van)} skips left")

@@ -75,7 +75,8 @@ def shortcut_prices(
 def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> pd.DataFrame:
     """Compare, for each layer, the step at which its skip first reached 0 with the one that theory predicts.
 
-    The prediction is `constraints.predict_removal_step` for the layer's own multiplier step size.
+    The prediction is `constraints.predict_removal_step` for the layer's own multiplier step size, counted from the
+    step after which that multiplier may rise (`constraints.removal_starts`).
 
     Args:
         phase_out: of a trainer, after its run.
@@ -99,8 +100,12 @@ def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> 
         )
     starts = (phase_out.initial - phase_out.config.skip_target).abs().tolist()
     predicted = [
-        predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k) if start and dual_lr else math.nan
-        for start, dual_lr, k in zip(starts, step_sizes, slopes, strict=True)
+        begin + predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k)
+        if start and dual_lr
+        else math.nan
+        for start, dual_lr, k, begin in zip(
+            starts, step_sizes, slopes, phase_out.starts.tolist(), strict=True
+        )
     ]
     return pd.DataFrame(
         {

@@ -34,6 +34,8 @@ class Settings:
             number of steps.
         skip_lr: step size of the skip weights, at least 0.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
+        stagger: order of the removal, in [-0.95, 0.95]: above 0 one skip goes after the other from the input side,
+            below 0 from the output side, at 0 all at once.
         normalization: "none", "batch" or "layer".
         init: "he", "orthogonal" or "looks-linear", which comes with activation "crelu" (and order "pre", where the
             connection adds).
@@ -60,6 +62,7 @@ class Settings:
     dual_lr: float | None = None
     skip_lr: float = 1e-3
     damping: float = 0.0
+    stagger: float = 0.9
     normalization: str = "batch"
     init: str = "he"
     num_epochs: int = 10
@@ -80,6 +83,7 @@ class Settings:
             check_range("dual_lr", self.dual_lr, 0.0, math.inf)
         check_range("skip_lr", self.skip_lr, 0.0, math.inf)
         check_range("damping", self.damping, 0.0, math.inf)
+        check_range("stagger", self.stagger, -0.95, 0.95)
         check_count("num_epochs", self.num_epochs)
         check_count("seed", self.seed, minimum=0)
         if (self.init, self.connection, self.skip) == ("looks-linear", "van", "activation"):
@@ -115,6 +119,7 @@ class Settings:
             skip_lr=self.skip_lr,
             dual_lr=self.dual_lr,
             damping=self.damping,
+            stagger=self.stagger,
             seed=self.seed,
             log_every=max(FEWEST_STEPS, num_steps // RECORDS_PER_RUN),
         )
@@ -140,7 +145,7 @@ class Settings:
         """Predict for each layer the step at which the multipliers will have removed its skip.
 
         The oscillator of `constraints.predict_path`, with a loss that holds on to a skip by 0.3 nats per unit of its
-        weight, and with each layer's own multiplier step size. The cap is not counted.
+        weight, from the step at which the layer's turn comes. The cap is not counted.
 
         Args:
             num_images: training images.
@@ -155,18 +160,19 @@ class Settings:
         dual_lr = self.dual_lr
         if dual_lr is None:
             dual_lr = training.default_dual_lr(num_steps, self.skip_weight, config)
-        by_layer = constraints.spread_dual_lr(dual_lr, config.dual_lr_spread, self.depth).tolist()
-        return [self._predicted_step(num_steps, step_size) for step_size in by_layer]
+        own = self._predicted_step(num_steps, dual_lr)
+        starts = constraints.removal_starts(num_steps, config.remove_by, self.stagger, self.depth).tolist()
+        steps = [start + own if self.skip_weight else 0.0 for start in starts]
+        return [step if step <= num_steps else math.inf for step in steps]
 
     def _predicted_step(self, num_steps: int, dual_lr: float) -> float:
-        """Predict when a layer's skip goes that has this multiplier step size."""
+        """Predict how many steps after its multiplier begins to rise a layer's skip goes."""
         if self.skip_weight == 0.0:
             return 0.0
         if self.skip_lr == 0.0 or dual_lr == 0.0:
             return math.inf
         if self.damping == 0.0:
-            step = constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr, SLOPE)
-            return step if step <= num_steps else math.inf
+            return constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr, SLOPE)
         path = constraints.predict_path(
             num_steps, self.skip_weight, self.skip_lr, dual_lr, SLOPE, damping=self.damping
         )

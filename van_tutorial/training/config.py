@@ -9,6 +9,7 @@ from van_tutorial.constraints import SCHEDULES
 OPTIMIZERS = ("adam", "adamw", "sgd")
 LR_SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("none", "crop-flip")
+STAGGER = 0.9  # chosen on held-out images: assets/results/depth_trials.json
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TrainConfig:
             last layer's is the mean divided by it. Above 1 the skips go from the input side first.
         stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
             layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
-            side (`constraints.removal_starts`); s < 0 from the output side.
+            side (`constraints.removal_starts`); s < 0 from the output side. None is 0.9 where multipliers take skips
+            away, which was best at every depth that was tried (docs/evidence.md), and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
             None leaves that to the multipliers, or to the penalty, which may not finish.
@@ -64,8 +66,8 @@ class TrainConfig:
     skip_lr: float = 1e-3
     skip_target: float = 0.0
     dual_lr: float | None = None
-    dual_lr_spread: float = 5.0
-    stagger: float = 0.0
+    dual_lr_spread: float = 1.0
+    stagger: float | None = None
     damping: float = 0.0
     remove_by: float | None = 2 / 3
     skip_schedule: str = "multipliers"
@@ -96,7 +98,8 @@ class TrainConfig:
         if self.dual_lr is not None:
             check_range("dual_lr", self.dual_lr, 0.0, math.inf)
         check_range("dual_lr_spread", self.dual_lr_spread, 0.0, math.inf, open_low=True)
-        check_range("stagger", self.stagger, -1.0, 1.0, open_low=True, open_high=True)
+        if self.stagger is not None:
+            check_range("stagger", self.stagger, -1.0, 1.0, open_low=True, open_high=True)
         if self.remove_by is not None:
             check_range("remove_by", self.remove_by, 0.0, 1.0, open_low=True)
         check_choice("skip_schedule", self.skip_schedule, SCHEDULES)
@@ -108,3 +111,10 @@ class TrainConfig:
             check_count("log_every", self.log_every)
         check_choice("augment", self.augment, AUGMENTATIONS)
         check_count("seed", self.seed, minimum=0)
+
+    @property
+    def staggering(self) -> float:
+        """The stagger that the training has: `stagger`, or what None stands for."""
+        if self.stagger is not None:
+            return self.stagger
+        return STAGGER if self.skip_schedule == "multipliers" and self.skip_target == 0.0 else 0.0

@@ -16,6 +16,7 @@ from van_tutorial.constraints import (
 from van_tutorial.training.config import TrainConfig
 
 NEVER = -1  # no step yet
+IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
 
 
@@ -28,7 +29,7 @@ class PhaseOut(nn.Module):
         alpha_l <- min(max(alpha_l, 0), cap)                       projection; the cap falls from 1 to 0
         lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
 
-    With config.stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens.
+    With a stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens.
     With config.skip_target 1 the violation v_l = 1 - alpha_l goes to 0 in the same way, and what is removed is not
     the skip but what it goes round: the activation. In the names below, "zero", "capped" and "removed" are said
     of the violation. With skip_schedule "penalty" there is no dual step, and `constraints.fixed_penalty` takes the
@@ -69,7 +70,7 @@ class PhaseOut(nn.Module):
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
-        starts = removal_starts(num_steps, config.remove_by, config.stagger, len(skip_weight))
+        starts = removal_starts(num_steps, config.remove_by, config.staggering, len(skip_weight))
         self.register_buffer("starts", starts, persistent=False)
         self.to(skip_weight.device, skip_weight.dtype)
 
@@ -95,7 +96,7 @@ class PhaseOut(nn.Module):
 
     def cap(self, step: int) -> float:
         """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
-        share = abs(self.config.stagger)
+        share = abs(self.config.staggering)
         if share == 0.0 or self.config.remove_by is None:
             return falling_cap(step, self.num_steps, self.config.remove_by)
         total = self.config.remove_by * self.num_steps
@@ -103,7 +104,7 @@ class PhaseOut(nn.Module):
 
     def caps(self, step: int) -> float | Tensor:
         """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
-        share = abs(self.config.stagger)
+        share = abs(self.config.staggering)
         if share == 0.0 or self.config.remove_by is None:
             return self.cap(step)
         window = (1.0 - share) * self.config.remove_by * self.num_steps
@@ -111,7 +112,7 @@ class PhaseOut(nn.Module):
 
     def scheduled(self, step: int) -> float | Tensor:
         """Return what share of its initial violation a schedule leaves each layer, shape (L,), or the one for all."""
-        config, share = self.config, 1.0 - abs(self.config.stagger)
+        config, share = self.config, 1.0 - abs(self.config.staggering)
         if share == 1.0:
             return scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
         remove_by = share * (1.0 if config.remove_by is None else config.remove_by)
@@ -192,7 +193,8 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
-    of 0.3 nats per unit of violation: any later would be the cap's work.
+    of 0.3 nats per unit of violation: any later would be the cap's work. In the short windows of a stagger, where a
+    slope that is off by a little counts for more, it is to be gone after three quarters of its window.
 
     Args:
         num_steps: number of steps of the whole training.
@@ -205,7 +207,8 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     violation = abs(skip_weight - config.skip_target)
     if violation == 0.0 or config.skip_lr == 0.0:
         return 0.0
-    remove_by = 2 / 3 if config.remove_by is None else config.remove_by
-    window = (1.0 - abs(config.stagger)) * remove_by * num_steps
-    slowest = size_dual_lr(window, violation, config.skip_lr)
+    removal_step = (2 / 3 if config.remove_by is None else config.remove_by) * num_steps
+    if config.staggering:
+        removal_step *= IN_TIME * (1.0 - abs(config.staggering))
+    slowest = size_dual_lr(removal_step, violation, config.skip_lr)
     return slowest * max(config.dual_lr_spread, 1.0 / config.dual_lr_spread)

@@ -92,7 +92,7 @@ def phase_out_panel(
     Args:
         images: the data.
         depth: number of layers at the start, from 2 to 100; of a convolutional network 6 n + 2, from 8 to 56.
-        dual_lr: multiplier step size at the start, from 1e-5 to 100; None takes what the library would.
+        dual_lr: multiplier step size at the start, from 1e-5 to 1e4; None takes what the library would.
         width: units per layer, or channels of the first stage.
         num_epochs: length of a run.
         seed: of weights and batches.
@@ -129,7 +129,7 @@ def phase_out_panel(
                 "multiplier step size",
                 dual_lr,
                 1e-5,
-                100.0,
+                1e4,
                 "How fast the multipliers grow: nats per unit of skip weight, per step",
                 is_log=True,
             ),

@@ -23,7 +23,7 @@ from van_tutorial.widgets.panel import Choice, Control, Look, Slider, free_below
 from van_tutorial.widgets.training import REDRAW_SECONDS, PanelState, ThreadedPanel
 
 FOLDER = "runs/playground"
-SMALLEST_DUAL_LR, LARGEST_DUAL_LR = 1e-5, 100.0
+SMALLEST_DUAL_LR, LARGEST_DUAL_LR = 1e-5, 1e4
 MOST_PINNED = 5  # as many as there are colours, dashes and markers left
 DRAWING_SHARE = 15  # training goes on at least so many times as long as drawing took
 COLORS = ("gradient norm", "multiplier")
@@ -84,6 +84,15 @@ def controls_for(settings: Settings, dual_lr: float, sets: tuple[str, ...]) -> t
             0.0,
             10.0,
             "Weight of the quadratic term: friction for skip weight and multiplier",
+        ),
+        Slider(
+            "stagger",
+            "order",
+            settings.stagger,
+            -0.95,
+            0.95,
+            "Which skips go first: above 0 one after the other from the input side, below 0 from the output side, at 0 "
+            "all at once",
         ),
         Choice(
             "normalization",
@@ -298,7 +307,7 @@ class Playground(ThreadedPanel):
         for control in self._controls.values():
             control.disabled = is_open
         if self.connection.value != "van":
-            for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping"):
+            for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger"):
                 self._controls[name].disabled = True
 
     # Settings
@@ -568,7 +577,7 @@ class Playground(ThreadedPanel):
 
 def sized_dual_lr(settings: Settings, num_steps: int) -> float:
     """Return the multiplier step size that the library would take, as a hand would set it."""
-    dual_lr = training.default_dual_lr(num_steps, settings.skip_weight, training.TrainConfig())
+    dual_lr = training.default_dual_lr(num_steps, settings.skip_weight, settings.train_config(num_images=0))
     return float(f"{max(dual_lr, SMALLEST_DUAL_LR):.2g}")
 
 
