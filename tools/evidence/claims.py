@@ -128,7 +128,7 @@ CLAIMS = (
     Claim(
         name="schedules",
         title="Multipliers, or a schedule that does not look",
-        question=f"Do multipliers phase skips out better than a schedule? {DATA}; depth 40 and 100, 10 epochs, the "
+        question=f"Do multipliers phase skips out better than a schedule? {DATA}; depth 40, 10 epochs, the "
         "same time for the removal; the shifted network.",
         reading=tables.reading_of_schedules,
         table=tables.schedules,

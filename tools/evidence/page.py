@@ -45,6 +45,9 @@ UNCOMPARED = """\
   this page is theirs, and none is set beside one of theirs.
 - **CIFAR-100**, which they used as well, could not be had: `data.load("cifar100")` reads it where it is, and nothing on
   this page was measured on it.
+- **Other networks at depth.** Highway networks, the other two forms of VAN, Dirac and looks-linear networks were
+  measured on all of Fashion-MNIST at depth 40 only, above, where step sizes were chosen; by depth only on the embedded
+  images, in the lessons. `assets/sweeps/evidence/degradation_others.yaml` is the sweep that is still to be run.
 - **GPUs.** Everything ran on a processor, so the networks are narrow and the trainings short.
 """
 

@@ -304,9 +304,13 @@ def reading_of_schedules(table: pd.DataFrame) -> str:
     """What was found."""
     lines = []
     for depth in sorted(table["depth"].unique()):
-        means = table[table["depth"] == depth].groupby("network")["test_accuracy"].mean().sort_values()
+        spread = table[table["depth"] == depth].groupby("network")["test_accuracy"].agg(["mean", "std"])
+        spread = spread.sort_values("mean", ascending=False).fillna(0.0)
+        best, worst = spread.iloc[0], spread.iloc[-1]
+        alike = spread[best["mean"] - spread["mean"] <= best["std"] + spread["std"]].index[1:]
+        rest = ", ".join(f"*{name}*" for name in alike) or "none"
         lines.append(
-            f"At depth {depth} the best is *{means.index[-1]}* ({means.iloc[-1]:.3f}), then *{means.index[-2]}* "
-            f"({means.iloc[-2]:.3f}); the worst *{means.index[0]}* ({means.iloc[0]:.3f})."
+            f"At depth {depth} the best is *{spread.index[0]}* ({best['mean']:.3f}), the worst *{spread.index[-1]}* "
+            f"({worst['mean']:.3f}). No farther from the best than the two standard deviations together: {rest}."
         )
     return " ".join(lines)
