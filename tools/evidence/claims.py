@@ -111,6 +111,19 @@ CLAIMS = (
         label=tables.label_of_network,
     ),
     Claim(
+        name="degradation_mnist",
+        title="The same on MNIST",
+        question="How accurate are plain networks, residual ones and VANs of depth 40 on MNIST? Fully connected, width "
+        "32, batch normalization, 10 epochs, step sizes chosen on Fashion-MNIST.",
+        reading=tables.reading_of_mnist,
+        table=tables.networks,
+        figure=figures.networks,
+        limits="Step sizes were not chosen on this data.",
+        sweeps=("degradation_mnist",),
+        columns=("depth", "lr"),
+        label=tables.label_of_network,
+    ),
+    Claim(
         name="frontier",
         title="How fast the multipliers may rise",
         question=f"What does a sooner removal cost, and is its step the predicted one? {DATA}; depth 40, 10 epochs, no "

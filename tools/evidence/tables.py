@@ -236,7 +236,7 @@ def reading_of_mnist(table: pd.DataFrame) -> str:
     """What was found."""
     means = table.groupby("network")["test_accuracy"].mean()
     parts = [
-        f"*{name}* {sides(means[name] - means['residual'])} the residual network"
+        f"*{name}* is {sides(means[name] - means['residual'])} the residual network"
         for name in means.index
         if name != "residual"
     ]
