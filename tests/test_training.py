@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import threading
 
 import numpy as np
@@ -317,6 +318,18 @@ def test_with_a_stagger_each_skip_weight_has_its_own_window(few_images, quick, s
         assert record.skip_weights.tolist() == pytest.approx(expected, abs=1e-6)
         if schedule == "multipliers":
             assert record.cap == pytest.approx(max(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["multipliers", "linear", "cosine", "cut"])
+@pytest.mark.parametrize("remove_by", [0.85, 1.0])
+@pytest.mark.parametrize("num_steps", [7, 39, 1170, 4683, 46801])
+def test_with_a_stagger_every_skip_is_exactly_0_when_its_window_ends(num_steps, remove_by, schedule):
+    config = training.TrainConfig(stagger=0.9, remove_by=remove_by, skip_lr=0.0, skip_schedule=schedule)
+    alpha = nn.Parameter(torch.full((11,), 0.95))
+    phase_out = training.PhaseOut(alpha, config, num_steps)
+    for step in (1, num_steps // 2, math.ceil(remove_by * num_steps)):
+        phase_out.step(step)
+    assert not alpha.any()
 
 
 def test_with_a_stagger_no_multiplier_rises_before_its_window(few_images, quick):

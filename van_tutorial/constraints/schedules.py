@@ -71,7 +71,7 @@ SCHEDULES = ("multipliers", "penalty", "fixed", "cut", "linear", "cosine")
 
 
 def scheduled_skip_weight(
-    schedule: str, step: int, num_steps: int, skip_weight: float, remove_by: float | None
+    schedule: str, step: float, num_steps: int, skip_weight: float, remove_by: float | None
 ) -> float:
     """Return the skip weight that a schedule without multipliers prescribes after `step` of `num_steps` steps.
 

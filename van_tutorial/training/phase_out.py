@@ -17,6 +17,7 @@ from van_tutorial.training.config import TrainConfig
 
 NEVER = -1  # no step yet
 IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
+ROUNDING = 1e-5  # how far a share that should be 1 may be off in single precision
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
 
 
@@ -102,27 +103,30 @@ class PhaseOut(nn.Module):
         total = self.config.remove_by * self.num_steps
         return min(1.0, max(0.0, 2.0 * (total - step) / ((1.0 - share) * total)))
 
+    def progress(self, step: int) -> Tensor:
+        """Return how much of each layer's own window has passed after `step` steps, shape (L,), from 0 to 1.
+
+        What is 1 but for rounding is 1: the last window ends with the training where remove_by is 1.
+        """
+        config = self.config
+        remove_by = 2 / 3 if config.remove_by is None else config.remove_by
+        window = (1.0 - abs(config.staggering)) * remove_by * self.num_steps
+        passed = ((step - self.starts) / window).clamp_(0.0, 1.0)
+        return passed.masked_fill_(passed > 1.0 - ROUNDING, 1.0)
+
     def caps(self, step: int) -> float | Tensor:
         """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
-        share = abs(self.config.staggering)
-        if share == 0.0 or self.config.remove_by is None:
+        if self.config.staggering == 0.0 or self.config.remove_by is None:
             return self.cap(step)
-        window = (1.0 - share) * self.config.remove_by * self.num_steps
-        return (2.0 - 2.0 * (step - self.starts) / window).clamp_(0.0, 1.0)
+        return (2.0 - 2.0 * self.progress(step)).clamp_(max=1.0)
 
     def scheduled(self, step: int) -> float | Tensor:
         """Return what share of its initial violation a schedule leaves each layer, shape (L,), or the one for all."""
-        config, share = self.config, 1.0 - abs(self.config.staggering)
-        if share == 1.0:
-            return scheduled_skip_weight(config.skip_schedule, step, self.num_steps, 1.0, config.remove_by)
-        remove_by = share * (1.0 if config.remove_by is None else config.remove_by)
-        shares = [
-            scheduled_skip_weight(
-                config.skip_schedule, max(0.0, step - start), self.num_steps, 1.0, remove_by
-            )
-            for start in self.starts.tolist()
-        ]
-        return self.skip_weight.new_tensor(shares)
+        schedule, remove_by = self.config.skip_schedule, self.config.remove_by
+        if self.config.staggering == 0.0:
+            return scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by)
+        passed = self.progress(step).tolist()
+        return self.skip_weight.new_tensor([scheduled_skip_weight(schedule, t, 1, 1.0, 1.0) for t in passed])
 
     @torch.no_grad()
     def step(self, step: int) -> None:
