@@ -157,7 +157,7 @@ def test_half_way_the_skips_next_to_the_input_are_gone_and_the_others_are_still_
     text.fill("depth=40")
     text.press("Enter")
     press(page, "Apply")
-    expect(page.locator(".widget-text input").first).to_have_value("40")
+    expect(page.locator(".widget-text input").first).to_have_value("40", timeout=20_000)
     press(page, "Train")
     status(page, "^Finished. Step 390 of 390, 0 of 40 skips left")
     scrubber(page).focus()

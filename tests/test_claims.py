@@ -90,6 +90,9 @@ def test_a_small_part_of_a_claim_is_measured_and_a_second_call_makes_nothing_aga
     rows = json.loads(file.read_text(encoding="utf-8"))["runs"]
     assert len(rows) == 4  # the ends of two lists
     assert {row["network"] for row in rows} == {"all alike", "input side faster (5 times)"}
+    shown = page.table_in(file)  # whatever did not happen in so short a run
+    assert BY_NAME["frontier"].reading(shown)
+    assert len(BY_NAME["frontier"].table(shown)) == 4
     folders = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "mlp").iterdir()}
     assert record.record(BY_NAME["frontier"], tmp_path / "results", is_quick=True) == file
     assert json.loads(file.read_text(encoding="utf-8"))["runs"] == rows

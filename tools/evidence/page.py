@@ -12,10 +12,12 @@ import plotly.graph_objects as go
 
 from tools.evidence import figures, gradients, picture
 from tools.evidence.claims import CLAIMS, Claim
+from tools.evidence.record import METRICS
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
 FIGURES = "evidence"
+MEASURES = (*METRICS.values(), "median_zero_step")
 HEAD = """\
 # Evidence
 
@@ -109,7 +111,12 @@ def stamp_in(image: Path) -> str | None:
 
 def table_in(file: Path) -> pd.DataFrame:
     """Return the runs of a recording."""
-    return pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"])
+    return with_all_columns(pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"]))
+
+
+def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with every measure as a column, also with one that none of them has, such as a step of removal."""
+    return runs.reindex(columns=[*runs, *(name for name in MEASURES if name not in runs)])
 
 
 def text_of(claims: Sequence[Claim], results: Path) -> str:
@@ -121,7 +128,7 @@ def text_of(claims: Sequence[Claim], results: Path) -> str:
 def section(claim: Claim, file: Path) -> str:
     """Return what stands under a claim."""
     content = json.loads(file.read_text(encoding="utf-8"))
-    runs = pd.DataFrame(content["runs"])
+    runs = with_all_columns(pd.DataFrame(content["runs"]))
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     seeds = ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))
     return f"""\

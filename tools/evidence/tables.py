@@ -276,6 +276,8 @@ def reading_of_frontier(table: pd.DataFrame) -> str:
     ratios = (alike["median_zero_step"] / alike["predicted"]).groupby(alike["dual_lr"]).mean()
     means = table.groupby(["network", "dual_lr"], as_index=False)[["test_accuracy", "skips_left"]].agg("mean")
     best = means.sort_values("test_accuracy").iloc[-1]
+    if alike.empty:
+        return "In no run with multipliers all alike half of the skips were at 0."
     return (
         f"Half of the skips are at 0 after {ratios.min():.2f} to {ratios.max():.2f} times the predicted number of "
         f"steps (multipliers all alike, step sizes {ratios.index.min():g} to {ratios.index.max():g}). Accuracy is "
