@@ -44,9 +44,11 @@ def quick():
 
 @pytest.fixture(scope="session")
 def phased_out(few_images, quick):
-    """A run of 160 steps, step sizes at their defaults, with a record of each; leave its network as it is."""
+    """A run of 160 steps, all multipliers rising at once, with a record of each; leave its network as it is."""
     model = models.mlp(depth=4, width=24, seed=0)
-    return training.train(model, few_images, quick(num_epochs=10, batch_size=32, log_every=1))
+    return training.train(
+        model, few_images, quick(num_epochs=10, batch_size=32, log_every=1, stagger=0.0, dual_lr_spread=5.0)
+    )
 
 
 @pytest.fixture

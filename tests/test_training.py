@@ -381,7 +381,7 @@ def test_a_run_learns_and_its_accuracy_is_that_of_its_network(phased_out, few_im
     )
     history = phased_out.history
     assert history["loss"].iloc[-16:].mean() < history["loss"].iloc[:16].mean() - 0.5
-    assert history["test_accuracy"].iloc[-1] == phased_out.test_accuracy > 0.5
+    assert history["test_accuracy"].iloc[-1] == phased_out.test_accuracy > 0.6
 
 
 def test_history_and_layers_are_tidy(phased_out):

@@ -38,40 +38,33 @@ def main_result() -> str:
     return "\n".join([*lines, "", origin(recorded)])
 
 
-def photographs() -> str:
-    """Return the table of the networks on CIFAR-10 in Markdown."""
-    recorded = batch.recorded("cifar10")
-    depths = sorted(recorded.table["depth"].unique())
+def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
+    """Return a recording's test accuracy by network and depth in Markdown; `unit` has a place for the depth."""
+    recorded = batch.recorded(name)
+    made = cells(recorded.table, "network", "depth", "test_accuracy").loc[list(labels)]
     lines = [
-        "| convolutional network | " + " | ".join(f"{depth} layers" for depth in depths) + " |",
-        "| --- |" + " --- |" * len(depths),
-    ]
-    for network in ("plain", "residual", "van"):
-        cells = []
-        rows = recorded.table[recorded.table["network"] == network]
-        for depth in depths:
-            runs = rows.loc[rows["depth"] == depth, "test_accuracy"]
-            spread = f" ± {runs.std():.3f}" if len(runs) > 1 else ""
-            cells.append(f"{runs.mean():.3f}{spread} ({len(runs)} seed{'s' if len(runs) > 1 else ''})")
-        lines.append(f"| {LABELS[network]} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", origin(recorded)])
-
-
-def depths() -> str:
-    """Return the table of test accuracy by depth on all of Fashion-MNIST in Markdown."""
-    recorded = batch.recorded("degradation")
-    names = {"plain": "plain", "plain, shifted": "plain, shifted", "residual": "residual, skips kept"}
-    names["VAN, shifted"] = "**VAN, shifted, no skip left**"
-    made = cells(recorded.table, "network", "depth", "test_accuracy").loc[list(names)]
-    lines = [
-        "| network | " + " | ".join(f"depth {depth}" for depth in made.columns) + " |",
+        f"| {heading} | " + " | ".join(unit.format(depth) for depth in made.columns) + " |",
         "| --- |" + " --- |" * len(made.columns),
         *(
-            f"| {names[str(name)]} | {' | '.join(row)} |"
-            for name, row in zip(made.index, made.to_numpy(), strict=True)
+            f"| {labels[str(network)]} | {' | '.join(row)} |"
+            for network, row in zip(made.index, made.to_numpy(), strict=True)
         ),
     ]
     return "\n".join([*lines, "", origin(recorded)])
+
+
+def photographs() -> str:
+    """Return the table of the networks on CIFAR-10."""
+    labels = {name: LABELS[name] for name in ("plain", "residual", "van")}
+    return by_depth("cifar10", "convolutional network", "{} layers", labels)
+
+
+def depths() -> str:
+    """Return the table of networks of growing depth on all of Fashion-MNIST."""
+    labels = {"plain": "plain", "plain, shifted": "plain, shifted", "residual": LABELS["residual"]}
+    return by_depth(
+        "degradation", "network", "depth {}", labels | {"VAN, shifted": "**VAN, shifted, no skip left**"}
+    )
 
 
 def origin(recorded: batch.Recorded) -> str:

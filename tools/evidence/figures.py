@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tools.evidence.tables import with_prediction
+from tools.evidence.tables import named, with_prediction
 from van_tutorial.plots.style import finish, style
 from van_tutorial.plots.sweeps import metric_by_depth
 
@@ -135,6 +135,18 @@ def schedules(table: pd.DataFrame) -> go.Figure:
         "test_accuracy",
         "depth",
         "Who takes the skips away",
+        "Mean over the seeds with one standard deviation.",
+        "test accuracy",
+    )
+
+
+def photographs(runs: pd.DataFrame) -> go.Figure:
+    """Test accuracy of convolutional networks by number of layers."""
+    return dots(
+        named(runs),
+        "test_accuracy",
+        "depth",
+        "CIFAR-10, four epochs",
         "Mean over the seeds with one standard deviation.",
         "test accuracy",
     )

@@ -10,13 +10,21 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from tools.evidence import figures, gradients, picture
+from tools.evidence import figures, gradients, picture, tables
 from tools.evidence.claims import CLAIMS, Claim
 from tools.evidence.record import METRICS
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
+from van_tutorial.plots import style, sweeps
 
 FIGURES = "evidence"
+DRAWN_BY = (
+    figures,
+    gradients,
+    tables,
+    sweeps,
+    style,
+)  # a change of these asks for the figures to be drawn again
 MEASURES = (*METRICS.values(), "median_zero_step")
 HEAD = """\
 # Evidence
@@ -96,7 +104,7 @@ def check_page() -> list[str]:
 
 def drawings(claims: Sequence[Claim], results: Path) -> Iterator[tuple[str, go.Figure, str]]:
     """Yield the name of each figure, the figure, and the hash of what it is drawn from, its program included."""
-    source = "".join(inspect.getsource(module) for module in (figures, gradients)).encode()
+    source = "".join(inspect.getsource(module) for module in DRAWN_BY).encode()
     for claim in claims:
         file = results / f"{claim.name}.json"
         stamp = hashlib.sha256(file.read_bytes() + source).hexdigest()[:16]

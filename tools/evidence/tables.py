@@ -78,18 +78,11 @@ def spread_of(values: pd.Series) -> str:
     return f"{numbers.mean():.3f}" + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
 
 
-def cells(
-    table: pd.DataFrame, rows: str | Sequence[str], column: str, value: str, number: str = ".3f"
-) -> pd.DataFrame:
+def cells(table: pd.DataFrame, rows: str | Sequence[str], column: str, value: str) -> pd.DataFrame:
     """Return a pivot of texts: mean ± standard deviation of a value, rows in the order of the recording."""
-
-    def text(values: pd.Series) -> str:
-        numbers = values.dropna().astype(float)
-        if numbers.empty:
-            return "–"
-        return f"{numbers.mean():{number}}" + (f" ± {numbers.std():{number}}" if len(numbers) > 1 else "")
-
-    return table.pivot_table(index=rows, columns=column, values=value, aggfunc=text, sort=False).fillna("–")
+    return table.pivot_table(index=rows, columns=column, values=value, aggfunc=spread_of, sort=False).fillna(
+        "–"
+    )
 
 
 def mean_of(table: pd.DataFrame, value: str, **chosen: Any) -> float:
@@ -316,3 +309,32 @@ def reading_of_schedules(table: pd.DataFrame) -> str:
             f"({worst['mean']:.3f}). No farther from the best than the two standard deviations together: {rest}."
         )
     return " ".join(lines)
+
+
+# Photographs.
+
+
+def named(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return convolutional networks with the names that all tables have."""
+    return runs.assign(network=runs["network"].replace({"van": "VAN"}))
+
+
+def photographs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy by network and number of layers."""
+    made = cells(named(runs), "network", "depth", "test_accuracy")
+    made.columns = [f"{depth} layers" for depth in made.columns]
+    return made.reset_index()
+
+
+def reading_of_photographs(runs: pd.DataFrame) -> str:
+    """What was found."""
+    parts = []
+    for depth in sorted(runs["depth"].unique()):
+        plain, residual, van = (
+            mean_of(runs, "test_accuracy", network=name, depth=depth) for name in ("plain", "residual", "van")
+        )
+        parts.append(
+            f"With {depth} layers the VAN is {sides(van - plain)} the network that was trained plain, and "
+            f"{sides(van - residual)} the residual one."
+        )
+    return " ".join(parts)

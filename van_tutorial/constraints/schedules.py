@@ -58,6 +58,9 @@ def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_
     Example:
         >>> removal_starts(num_steps=100, remove_by=0.8, stagger=0.5, num_constraints=3)
         tensor([ 0., 20., 40.])
+
+    Source:
+        Derived for this project; the order is chosen in docs/evidence.md.
     """
     check_range("stagger", stagger, -1.0, 1.0, open_low=True, open_high=True)
     check_count("num_constraints", num_constraints)

@@ -97,11 +97,8 @@ class PhaseOut(nn.Module):
 
     def cap(self, step: int) -> float:
         """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
-        share = abs(self.config.staggering)
-        if share == 0.0 or self.config.remove_by is None:
-            return falling_cap(step, self.num_steps, self.config.remove_by)
-        total = self.config.remove_by * self.num_steps
-        return min(1.0, max(0.0, 2.0 * (total - step) / ((1.0 - share) * total)))
+        caps = self.caps(step)
+        return caps if isinstance(caps, float) else float(caps.max())
 
     def progress(self, step: int) -> Tensor:
         """Return how much of each layer's own window has passed after `step` steps, shape (L,), from 0 to 1.
@@ -117,7 +114,7 @@ class PhaseOut(nn.Module):
     def caps(self, step: int) -> float | Tensor:
         """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
         if self.config.staggering == 0.0 or self.config.remove_by is None:
-            return self.cap(step)
+            return falling_cap(step, self.num_steps, self.config.remove_by)
         return (2.0 - 2.0 * self.progress(step)).clamp_(max=1.0)
 
     def scheduled(self, step: int) -> float | Tensor:
