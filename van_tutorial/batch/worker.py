@@ -1,11 +1,14 @@
 """What a Dask worker does for a sweep."""
 
+import contextlib
 import os
 import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.execute import Task, execute
@@ -84,9 +87,14 @@ def dask_setup(worker: Any) -> None:
 
 
 def dask_teardown(worker: Any) -> None:
-    """End now instead of waiting for the notebook in hand, which nobody wants any more; its kernel ends with it.
+    """End now instead of waiting for the notebook in hand, which nobody wants any more, and end its kernel before.
+
+    A kernel would end by itself, but one that is only just starting complains first that its folder is gone.
 
     Args:
         worker: Dask's object for this process.
     """
+    for kernel in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            kernel.kill()
     os._exit(0)
