@@ -75,6 +75,15 @@ def test_each_exercise_of_each_student_has_a_row_with_what_its_check_says(tmp_pa
     assert pd.read_csv(into / "verdicts.csv")["verdict"].tolist() == table["verdict"].tolist()
 
 
+def test_what_was_graded_before_is_no_submission(tmp_path, lessons):
+    handed_in = tmp_path / "in"
+    write(handed_in / "ada" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    for _ in range(2):
+        table = batch.grade(handed_in, handed_in / "graded", course=lessons)
+        assert set(table["student"]) == {"ada"}
+    assert not (handed_in / "graded" / "graded").exists()
+
+
 def test_a_verdict_counts_only_as_the_value_of_the_courses_own_check(tmp_path, lessons):
     write(tmp_path / "in" / "eve" / "05_numbers.ipynb", high_check='print("Right: high.")')
     write(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from van_tutorial import constraints, models, training
+from van_tutorial import constraints, data, models, training
 
 TIMES = ["seconds"]
 
@@ -247,6 +247,103 @@ def test_a_skip_that_only_the_cap_lowers_is_the_caps_removal():
     assert (phase_out.removed_by, phase_out.num_capped, phase_out.removed_at_step) == ("cap", 1, 20)
 
 
+def test_a_layer_that_waits_for_its_window_is_not_counted_as_capped():
+    alpha = nn.Parameter(torch.full((10,), 0.95))
+    config = training.TrainConfig(skip_lr=1e-3)
+    phase_out = training.PhaseOut(alpha, config, num_steps=3000)
+    for step in range(1, 3001):
+        alpha.grad = phase_out.multipliers.values - 0.3  # a loss that asks for more of every skip
+        phase_out.step(step)
+    assert (phase_out.removed_by, phase_out.num_capped) == ("multipliers", 0)
+
+
+@pytest.mark.parametrize("schedule", ["multipliers", "linear"])
+def test_one_skip_alone_has_all_the_time(schedule):
+    alpha = nn.Parameter(torch.full((1,), 0.9))
+    config = training.TrainConfig(stagger=0.9, remove_by=0.8, skip_lr=0.0, skip_schedule=schedule)
+    phase_out = training.PhaseOut(alpha, config, num_steps=100)
+    values = []
+    for step in range(1, 101):
+        phase_out.step(step)
+        values.append(alpha.item())
+    assert values[38] == pytest.approx(0.9 if schedule == "multipliers" else 0.9 * (1 - 39 / 80))
+    assert values[78] > 0.0
+    assert values[79] == 0.0
+
+
+@pytest.mark.parametrize("stagger", [0.0, 0.5])
+def test_a_schedule_without_an_end_of_its_own_takes_the_whole_training(stagger):
+    alpha = nn.Parameter(torch.full((4,), 0.9))
+    config = training.TrainConfig(stagger=stagger, remove_by=None, skip_schedule="linear")
+    phase_out = training.PhaseOut(alpha, config, num_steps=30)
+    for step in range(1, 31):
+        assert phase_out.removed_at_step is None
+        phase_out.step(step)
+    assert phase_out.removed_at_step == 30
+
+
+@pytest.mark.parametrize("stagger", [0.99, 0.999])
+def test_windows_however_short_end_with_every_skip_at_0(stagger):
+    for num_steps in (20, 1000, 20_000):
+        alpha = nn.Parameter(torch.full((11,), 0.95))
+        config = training.TrainConfig(stagger=stagger, remove_by=1.0, skip_lr=0.0)
+        phase_out = training.PhaseOut(alpha, config, num_steps)
+        phase_out.step(num_steps)
+        assert alpha.tolist() == [0.0] * 11
+
+
+def test_a_schedule_has_no_cap_to_record(few_images, quick):
+    result = training.train(small(), few_images, quick(skip_schedule="fixed", log_every=1))
+    assert result.history["cap"].isna().all()
+
+
+def test_a_finished_run_that_is_read_again_leaves_the_network_in_eval_mode(few_images, quick, tmp_path):
+    for _ in range(2):
+        model = small()
+        training.train(model, few_images, quick(), checkpoint=tmp_path / "run.pt")
+        assert not model.training
+
+
+@pytest.mark.parametrize("form", ["convex", "additive"])
+def test_activations_are_not_taken_away_from_networks_whose_skip_weights_do_not_hold_them(
+    few_images, quick, form
+):
+    with pytest.raises(ValueError, match=f"needs a network with skip='activation', got '{form}'"):
+        training.Trainer(small(skip=form), few_images, quick(skip_target=1.0))
+
+
+def test_images_are_not_moved_away_from_their_maps_of_labels(few_images, quick):
+    scenes = data.scenes(few_images, num_train=16, num_test=4)
+    with pytest.raises(ValueError, match="would move the images and not their maps of labels"):
+        training.Trainer(models.msnet(width=4), scenes, quick(augment="crop-flip", batch_size=8))
+
+
+def test_a_held_out_share_of_less_than_one_image_is_refused(few_images, quick):
+    with pytest.raises(ValueError, match="is less than one image: take at least"):
+        training.Trainer(small(), few_images, quick(validation_fraction=1e-4))
+
+
+def test_images_to_test_on_are_asked_for_before_the_training(few_images, quick):
+    untested = dataclasses.replace(
+        few_images, test_images=few_images.test_images[:0], test_labels=few_images.test_labels[:0]
+    )
+    with pytest.raises(ValueError, match="no images to test on"):
+        training.Trainer(small(), untested, quick())
+
+
+def test_a_network_with_one_number_for_an_image_is_refused(few_images, quick):
+    class OneNumber(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(784))
+
+        def forward(self, x):
+            return x.flatten(1) @ self.weight
+
+    with pytest.raises(ValueError, match="it must have an output for every class"):
+        training.Trainer(OneNumber(), few_images, quick())
+
+
 def test_the_default_step_sizes_remove_the_slowest_skip_just_when_the_cap_would():
     config = training.TrainConfig(remove_by=0.5, dual_lr_spread=4.0, stagger=0.0)
     slowest = training.default_dual_lr(2000, 0.95, config) / 4.0
@@ -368,6 +465,16 @@ def test_population_statistics_are_those_of_all_training_images(few_images, quic
         result.history["test_accuracy"].iloc[:-1].tolist()
         == before.history["test_accuracy"].iloc[:-1].tolist()
     )
+
+
+@pytest.mark.parametrize("num_images", [33, 100])
+def test_every_image_counts_alike_in_the_population_statistics(few_images, num_images):
+    model = small(depth=2)
+    images = few_images.train_images[:num_images]
+    training.settle_statistics(model, images, batch_size=32)
+    x = model.input_layer(images.flatten(1))
+    mean = model.layers[0].linear(x).mean(dim=0)
+    torch.testing.assert_close(model.layers[0].norm.running_mean, mean, rtol=0.0, atol=1e-2)
 
 
 # What a run hands out.

@@ -55,7 +55,10 @@ def grade(
     """
     root = Path(course or course_path("notebooks"))
     lessons = {path.stem: path for path in sorted(root.glob("*.ipynb"), key=lambda path: len(path.stem))}
-    found = [(path, name) for path in notebooks_in(Path(folder)) for name in lessons if name in path.stem]
+    handed_in = [
+        path for path in notebooks_in(Path(folder)) if Path(into).resolve() not in path.resolve().parents
+    ]
+    found = [(path, name) for path in handed_in for name in lessons if name in path.stem]
     submissions = dict(found)  # of two lessons whose names fit, the longer
     if not submissions:
         raise NotebookError(

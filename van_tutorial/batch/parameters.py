@@ -25,7 +25,8 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
         The default of each parameter, in the order of the cell.
 
     Raises:
-        NotebookError: where there is no such notebook, or it has no `parameters` cell.
+        NotebookError: where there is no such notebook, it has no `parameters` cell, or in that a default that has to be
+            worked out.
     """
     path = Path(notebook)
     if not path.is_file():
@@ -39,7 +40,18 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     if not any("parameters" in cell.metadata.get("tags", []) for cell in cells):
         raise NotebookError(f"{path} has no cell tagged 'parameters', so it cannot be run with any.")
     declared = papermill.inspect_notebook(str(path))
-    return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+    return {name: plain_value(entry["default"], name, path) for name, entry in declared.items()}
+
+
+def plain_value(source: str, name: str, notebook: Path) -> Any:
+    """Return the value of a parameter's default, which no code is run for."""
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError) as error:
+        raise NotebookError(
+            f"Parameter {name!r} of {notebook} has the default {source}, which is no plain value: write a number, a "
+            "text, True or False."
+        ) from error
 
 
 def fit_parameters(

@@ -25,16 +25,16 @@ class TrainConfig:
             the *activation* away from networks with skip "activation", whose layers alpha z + (1 - alpha) act(z)
             end up affine: what VanillaNet and Layer Folding do.
         dual_lr: step size of the multipliers, at least 0; None sizes it from the number of steps, so that the
-            multipliers have removed the skips before the cap comes down.
+            multipliers have removed the skips by the time the cap is at 0 (`default_dual_lr`).
         dual_lr_spread: ratio of the first layer's multiplier step size to their geometric mean, above 0; the
             last layer's is the mean divided by it. Above 1 the skips go from the input side first.
         stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
             layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
             side (`constraints.removal_starts`); s < 0 from the output side. None is 0.9 where multipliers take skips
-            away, which was best at every depth that was tried (docs/evidence.md), and 0 for all else.
+            away, which the trials of docs/evidence.md speak for, and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
-            None leaves that to the multipliers, or to the penalty, which may not finish.
+            None leaves that to the multipliers, or to the penalty, which may not finish; a schedule takes all of it.
         skip_schedule: "multipliers", or, to compare with, "penalty", which adds a fixed penalty on the skip weights
             to the loss, or "fixed", "cut", "linear" or "cosine", which set them without looking at the loss.
         skip_penalty: strength of the penalty of skip_schedule "penalty", in nats, at least 0.

@@ -46,13 +46,13 @@ def settle_statistics(model: nn.Module, images: Tensor, batch_size: int = 4096) 
     Args:
         model: changed in place; its mode is put back.
         images: shape (N, C, H, W), on the network's device.
-        batch_size: images at a time.
+        batch_size: about how many images at a time; all batches are of one size, but for one image.
 
     Source:
         Ioffe and Szegedy 2015, Batch normalization, algorithm 2, which takes the population's statistics after
         training; Wu and Johnson 2021, Rethinking "batch" in BatchNorm (arXiv 2105.07576), section 3.
     """
-    update_bn(images.split(batch_size), model)
+    update_bn(images.tensor_split(max(1, round(len(images) / batch_size))), model)
 
 
 def evaluate(

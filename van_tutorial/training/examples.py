@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,14 +31,26 @@ class Examples:
         num_classes: number of classes.
 
     Raises:
-        ValueError: for fewer training images than one batch.
+        ValueError: for fewer training images than one batch, no test images, a validation_fraction of less than one
+            image, or an augmentation that would move images and leave their maps of labels.
     """
 
     def __init__(self, images: Images, config: TrainConfig, device: torch.device) -> None:
         self.device = device
         self.is_channels_last = config.channels_last
         self.num_classes = images.num_classes
+        if not len(images.test_labels):
+            raise ValueError("There are no images to test on: give at least one.")
+        if config.augment != "none" and images.train_labels.ndim > 1:
+            raise ValueError(
+                f"augment {config.augment!r} would move the images and not their maps of labels: take 'none'."
+            )
         train, held_out = split(len(images.train_labels), config.validation_fraction)
+        if config.validation_fraction > 0.0 and not len(held_out):
+            raise ValueError(
+                f"validation_fraction {config.validation_fraction} of {len(train)} training images is less than one "
+                f"image: take at least {1 / len(train):.2g}, or 0."
+            )
         if len(train) < config.batch_size:
             raise ValueError(
                 f"batch_size must be at most the number of training images, {len(train)}, got {config.batch_size}."
@@ -95,8 +108,9 @@ class Examples:
             self._orders[config.seed] = (epoch, order.to(self.device))
         return self._orders[config.seed][1][index * config.batch_size : (index + 1) * config.batch_size]
 
+    @cached_property
     def digest(self) -> str:
-        """Return a checksum of the training images and their labels."""
+        """A checksum of the training images and their labels."""
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (self.train_images, self.train_labels):
             digest.update(tensor.cpu().contiguous().numpy().data)

@@ -1,5 +1,7 @@
 """The phase-out of one network's skip weights, and the account of who removed them."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from van_tutorial.training.config import TrainConfig
 
 NEVER = -1  # no step yet
 IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
-ROUNDING = 1e-5  # how far a share that should be 1 may be off in single precision
+ROUNDING = 1e-6  # how far the end of a window may be off in single precision, as a share of the training
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
 
 
@@ -30,7 +32,8 @@ class PhaseOut(nn.Module):
         alpha_l <- min(max(alpha_l, 0), cap)                       projection; the cap falls from 1 to 0
         lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
 
-    With a stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens.
+    With a stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens. (One
+    skip alone has all the time.)
     With config.skip_target 1 the violation v_l = 1 - alpha_l goes to 0 in the same way, and what is removed is not
     the skip but what it goes round: the activation. In the names below, "zero", "capped" and "removed" are said
     of the violation. With skip_schedule "penalty" there is no dual step, and `constraints.fixed_penalty` takes the
@@ -56,7 +59,7 @@ class PhaseOut(nn.Module):
     def __init__(self, skip_weight: nn.Parameter, config: TrainConfig, num_steps: int) -> None:
         super().__init__()
         self._skip_weights = (skip_weight,)  # in a tuple: it is the network's, not a parameter of this module
-        self.config = config
+        self.config = config = config if len(skip_weight) > 1 else replace(config, stagger=0.0)
         self.num_steps = num_steps
         dual_lr = config.dual_lr
         if dual_lr is None:
@@ -71,7 +74,7 @@ class PhaseOut(nn.Module):
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
-        starts = removal_starts(num_steps, config.remove_by, config.staggering, len(skip_weight))
+        starts = removal_starts(num_steps, self.remove_by, config.staggering, len(skip_weight))
         self.register_buffer("starts", starts, persistent=False)
         self.to(skip_weight.device, skip_weight.dtype)
 
@@ -84,6 +87,13 @@ class PhaseOut(nn.Module):
     def is_scheduled(self) -> bool:
         """Whether a schedule sets the skip weights, and neither multipliers nor a penalty have a say."""
         return self.config.skip_schedule not in ("multipliers", "penalty")
+
+    @property
+    def remove_by(self) -> float:
+        """The share of the training in which the windows lie; for None all of it under a schedule, else 2/3."""
+        if self.config.remove_by is not None:
+            return self.config.remove_by
+        return 1.0 if self.is_scheduled else 2 / 3
 
     def violation(self) -> Tensor:
         """Return how far each skip weight is from its target, shape (L,): alpha_l, or 1 - alpha_l for target 1."""
@@ -105,11 +115,9 @@ class PhaseOut(nn.Module):
 
         What is 1 but for rounding is 1: the last window ends with the training where remove_by is 1.
         """
-        config = self.config
-        remove_by = 2 / 3 if config.remove_by is None else config.remove_by
-        window = (1.0 - abs(config.staggering)) * remove_by * self.num_steps
-        passed = ((step - self.starts) / window).clamp_(0.0, 1.0)
-        return passed.masked_fill_(passed > 1.0 - ROUNDING, 1.0)
+        share = 1.0 - abs(self.config.staggering)
+        passed = ((step - self.starts) / (share * self.remove_by * self.num_steps)).clamp_(0.0, 1.0)
+        return passed.masked_fill_(passed > 1.0 - ROUNDING / share, 1.0)
 
     def caps(self, step: int) -> float | Tensor:
         """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
@@ -137,13 +145,13 @@ class PhaseOut(nn.Module):
                 alpha.copy_(torch.lerp(self.initial, torch.ones_like(alpha), 1.0 - share))
         else:
             caps = self.caps(step)
-            is_falling = caps < 1.0 if isinstance(caps, float) else True
+            is_falling = not isinstance(caps, float) or caps < 1.0
             if is_falling:  # before the gradient's noise
                 is_on_its_way = (self.first_zero_step == NEVER) | (self.violation() > FLICKER)
             if alpha.grad is not None:  # a network may leave its skip weights out
                 alpha.sub_(alpha.grad, alpha=config.skip_lr)
             if is_falling:
-                self.capped |= (self.violation() > caps) & is_on_its_way
+                self.capped |= (self.violation() > caps) & (caps < 1.0) & is_on_its_way
             project(alpha, caps, config.skip_target)
             if config.skip_schedule == "multipliers":
                 self.multipliers.dual_step(self.violation() * (self.starts < step))
@@ -194,8 +202,9 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
-    of 0.3 nats per unit of violation: any later would be the cap's work. In the short windows of a stagger, where a
-    slope that is off by a little counts for more, it is to be gone after three quarters of its window.
+    of 0.3 nats per unit of violation: any later would be the cap's work. (On its way down the cap may still touch a
+    skip that waits at 1 for its multiplier, in a long training above all.) With a stagger it is to be gone after three
+    quarters of its window, which leaves the cap nothing to do.
 
     Args:
         num_steps: number of steps of the whole training.

@@ -25,7 +25,8 @@ class Record:
         test_accuracy: on the test images, in eval mode.
         skip_weights: shape (L,), on the CPU; empty where there are none.
         multipliers: shape (L,), on the CPU; empty where there are none.
-        cap: bound on how far a skip weight is from config.skip_target; None where there are none.
+        cap: bound on how far a skip weight is from config.skip_target; None where there are none, or a schedule sets
+            them.
         seconds: time spent in training and evaluation so far.
         measures: what whoever iterates has measured at this step, by name: numbers, and tensors of shape (L,) on
             the CPU; `diagnostics.Recorder` fills it.

@@ -136,6 +136,11 @@ class Trainer:
         self._forward = torch.compile(model) if config.compile else model
         skip_weight = getattr(model, "skip_weight", None)
         self.phase_out = None if skip_weight is None else PhaseOut(skip_weight, config, self.num_steps)
+        form = getattr(getattr(model, "config", None), "skip", "activation")
+        if config.skip_target == 1.0 and self.phase_out is not None and form != "activation":
+            raise ValueError(
+                f"skip_target 1 takes activations away and needs a network with skip='activation', got {form!r}."
+            )
         self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
         self.optimize(self.weights)
         self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
@@ -245,7 +250,7 @@ class Trainer:
             test_accuracy=test_accuracy,
             skip_weights=alphas,
             multipliers=phase_out.multipliers.values.cpu().clone() if phase_out else torch.empty(0),
-            cap=phase_out.cap(self.step) if phase_out else None,
+            cap=None if phase_out is None or phase_out.is_scheduled else phase_out.cap(self.step),
             seconds=seconds,
         )
         self._sums = dict.fromkeys(self._sums, 0)
@@ -260,6 +265,10 @@ class Trainer:
         with torch.no_grad():
             outputs = tuple(self.model(self.examples.train_images[:2]).shape[1:])
         self.model.train(mode)
+        if not outputs:
+            raise ValueError(
+                "The network has one number for an image: it must have an output for every class."
+            )
         if (num_classes := self.examples.num_classes) > outputs[0]:
             raise ValueError(
                 f"The network has {outputs[0]} outputs for {num_classes} classes: "
@@ -388,6 +397,7 @@ class Trainer:
             self.phase_out.load_state_dict(state["phase_out"])
         self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
         self.records = [Record(**to_cpu(row)) for row in state["records"]]
+        self.model.train(self.step < self.num_steps)
 
     def _identity(self) -> dict[str, Any]:
         """Return what two runs must share for one to go on where the other was: all that decides its numbers."""
@@ -401,7 +411,7 @@ class Trainer:
         }
         if self.config.weight_decay > 0.0:
             identity["weight decay of"] = "parameters of two and more dimensions"
-        return identity | {"training images": self.examples.digest()}
+        return identity | {"training images": self.examples.digest}
 
 
 def train(
