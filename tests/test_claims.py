@@ -8,7 +8,7 @@ import pytest
 
 from tools.evidence import page, record
 from tools.evidence.claims import CLAIMS
-from tools.evidence.tables import chosen_step_sizes, label_of_network
+from tools.evidence.tables import beside, chosen_step_sizes, label_of_network
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
@@ -55,7 +55,7 @@ def test_a_recording_holds_the_runs_of_its_sweeps_and_no_others(name):
 
 @pytest.mark.parametrize(
     "file",
-    [f"degradation{part}" for part in ("", "_deep", "_others", "_mnist")],
+    [*(f"degradation{part}" for part in ("", "_deep", "_others", "_mnist")), "longer", "longer_deep"],
 )
 def test_step_sizes_are_those_that_were_best_on_held_out_images(file):
     chosen = chosen_step_sizes(batch.recorded("depth_step_sizes").table)
@@ -106,6 +106,20 @@ def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
             small = batch.read_sweep(record.reduced(file, tmp_path / f"{name}.yaml"))
             assert 0 < small.num_runs <= batch.read_sweep(file).num_runs
             assert {(run["data"], run["num_epochs"]) for run in small.runs} == {("fashion-mnist-mini", 2)}
+
+
+def test_a_difference_is_that_of_runs_of_one_seed_and_none_within_two_standard_errors():
+    runs = pd.DataFrame(
+        [
+            {"network": network, "seed": seed, "test_accuracy": value}
+            for network, values in {"a": (0.8, 0.7, 0.6), "b": (0.7, 0.61, 0.5), "c": (0.5, 0.7, 0.9)}.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+    # 10, 9 and 10 points: standard deviation 0.577, over the root of 3
+    assert beside(runs, "a", "b") == "9.7 ± 0.3 points above"
+    assert beside(runs, "b", "a") == "9.7 ± 0.3 points below"
+    assert beside(runs, "a", "c") == "level with (within 34.6 points)"  # 30, 0 and -30
 
 
 def test_a_figure_and_a_table_can_be_made_of_every_claim_with_a_line_that_reads_it():

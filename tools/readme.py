@@ -16,10 +16,12 @@ from van_tutorial._course import course_path
 LABELS = {
     "plain": "plain",
     "plain, lr 0.01": "plain, best step size",
+    "plain, shifted": "plain, shifted",
     "residual": "residual, skips kept",
     "residual, lr 0.01": "residual, skips kept, best step size",
     "van": "**VAN, skips phased out and collapsed**",
     "van, lr 0.01": "**VAN, skips phased out and collapsed**, best step sizes",
+    "van, one after the other": "**VAN, skips phased out one after the other and collapsed**",
 }
 
 
@@ -55,7 +57,8 @@ def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
 
 def photographs() -> str:
     """Return the table of the networks on CIFAR-10."""
-    labels = {name: LABELS[name] for name in ("plain", "residual", "van")}
+    labels = {name: LABELS[name] for name in ("plain", "residual", "van", "van, one after the other")}
+    labels["van"] = "**VAN, skips phased out all at once and collapsed**"
     return by_depth("cifar10", "convolutional network", "{} layers", labels)
 
 

@@ -57,14 +57,10 @@ def step_sizes(table: pd.DataFrame) -> go.Figure:
     )
 
 
-MAIN = ("plain", "residual", "VAN", "plain, shifted", "residual, shifted", "VAN, shifted")
-
-
 def degradation(table: pd.DataFrame) -> go.Figure:
     """Accuracy by depth, in training and on test images."""
-    main = table[table["network"].isin(MAIN)]
     both = pd.concat(
-        main.assign(panel=panel, accuracy=main[value])
+        table.assign(panel=panel, accuracy=table[value])
         for panel, value in (("in training", "train_accuracy"), ("test images", "test_accuracy"))
     )
     figure = metric_by_depth(both.assign(series=both["network"]), "accuracy")
@@ -72,7 +68,7 @@ def degradation(table: pd.DataFrame) -> go.Figure:
 
 
 def networks(table: pd.DataFrame) -> go.Figure:
-    """Test accuracy of each network, every run."""
+    """Test accuracy of each network."""
     return dots(
         table.assign(images="test"),
         "test_accuracy",
@@ -81,6 +77,18 @@ def networks(table: pd.DataFrame) -> go.Figure:
         "Mean over the seeds with one standard deviation.",
         "test accuracy",
     ).update_layout(showlegend=False)
+
+
+def longer(table: pd.DataFrame) -> go.Figure:
+    """Test accuracy of each network at each depth."""
+    return dots(
+        table,
+        "test_accuracy",
+        "depth",
+        "After 30 epochs",
+        "Mean over the seeds with one standard deviation.",
+        "test accuracy",
+    )
 
 
 def frontier(table: pd.DataFrame) -> go.Figure:

@@ -1,6 +1,5 @@
 """Gradients before, during and after the phase-out, and what each shortcut would still be worth."""
 
-import math
 from itertools import product
 from typing import Any
 
@@ -113,34 +112,44 @@ def phase_epochs(runs: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def values_at(runs: pd.DataFrame, network: str, value: str, phase: str) -> pd.Series:
+    """Return a measure of a network's runs before, during or after the phase-out."""
+    of = by_epoch(runs)
+    return of[(of["network"] == network) & (of["epoch"] == phase_epochs(runs)[phase])][value]
+
+
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each measure before, during and after, mean over the seeds."""
+    """Each measure before, during and after: mean and standard deviation over the seeds."""
     rows = []
     for network in NETWORKS:
-        row: dict[str, Any] = {"network": network}
         for value, title in MEASURES.items():
-            of = by_epoch(runs)[by_epoch(runs)["network"] == network]
-            means = [of[of["epoch"] == epoch][value].mean() for epoch in phase_epochs(runs).values()]
-            row[title] = " / ".join(f"{mean:.3g}" for mean in means)
-        rows.append(row)
+            at = {phase: values_at(runs, network, value, phase) for phase in PHASES}
+            texts = {
+                phase: f"{seeds.mean():.3g}" + (f" ± {seeds.std():.2g}" if len(seeds) > 1 else "")
+                for phase, seeds in at.items()
+            }
+            rows.append({"network": network, "measure": title, **texts})
     return pd.DataFrame(rows)
 
 
 def reading(runs: pd.DataFrame) -> str:
     """What was found."""
     when = phase_epochs(runs)
-    of = by_epoch(runs)[by_epoch(runs)["network"] == "VAN"].groupby("epoch").mean(numeric_only=True)
-    before, during, after = (float(of["pair_correlation"][when[phase]]) for phase in PHASES)
-    weight = float(of["mean_skip_weight"][when["during"]])
+    weight = values_at(runs, "VAN", "mean_skip_weight", "during").mean()
+    correlations, ratios = (
+        ", ".join(f"*{network}* {values_at(runs, network, value, phase).mean():.2g}" for network in NETWORKS)
+        for value, phase in (("pair_correlation", "after"), ("grad_norm_ratio", "during"))
+    )
     paid = prices(runs)
     share = (paid["multiplier"] > paid["price"]).mean()
-    ratio = paid["multiplier"].mean() / paid["price"].abs().mean() if paid["price"].abs().mean() else math.nan
+    multiplier, price = paid["multiplier"].median(), paid["price"].abs().median()
     return (
         f"Before, during and after stand for epochs {when['before']}, {when['during']} (mean skip weight "
-        f"{weight:.2f}) and {when['after']}. In the VAN the correlation goes from {before:.2f} to {during:.2f} and "
-        f"{after:.2f}. At the end {100 * share:.0f} % of the multipliers stand above the price of their shortcut, "
-        f"which is what holds a skip weight at 0; in the mean a multiplier is {ratio:.0f} times the size of its "
-        "price, because the ascent overshoots and the projection freezes it there."
+        f"{weight:.2f}) and {when['after']}. Correlation after the training: {correlations}. First layer's gradient "
+        f"over the last one's during the removal: {ratios}. At the end {100 * share:.0f} % of the multipliers stand "
+        "above the price of their shortcut, which is what holds a skip weight at 0, and far above it: the median "
+        f"multiplier is {multiplier:.2g}, the median size of a price {price:.2g}. So it is not what a skip is worth "
+        "that decides when it goes, but the step size and the window of its multiplier."
     )
 
 

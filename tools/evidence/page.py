@@ -15,6 +15,7 @@ from tools.evidence.claims import CLAIMS, Claim
 from tools.evidence.record import METRICS
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
+from van_tutorial.constraints import predictions
 from van_tutorial.plots import style, sweeps
 
 FIGURES = "evidence"
@@ -22,6 +23,7 @@ DRAWN_BY = (
     figures,
     gradients,
     tables,
+    predictions,
     sweeps,
     style,
 )  # a change of these asks for the figures to be drawn again
@@ -30,16 +32,22 @@ HEAD = """\
 # Evidence
 
 What the course claims about phasing out skip-connections, measured: each claim with its table, its figure, the command
-that makes it again, and its limits. This page, its numbers and its figures are made from the files in `assets/results`
-by `make evidence`; none of it is written by hand. Accuracies are shares of images, as mean ± standard deviation over
-seeds (with n - 1), of networks in eval mode.
+that makes it again, and its limits. The page is made from the files in `assets/results`: tables, figures and every
+measured number in a sentence come from there. Words are those of the course; [the glossary](glossary.md) has them.
 
-- `make evidence` measures whatever is not there yet, and goes on where it was stopped. It takes hours.
+Accuracies are shares of images, as mean ± standard deviation over seeds (with n - 1): on test and held-out images of
+the network in eval mode, in training the mean over the last epoch in training mode. *1.0 ± 0.1 points above* is the
+mean of the differences between runs of the same seed with its standard error; *level* is said within two of those.
+
+- `make evidence` measures everything. Runs of sweeps that are under `runs` are not made again. It takes hours.
 - `make evidence-quick` measures a small part of each claim in minutes, in `runs/evidence-quick`, to see that it runs.
 - `python -m tools.evidence NAME` measures one claim.
 
 *Shifted* networks begin closer to linear: `models.mlp(norm_shift=1.0)`. *One after the other* means
 `TrainConfig(stagger=0.9)`: every skip has a window of its own, and that of the layer nearest to the input opens first.
+The *cap* is a bound on skip weights that falls to 0 by a set time; a skip that the multipliers have not taken by then
+is *capped*. *Gone by 0.85* means that the cap is at 0 after that share of the training; *damping* is a quadratic
+penalty beside the multipliers.
 """
 OTHERS = """\
 ## Recorded for the lessons
@@ -55,9 +63,6 @@ UNCOMPARED = """\
   this page is theirs, and none is set beside one of theirs.
 - **CIFAR-100**, which they used as well, could not be had: `data.load("cifar100")` reads it where it is, and nothing on
   this page was measured on it.
-- **Other networks at depth.** Highway networks, the other two forms of VAN, Dirac and looks-linear networks were
-  measured on all of Fashion-MNIST at depth 40 only, above, where step sizes were chosen; by depth only on the embedded
-  images, in the lessons. `assets/sweeps/evidence/degradation_others.yaml` is the sweep that is still to be run.
 - **GPUs.** Everything ran on a processor, so the networks are narrow and the trainings short.
 """
 

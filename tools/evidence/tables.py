@@ -1,10 +1,12 @@
 """What is shown of each recording as a table, and what it says in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from van_tutorial import batch
 from van_tutorial.constraints import predict_removal_step
 
 SLOPE = 0.3  # of the loss in the prediction, as everywhere in the library
@@ -92,10 +94,18 @@ def mean_of(table: pd.DataFrame, value: str, **chosen: Any) -> float:
     return float(table[value].mean())
 
 
-def sides(difference: float) -> str:
-    """Return a difference of accuracies in words."""
-    points = abs(100 * difference)
-    return "level with" if points < 0.05 else f"{points:.1f} points {'above' if difference > 0 else 'below'}"
+def beside(table: pd.DataFrame, one: str, other: str, value: str = "test_accuracy") -> str:
+    """Return in words how far a network is above or below another, each seed's run beside the other's of that seed.
+
+    The mean of the differences comes with its standard error, sd / sqrt(n); within two of those it is no difference.
+    """
+    by_seed = table.pivot_table(index="seed", columns="network", values=value)
+    differences = 100 * (by_seed[one] - by_seed[other]).dropna()
+    mean = float(differences.mean())
+    error = float(differences.std()) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    if abs(mean) <= max(2 * error, 0.05):
+        return f"level with (within {max(2 * error, 0.05):.1f} points)"
+    return f"{abs(mean):.1f} ± {error:.1f} points {'above' if mean > 0 else 'below'}"
 
 
 # Trials.
@@ -122,10 +132,10 @@ def reading_of_trials(table: pd.DataFrame) -> str:
     one, other = (mean_of(same, "validation_accuracy", stagger=stagger) for stagger in (0.9, -0.9))
     return (
         f"At depth {deepest} the best, {best['validation_accuracy']:.3f}, is: {best['network']}. Where no layer has a "
-        f"shift the best there is {unshifted['validation_accuracy']:.3f} ({unshifted['network']}), and "
+        f"shift the best of those tried there is {unshifted['validation_accuracy']:.3f} ({unshifted['network']}), and "
         f"{together['validation_accuracy']:.3f} where in addition all multipliers begin together. The order counts: at "
-        f"depth 40 shifted networks end at {one:.3f} where the input side goes first, and at {other:.3f} the other way "
-        "round."
+        f"depth 40 shifted networks with orthogonal weights end at {one:.3f} where the input side goes first, and at "
+        f"{other:.3f} the other way round."
     )
 
 
@@ -182,30 +192,68 @@ def degradation(table: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
+OTHERS = {
+    "residual": "the residual network",
+    "plain": "the plain one",
+    "plain, shifted": "the plain one with the same start",
+    "VAN": "the VAN without the shift",
+}
+
+
+def reading_of_vans(table: pd.DataFrame) -> str:
+    """How many skips were left, and when the last one went."""
+    vans = table[table["network"].str.startswith("VAN")]
+    left = int(vans["skips_left"].max())
+    first, last = vans["removed_at_step"].min(), vans["removed_at_step"].max()
+    if left or pd.isna(first):
+        return f"At most {left} skips are left in a VAN."
+    return (
+        f"No VAN has a skip left. The last one goes between steps {first:.0f} and {last:.0f} of "
+        f"{vans['num_steps'].max():.0f}, whatever the network: windows and step sizes set the time, not the loss."
+    )
+
+
 def reading_of_degradation(table: pd.DataFrame) -> str:
     """What was found, and how it stands to what was aimed at."""
-    left = int(table.loc[table["network"].str.startswith("VAN"), "skips_left"].max())
-    lines = [
-        "In none of the VANs a skip is left at the end."
-        if left == 0
-        else f"At most {left} skips are left in a VAN."
-    ]
+    lines = [reading_of_vans(table)]
     for depth in sorted(table["depth"].unique()):
-        means = table[table["depth"] == depth].groupby("network")["test_accuracy"].mean()
-        van = means["VAN, shifted"]
-        others = {
-            "residual": "the residual network",
-            "plain": "the plain one",
-            "plain, shifted": "the plain one with the same start",
-            "VAN": "the VAN without the shift",
-        }
+        here = table[table["depth"] == depth]
+        means = here.groupby("network")["test_accuracy"].mean()
         parts = [
-            f"{sides(van - means[name])} {words} ({means[name]:.3f})"
-            for name, words in others.items()
+            f"{beside(here, 'VAN, shifted', name)} {words} ({means[name]:.3f})"
+            for name, words in OTHERS.items()
             if name in means
         ]
-        lines.append(f"Depth {depth}: the shifted VAN ends at {van:.3f}, {', '.join(parts)}.")
+        lines.append(
+            f"Depth {depth}: the shifted VAN ends at {means['VAN, shifted']:.3f}, {', '.join(parts)}."
+        )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def reading_of_longer(table: pd.DataFrame) -> str:
+    """Whether the distance to the residual network has become smaller."""
+    before = batch.recorded("degradation").table
+    lines = [reading_of_degradation(table)]
+    for depth in sorted(table["depth"].unique()):
+        long, short = table[table["depth"] == depth], before[before["depth"] == depth]
+        lines.append(
+            f"- The distance at depth {depth}: after the ten epochs above the shifted VAN was "
+            f"{beside(short, 'VAN, shifted', 'residual')} the residual network, now it is "
+            f"{beside(long, 'VAN, shifted', 'residual')} it."
+        )
+    return "\n".join(lines)
+
+
+def reading_of_others(table: pd.DataFrame) -> str:
+    """What was found: the networks of each depth, the best first."""
+    lines = []
+    for depth in sorted(table["depth"].unique()):
+        means = table[table["depth"] == depth].groupby("network")["test_accuracy"].mean()
+        order = means.sort_values(ascending=False)
+        lines.append(
+            f"Depth {depth}: " + ", ".join(f"*{name}* {value:.3f}" for name, value in order.items()) + "."
+        )
+    return "\n".join(f"- {line}" for line in [reading_of_vans(table), *lines])
 
 
 def networks(table: pd.DataFrame) -> pd.DataFrame:
@@ -227,10 +275,9 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 
 def reading_of_mnist(table: pd.DataFrame) -> str:
     """What was found."""
-    means = table.groupby("network")["test_accuracy"].mean()
     parts = [
-        f"*{name}* is {sides(means[name] - means['residual'])} the residual network"
-        for name in means.index
+        f"*{name}* is {beside(table, name, 'residual')} the residual network"
+        for name in table["network"].unique()
         if name != "residual"
     ]
     return "On the test images " + ", ".join(parts) + "."
@@ -267,16 +314,25 @@ def reading_of_frontier(table: pd.DataFrame) -> str:
     """What was found."""
     alike = with_prediction(table[table["network"] == "all alike"]).dropna(subset=["median_zero_step"])
     ratios = (alike["median_zero_step"] / alike["predicted"]).groupby(alike["dual_lr"]).mean()
-    means = table.groupby(["network", "dual_lr"], as_index=False)[["test_accuracy", "skips_left"]].agg("mean")
-    best = means.sort_values("test_accuracy").iloc[-1]
     if alike.empty:
         return "In no run with multipliers all alike half of the skips were at 0."
-    return (
+    groups = table.groupby(["network", "dual_lr"], as_index=False)
+    ends = groups.agg(test_accuracy=("test_accuracy", "mean"), left=("skips_left", "max"))
+    ends = ends.sort_values("test_accuracy", ascending=False)
+    found = [
         f"Half of the skips are at 0 after {ratios.min():.2f} to {ratios.max():.2f} times the predicted number of "
-        f"steps (multipliers all alike, step sizes {ratios.index.min():g} to {ratios.index.max():g}). Accuracy is "
-        f"best, {best['test_accuracy']:.3f}, at {best['dual_lr']:g} ({best['network']}; skips left at the end, in the "
-        f"mean: {best['skips_left']:.1f})."
-    )
+        f"steps (multipliers all alike, step sizes {ratios.index.min():g} to {ratios.index.max():g})."
+    ]
+    for what, those in (
+        ("Of the step sizes that left no skip in any run", ends[ends["left"] == 0]),
+        ("Of those that left some, so that no plain network came out,", ends[ends["left"] > 0]),
+    ):
+        if len(those):
+            best = those.iloc[0]
+            found.append(
+                f"{what} the best is {best['dual_lr']:g} ({best['network']}), with {best['test_accuracy']:.3f}."
+            )
+    return " ".join(found)
 
 
 # Schedules.
@@ -296,19 +352,29 @@ def schedules(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def reading_of_schedules(table: pd.DataFrame) -> str:
-    """What was found."""
+    """What was found, beside a network with the same start that never had a skip."""
+    trained_plain = batch.recorded("degradation").table.query("network == 'plain, shifted'")
     lines = []
     for depth in sorted(table["depth"].unique()):
-        spread = table[table["depth"] == depth].groupby("network")["test_accuracy"].agg(["mean", "std"])
-        spread = spread.sort_values("mean", ascending=False).fillna(0.0)
-        best, worst = spread.iloc[0], spread.iloc[-1]
-        alike = spread[best["mean"] - spread["mean"] <= best["std"] + spread["std"]].index[1:]
-        rest = ", ".join(f"*{name}*" for name in alike) or "none"
+        here = table[table["depth"] == depth]
+        means = here.groupby("network")["test_accuracy"].mean().sort_values(ascending=False)
+        best = str(means.index[0])
+        versus = {
+            str(name): beside(here, best, str(name)).replace("level with", "level")
+            for name in means.index[1:]
+        }
+        level = [f"*{name}*" for name, words in versus.items() if words.startswith("level")]
         lines.append(
-            f"At depth {depth} the best is *{spread.index[0]}* ({best['mean']:.3f}), the worst *{spread.index[-1]}* "
-            f"({worst['mean']:.3f}). No farther from the best than the two standard deviations together: {rest}."
+            f"Depth {depth}: the best is *{best}* ({means.iloc[0]:.3f}), the worst *{means.index[-1]}* "
+            f"({means.iloc[-1]:.3f}). Level with the best, within two standard errors of the difference: "
+            f"{', '.join(level) or 'none'}."
+            + (
+                f" A network with the same start that is trained plain comes to {plain:.3f} (above)."
+                if pd.notna(plain := mean_of(trained_plain, "test_accuracy", depth=depth))
+                else ""
+            )
         )
-    return " ".join(lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 # Photographs.
@@ -316,7 +382,8 @@ def reading_of_schedules(table: pd.DataFrame) -> str:
 
 def named(runs: pd.DataFrame) -> pd.DataFrame:
     """Return convolutional networks with the names that all tables have."""
-    return runs.assign(network=runs["network"].replace({"van": "VAN"}))
+    names = {"van": "VAN, all at once", "van, one after the other": "VAN, one after the other"}
+    return runs.assign(network=runs["network"].replace(names))
 
 
 def photographs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -328,13 +395,12 @@ def photographs(runs: pd.DataFrame) -> pd.DataFrame:
 
 def reading_of_photographs(runs: pd.DataFrame) -> str:
     """What was found."""
-    parts = []
+    lines = []
     for depth in sorted(runs["depth"].unique()):
-        plain, residual, van = (
-            mean_of(runs, "test_accuracy", network=name, depth=depth) for name in ("plain", "residual", "van")
-        )
-        parts.append(
-            f"With {depth} layers the VAN is {sides(van - plain)} the network that was trained plain, and "
-            f"{sides(van - residual)} the residual one."
-        )
-    return " ".join(parts)
+        here = named(runs[runs["depth"] == depth])
+        lines += [
+            f"With {depth} layers the *{van}* is {beside(here, van, 'plain')} the network that was trained plain, and "
+            f"{beside(here, van, 'residual')} the residual one."
+            for van in ("VAN, all at once", "VAN, one after the other")
+        ]
+    return "\n".join(f"- {line}" for line in lines)
