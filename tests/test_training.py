@@ -304,14 +304,6 @@ def test_a_finished_run_that_is_read_again_leaves_the_network_in_eval_mode(few_i
         assert not model.training
 
 
-@pytest.mark.parametrize("form", ["convex", "additive"])
-def test_activations_are_not_taken_away_from_networks_whose_skip_weights_do_not_hold_them(
-    few_images, quick, form
-):
-    with pytest.raises(ValueError, match=f"needs a network with skip='activation', got '{form}'"):
-        training.Trainer(small(skip=form), few_images, quick(skip_target=1.0))
-
-
 def test_images_are_not_moved_away_from_their_maps_of_labels(few_images, quick):
     scenes = data.scenes(few_images, num_train=16, num_test=4)
     with pytest.raises(ValueError, match="would move the images and not their maps of labels"):

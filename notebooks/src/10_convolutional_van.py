@@ -274,9 +274,13 @@ print("made by:", photographs.command)
 # %% tags=["nbval-ignore-output"]
 means = runs.pivot_table(index="depth", columns="network", values="test_accuracy")
 place = (means["van"] - means["plain"]) / (means["residual"] - means["plain"])
+ahead = means.loc[56, "van, one after the other"] - means.loc[56, "van"]
+spread = runs.query("depth == 56 and network == 'van, one after the other'")["test_accuracy"].std()
+came = "one after the other" if ahead > spread else "all at once" if ahead < -spread else "within the spread"
 exercises.beside(
-    {f"{layers} layers": value for layers, value in my_place_on_photographs.items()},
-    {f"{layers} layers": value for layers, value in place.items()},
+    {f"{layers} layers": value for layers, value in my_place_on_photographs.items()}
+    | {"better order, 56 layers": my_better_order},
+    {f"{layers} layers": value for layers, value in place.items()} | {"better order, 56 layers": came},
 )
 
 # %% [markdown]

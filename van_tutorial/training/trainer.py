@@ -136,11 +136,6 @@ class Trainer:
         self._forward = torch.compile(model) if config.compile else model
         skip_weight = getattr(model, "skip_weight", None)
         self.phase_out = None if skip_weight is None else PhaseOut(skip_weight, config, self.num_steps)
-        form = getattr(getattr(model, "config", None), "skip", "activation")
-        if config.skip_target == 1.0 and self.phase_out is not None and form != "activation":
-            raise ValueError(
-                f"skip_target 1 takes activations away and needs a network with skip='activation', got {form!r}."
-            )
         self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
         self.optimize(self.weights)
         self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
