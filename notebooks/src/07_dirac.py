@@ -252,7 +252,7 @@ exercises.beside(
 # %% [markdown]
 # At depth 10 there is nothing to mend. At 40 the Dirac networks are level with the residual ones, and at 60 a little
 # behind; without the identity, and all else the same, they are where the plain ones are. After 30 epochs they are
-# close to the residual network and ahead of the VAN.
+# close to the residual network and to the VAN: the differences are within the spread over the seeds.
 #
 # But what did they end as? Their $a$ is still 0.99 in the mean, and about 0.5 in the smallest of all 3,840 units. It
 # could have gone: the step sizes of these 30 epochs add up to about 1.75, and Adam takes steps of about that size
