@@ -31,6 +31,12 @@ def dots(table: pd.DataFrame, value: str, series: str, title: str, caption: str,
     return figure.update_layout(legend_title=series.replace("_", " "))
 
 
+def by_depth(table: pd.DataFrame, title: str, remark: str = "") -> go.Figure:
+    """Draw the test accuracy of each network at each depth."""
+    caption = f"Mean over the seeds with one standard deviation.{remark}"
+    return dots(table, "test_accuracy", "depth", title, caption, "test accuracy")
+
+
 def trials(table: pd.DataFrame) -> go.Figure:
     """Validation accuracy of each trial at each depth."""
     deepest = table[table["depth"] == table["depth"].max()].set_index("network")["validation_accuracy"]
@@ -68,27 +74,14 @@ def degradation(table: pd.DataFrame) -> go.Figure:
 
 
 def networks(table: pd.DataFrame) -> go.Figure:
-    """Test accuracy of each network."""
-    return dots(
-        table.assign(images="test"),
-        "test_accuracy",
-        "images",
-        "Test accuracy at depth 40",
-        "Mean over the seeds with one standard deviation.",
-        "test accuracy",
-    ).update_layout(showlegend=False)
+    """Test accuracy of each network, all of one depth."""
+    return by_depth(table, "Test accuracy at depth 40").update_layout(showlegend=False)
 
 
 def longer(table: pd.DataFrame) -> go.Figure:
     """Test accuracy of each network at each depth, but for the plain one, beside which the others could not be told."""
-    return dots(
-        table[table["network"] != "plain"],
-        "test_accuracy",
-        "depth",
-        "After 30 epochs",
-        "Mean over the seeds with one standard deviation. The plain network is far to the left: see the table.",
-        "test accuracy",
-    )
+    others = table[table["network"] != "plain"]
+    return by_depth(others, "After 30 epochs", " The plain network is far to the left: see the table.")
 
 
 def frontier(table: pd.DataFrame) -> go.Figure:
@@ -138,23 +131,9 @@ def frontier(table: pd.DataFrame) -> go.Figure:
 
 def schedules(table: pd.DataFrame) -> go.Figure:
     """Test accuracy of each schedule at each depth."""
-    return dots(
-        table,
-        "test_accuracy",
-        "depth",
-        "Who takes the skips away",
-        "Mean over the seeds with one standard deviation.",
-        "test accuracy",
-    )
+    return by_depth(table, "Who takes the skips away")
 
 
 def photographs(runs: pd.DataFrame) -> go.Figure:
     """Test accuracy of convolutional networks by number of layers."""
-    return dots(
-        named(runs),
-        "test_accuracy",
-        "depth",
-        "CIFAR-10, four epochs",
-        "Mean over the seeds with one standard deviation.",
-        "test accuracy",
-    )
+    return by_depth(named(runs), "CIFAR-10, four epochs")

@@ -45,9 +45,9 @@ mean of the differences between runs of the same seed with its standard error; *
 
 *Shifted* networks begin closer to linear: `models.mlp(norm_shift=1.0)`. *One after the other* means
 `TrainConfig(stagger=0.9)`: every skip has a window of its own, and that of the layer nearest to the input opens first.
-The *cap* is a bound on skip weights that falls to 0 by a set time; a skip that the multipliers have not taken by then
-is *capped*. *Gone by 0.85* means that the cap is at 0 after that share of the training; *damping* is a quadratic
-penalty beside the multipliers.
+The *cap* is a bound on skip weights that falls to 0 by a set time, and so takes what the multipliers have left. *Gone
+by 0.5* means that it is at 0 after that share of the training (0.85 in the sweeps where nothing is said); *damping* is
+a quadratic penalty beside the multipliers.
 """
 OTHERS = """\
 ## Recorded for the lessons

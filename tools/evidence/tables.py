@@ -192,7 +192,7 @@ def degradation(table: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-OTHERS = {
+COMPARED = {
     "residual": "the residual network",
     "plain": "the plain one",
     "plain, shifted": "the plain one with the same start",
@@ -221,7 +221,7 @@ def reading_of_degradation(table: pd.DataFrame) -> str:
         means = here.groupby("network")["test_accuracy"].mean()
         parts = [
             f"{beside(here, 'VAN, shifted', name)} {words} ({means[name]:.3f})"
-            for name, words in OTHERS.items()
+            for name, words in COMPARED.items()
             if name in means
         ]
         lines.append(
