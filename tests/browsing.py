@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 import pytest
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import Error, TimeoutError, sync_playwright
 
 from van_tutorial._course import course_path
 
@@ -141,9 +141,9 @@ def run_all_cells(page, address, at_the_end):
 
 
 @contextlib.contextmanager
-def opened(browser, lab, name, at_the_end):
-    """A lesson in a page of its own, all of its cells run."""
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+def opened(browser, lab, name, at_the_end, height=1000):
+    """A lesson in a page of its own, all of its cells run; the page keeps its size, so that nothing moves."""
+    page = browser.new_page(viewport={"width": 1300, "height": height})
     watch(page)
     run_all_cells(page, f"{lab}/lab/tree/notebooks/{name}.ipynb?token=t&reset", at_the_end)
     yield page
@@ -161,6 +161,13 @@ def watch(page):
 def assert_no_error(page):
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.failures == []
+
+
+def describe_panels(page):
+    """What the panels of a page show, in words, and what went wrong on it."""
+    with contextlib.suppress(Error):  # the page may be gone
+        shown = [panel.aria_snapshot() for panel in page.locator(".van-panel").all()]
+        return "\n".join([*shown, *getattr(page, "failures", [])])
 
 
 def keep_picture(locator, name):

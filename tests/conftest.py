@@ -16,6 +16,16 @@ settings.register_profile("tests", database=None, deadline=None, derandomize=Tru
 settings.load_profile("tests")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Say what the page showed where a test in a browser failed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.failed and page is not None and (shown := browsing.describe_panels(page)):
+        report.sections.append(("the page", shown))
+    return report
+
+
 @pytest.fixture(scope="session")
 def images():
     return data.load()

@@ -14,7 +14,7 @@ STEPS = 40 * 39
 
 @pytest.fixture(scope="module")
 def page(browser, lab):
-    with opened(browser, lab, "playground", "Choose, then press Train") as page:
+    with opened(browser, lab, "playground", "Choose, then press Train", height=1750) as page:
         button(page, "Train").scroll_into_view_if_needed()
         yield page
 
@@ -152,7 +152,6 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
 
 
 def test_half_way_the_skips_next_to_the_input_are_gone_and_the_others_are_still_there(page):
-    page.set_viewport_size({"width": 1300, "height": 1750})
     text = page.get_by_label("settings as text")
     text.fill("depth=40")
     text.press("Enter")

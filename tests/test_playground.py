@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pressing import press_when
 from van_tutorial import connections, data, diagnostics, models, playground, training, widgets
 from van_tutorial.playground import Recording, Replay, Settings
 from van_tutorial.playground.charts import moments
@@ -359,6 +360,25 @@ def test_stop_ends_a_paused_run(long_panel):
     long_panel.stop.click()
     assert long_panel.state.phase == "stopped"
     assert not long_panel.depth.disabled
+
+
+def test_a_stop_that_comes_while_a_pause_takes_hold_leaves_every_control_free(long_panel):
+    press = press_when(long_panel.train, "description", lambda text: text == "Go on", long_panel.stop)
+    long_panel.step.click()
+    long_panel.wait(10)
+    press()
+    assert long_panel.state.phase == "stopped"
+    assert long_panel.status.value.startswith("Stopped.")
+    assert not any(control.disabled for control in (long_panel.depth, long_panel.apply, long_panel.train))
+
+
+def test_a_press_that_comes_while_a_pause_takes_hold_is_not_lost(long_panel):
+    press = press_when(long_panel.status, "value", lambda text: text.startswith("Paused"), long_panel.step)
+    long_panel.step.click()
+    long_panel.wait(10)
+    press()
+    long_panel.wait(10)
+    assert long_panel.state.trainer.step == 2
 
 
 def test_reset_puts_a_run_away_and_leaves_pinned_ones(panel):

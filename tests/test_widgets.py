@@ -6,6 +6,7 @@ import time
 import plotly.graph_objects as go
 import pytest
 
+from tests.pressing import press_when
 from van_tutorial import plots, widgets
 
 
@@ -69,6 +70,17 @@ def test_a_second_press_while_a_run_goes_on_starts_no_second_run(few_images):
     panel.train.click()
     assert panel.state is first
     panel.close()
+
+
+def test_a_press_that_comes_while_a_run_ends_begins_the_next(panel):
+    press = press_when(panel.train, "disabled", lambda is_disabled: not is_disabled, panel.train)
+    panel.train.click()
+    first = panel.state
+    panel.wait(60)
+    press()
+    panel.wait(60)
+    assert panel.state is not first
+    assert panel.state.trainer.step == panel.state.trainer.num_steps
 
 
 def test_close_leaves_no_thread_behind(few_images):

@@ -171,7 +171,7 @@ class Playground(ThreadedPanel):
         settings = replace(settings or Settings(), **chosen)
         self._root, self._folder = root, Path(folder)
         self._sets = {settings.data: images} if images is not None else {}
-        self._lock = threading.RLock()  # the thread and a hand on the scrubber may draw at once
+        self._lock = threading.RLock()  # the thread and a hand may draw, or say what the phase is, at once
         self._is_ready = self._is_moving = False
         there = (name for name in data.SETS if name == settings.data or data.find(name, root))
         run = Recording.begin(settings, self._images(settings.data))
@@ -293,22 +293,23 @@ class Playground(ThreadedPanel):
 
     def _enable(self) -> None:
         """Let those buttons be pressed that mean something now."""
-        phase, has_run = self.state.phase, len(self.state.run) > 1
-        is_running, is_open = phase == "running", phase in ("running", "paused")
-        self.train.disabled = self.step.disabled = is_running
-        self.train.description = "Go on" if phase == "paused" else "Train"
-        self.pause.disabled = not is_running
-        self.stop.disabled = not is_open
-        self.reset.disabled = phase == "new"
-        self.pin.disabled = is_running or not has_run or len(self.state.pinned) >= MOST_PINNED
-        self.save.disabled = self.export.disabled = is_running or not has_run
-        self.open.disabled = is_open or not self.kept.options
-        self.apply.disabled = is_open
-        for control in self._controls.values():
-            control.disabled = is_open
-        if self.connection.value != "van":
-            for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger"):
-                self._controls[name].disabled = True
+        with self._lock:
+            phase, has_run = self.state.phase, len(self.state.run) > 1
+            is_running, is_open = phase == "running", phase in ("running", "paused")
+            self.train.disabled = self.step.disabled = is_running
+            self.train.description = "Go on" if phase == "paused" else "Train"
+            self.pause.disabled = not is_running
+            self.stop.disabled = not is_open
+            self.reset.disabled = phase == "new"
+            self.pin.disabled = is_running or not has_run or len(self.state.pinned) >= MOST_PINNED
+            self.save.disabled = self.export.disabled = is_running or not has_run
+            self.open.disabled = is_open or not self.kept.options
+            self.apply.disabled = is_open
+            for control in self._controls.values():
+                control.disabled = is_open
+            if self.connection.value != "van":
+                for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger"):
+                    self._controls[name].disabled = True
 
     # Settings
 
@@ -372,8 +373,9 @@ class Playground(ThreadedPanel):
 
     def _begin(self, num_steps: int | None) -> None:
         """Train in a thread, for so many steps or to the end: a new run, or the one that was paused."""
-        if self.is_training:
+        if self.state.phase == "running":
             return
+        self._join()  # one that was just paused may be at its last lines
         settings = None if self.state.phase == "paused" else self._chosen()
         self.state.phase, self.state.error = "running", None
         self.state.stop.clear()
@@ -401,12 +403,12 @@ class Playground(ThreadedPanel):
                     self._follow()
                     cost = time.monotonic() - now
                     rest_until = now + max(REDRAW_SECONDS, DRAWING_SHARE * cost)
-            is_over = trainer.step == trainer.num_steps
             state.run.conclude(trainer)
-            if is_over:
-                state.phase = "finished"
-            elif state.phase == "running":  # that was the last of the steps asked for
-                state.phase = "paused"
+            with self._lock:
+                if trainer.step == trainer.num_steps:
+                    state.phase = "finished"
+                elif state.phase == "running":  # that was the last of the steps asked for
+                    state.phase = "paused"
         except Exception as error:  # a thread has nobody else to tell
             state.error, state.phase = error, "stopped"
             state.run.outcome = f"{state.run.describe(-1)} Ended by an error: {error}"
@@ -416,15 +418,17 @@ class Playground(ThreadedPanel):
 
     def _halt(self, phase: str) -> None:
         """Hold the training after the present step."""
-        if self.state.phase == "running":
-            self.state.phase = phase
-            self.state.stop.set()
+        with self._lock:
+            if self.state.phase == "running":
+                self.state.phase = phase
+                self.state.stop.set()
 
     def _stop(self) -> None:
-        if self.state.phase == "paused":  # there is no thread that would see it
-            self.state.phase = "stopped"
-            self._say()
-            self._enable()
+        with self._lock:
+            if self.state.phase == "paused":  # there is no thread that would see it
+                self.state.phase = "stopped"
+                self._say()
+                self._enable()
         self._halt("stopped")
 
     def _reset(self) -> None:
@@ -436,11 +440,12 @@ class Playground(ThreadedPanel):
 
     def _say(self) -> None:
         """Say in words what became of the run."""
-        error, outcome = self.state.error, html.escape(self.state.run.outcome)
-        if error is not None:
-            self.status.value = f"<b>The run ended:</b> {html.escape(str(error))}"
-        else:
-            self.status.value = f"{self.state.phase.capitalize()}. {outcome}"
+        with self._lock:
+            error, outcome = self.state.error, html.escape(self.state.run.outcome)
+            if error is not None:
+                self.status.value = f"<b>The run ended:</b> {html.escape(str(error))}"
+            else:
+                self.status.value = f"{self.state.phase.capitalize()}. {outcome}"
 
     # Drawing
 

@@ -132,8 +132,9 @@ class TrainingPanel(ThreadedPanel):
 
     def _start(self) -> None:
         """Begin a run in a thread, unless one goes on."""
-        if self.is_training:
+        if self.train.disabled:
             return
+        self._join()  # a run that just ended may be at its last lines
         self.state = PanelState()
         self.train.disabled, self.stop.disabled = True, False
         self.status.value = "Training starts …"
