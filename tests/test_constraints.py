@@ -400,11 +400,11 @@ def test_a_schedule_that_there_is_not_is_refused(schedule):
         constraints.scheduled_skip_weight(schedule, 1, 10, 0.5, None)
 
 
-@pytest.mark.parametrize("remove_by", [None, 0.5, 1.0])
+@pytest.mark.parametrize("remove_by", [0.5, 2 / 3, 1.0])
 @pytest.mark.parametrize("stagger", [-0.9, -0.5, 0.0, 0.5, 0.9])
 def test_staggered_removals_begin_one_after_the_other_and_the_last_ends_in_time(stagger, remove_by):
     starts = constraints.removal_starts(1000, remove_by, stagger, 5)
-    total = (2 / 3 if remove_by is None else remove_by) * 1000
+    total = remove_by * 1000
     assert starts.min() == 0.0
     assert starts.max() + (1.0 - abs(stagger)) * total == pytest.approx(total)
     steps = starts.diff() * (-1.0 if stagger < 0.0 else 1.0)
@@ -419,3 +419,9 @@ def test_a_single_layer_has_nothing_to_wait_for():
 def test_a_stagger_that_leaves_a_layer_no_time_is_refused(stagger):
     with pytest.raises(ValueError, match=r"stagger must be a number in \(-1, 1\)"):
         constraints.removal_starts(1000, 0.5, stagger, 5)
+
+
+@pytest.mark.parametrize("remove_by", [None, 0.0, 1.5])
+def test_a_removal_that_ends_outside_the_training_is_refused(remove_by):
+    with pytest.raises(ValueError, match=r"remove_by must be a number in \(0, 1\]"):
+        constraints.removal_starts(1000, remove_by, 0.5, 5)

@@ -282,6 +282,17 @@ def test_a_schedule_without_an_end_of_its_own_takes_the_whole_training(stagger):
     assert phase_out.removed_at_step == 30
 
 
+@pytest.mark.parametrize(
+    ("skip_schedule", "remove_by", "expected"),
+    [("multipliers", None, 2 / 3), ("penalty", None, 2 / 3), ("cosine", None, 1.0), ("cosine", 0.5, 0.5)],
+)
+def test_the_windows_lie_in_the_part_of_the_training_that_was_asked_for(skip_schedule, remove_by, expected):
+    config = training.TrainConfig(skip_schedule=skip_schedule, remove_by=remove_by, stagger=0.5)
+    starts = training.PhaseOut(nn.Parameter(torch.ones(3)), config, num_steps=1000).starts
+    assert config.removing_by == expected
+    assert starts.tolist() == pytest.approx([0.0, 250.0 * expected, 500.0 * expected])
+
+
 @pytest.mark.parametrize("stagger", [0.99, 0.999])
 def test_windows_however_short_end_with_every_skip_at_0(stagger):
     for num_steps in (20, 1000, 20_000):

@@ -32,7 +32,7 @@ def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
     return min(1.0, max(0.0, 2.0 - 2.0 * step / (remove_by * num_steps)))
 
 
-def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_constraints: int) -> Tensor:
+def removal_starts(num_steps: int, remove_by: float, stagger: float, num_constraints: int) -> Tensor:
     """Return the step after which each layer's skip begins to go, where one goes after the other.
 
     With T = remove_by num_steps and s = |stagger|, every layer has a window of (1 - s) T steps, and that of layer
@@ -45,7 +45,7 @@ def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_
 
     Args:
         num_steps: number of steps of the whole training.
-        remove_by: fraction of the training in (0, 1]; None counts as 2/3.
+        remove_by: fraction of the training in (0, 1].
         stagger: in (-1, 1).
         num_constraints: number of layers L.
 
@@ -53,7 +53,7 @@ def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_
         Steps, not rounded, shape (L,).
 
     Raises:
-        ValueError: for a stagger outside (-1, 1) or no layer.
+        ValueError: for a fraction outside (0, 1], a stagger outside (-1, 1), or no layer.
 
     Example:
         >>> removal_starts(num_steps=100, remove_by=0.8, stagger=0.5, num_constraints=3)
@@ -62,12 +62,13 @@ def removal_starts(num_steps: int, remove_by: float | None, stagger: float, num_
     Source:
         Derived for this project; the order is chosen in docs/evidence.md.
     """
+    check_range("remove_by", remove_by, 0.0, 1.0, open_low=True)
     check_range("stagger", stagger, -1.0, 1.0, open_low=True, open_high=True)
     check_count("num_constraints", num_constraints)
     order = torch.linspace(0.0, 1.0, num_constraints) if num_constraints > 1 else torch.zeros(1)
     if stagger < 0.0:
         order = order.flip(0)
-    return order * abs(stagger) * (2 / 3 if remove_by is None else remove_by) * num_steps
+    return order * abs(stagger) * remove_by * num_steps
 
 
 SCHEDULES = ("multipliers", "penalty", "fixed", "cut", "linear", "cosine")

@@ -161,7 +161,7 @@ class Settings:
         if dual_lr is None:
             dual_lr = training.default_dual_lr(num_steps, self.skip_weight, config)
         own = self._predicted_step(num_steps, dual_lr)
-        starts = constraints.removal_starts(num_steps, config.remove_by, self.stagger, self.depth).tolist()
+        starts = constraints.removal_starts(num_steps, config.removing_by, self.stagger, self.depth).tolist()
         steps = [start + own if self.skip_weight else 0.0 for start in starts]
         return [step if step <= num_steps else math.inf for step in steps]
 

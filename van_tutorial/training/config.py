@@ -9,6 +9,7 @@ from van_tutorial.constraints import SCHEDULES
 OPTIMIZERS = ("adam", "adamw", "sgd")
 LR_SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("none", "crop-flip")
+REMOVE_BY = 2 / 3
 STAGGER = 0.9  # chosen on held-out images: assets/results/depth_trials.json
 
 
@@ -69,7 +70,7 @@ class TrainConfig:
     dual_lr_spread: float = 1.0
     stagger: float | None = None
     damping: float = 0.0
-    remove_by: float | None = 2 / 3
+    remove_by: float | None = REMOVE_BY
     skip_schedule: str = "multipliers"
     skip_penalty: float = 0.25
     optimizer: str = "adam"
@@ -118,3 +119,19 @@ class TrainConfig:
         if self.stagger is not None:
             return self.stagger
         return STAGGER if self.skip_schedule == "multipliers" and self.skip_target == 0.0 else 0.0
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a schedule sets the skip weights, and neither multipliers nor a penalty have a say."""
+        return self.skip_schedule not in ("multipliers", "penalty")
+
+    @property
+    def removing_by(self) -> float:
+        """The fraction of the training in which the skips go: `remove_by`, or what None stands for.
+
+        That is all of it under a schedule; multipliers and a penalty, which nothing ends then, are given as long as
+        by default.
+        """
+        if self.remove_by is not None:
+            return self.remove_by
+        return 1.0 if self.is_scheduled else REMOVE_BY

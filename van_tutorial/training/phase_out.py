@@ -74,7 +74,7 @@ class PhaseOut(nn.Module):
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
-        starts = removal_starts(num_steps, self.remove_by, config.staggering, len(skip_weight))
+        starts = removal_starts(num_steps, config.removing_by, config.staggering, len(skip_weight))
         self.register_buffer("starts", starts, persistent=False)
         self.to(skip_weight.device, skip_weight.dtype)
 
@@ -82,18 +82,6 @@ class PhaseOut(nn.Module):
     def skip_weight(self) -> nn.Parameter:
         """The network's skip weights alpha, shape (L,)."""
         return self._skip_weights[0]
-
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether a schedule sets the skip weights, and neither multipliers nor a penalty have a say."""
-        return self.config.skip_schedule not in ("multipliers", "penalty")
-
-    @property
-    def remove_by(self) -> float:
-        """The share of the training in which the windows lie; for None all of it under a schedule, else 2/3."""
-        if self.config.remove_by is not None:
-            return self.config.remove_by
-        return 1.0 if self.is_scheduled else 2 / 3
 
     def violation(self) -> Tensor:
         """Return how far each skip weight is from its target, shape (L,): alpha_l, or 1 - alpha_l for target 1."""
@@ -116,7 +104,7 @@ class PhaseOut(nn.Module):
         What is 1 but for rounding is 1: the last window ends with the training where remove_by is 1.
         """
         share = 1.0 - abs(self.config.staggering)
-        passed = ((step - self.starts) / (share * self.remove_by * self.num_steps)).clamp_(0.0, 1.0)
+        passed = ((step - self.starts) / (share * self.config.removing_by * self.num_steps)).clamp_(0.0, 1.0)
         return passed.masked_fill_(passed > 1.0 - ROUNDING / share, 1.0)
 
     def caps(self, step: int) -> float | Tensor:
@@ -137,7 +125,7 @@ class PhaseOut(nn.Module):
     def step(self, step: int) -> None:
         """Do the primal step, the projection and the dual step that end training step number `step` (from 1)."""
         alpha, config = self.skip_weight, self.config
-        if self.is_scheduled:
+        if config.is_scheduled:
             share = self.scheduled(step)
             if config.skip_target == 0.0:
                 alpha.copy_(self.initial * share)
@@ -193,7 +181,7 @@ class PhaseOut(nn.Module):
         """
         if self.removed_at_step is None:
             return None
-        if self.is_scheduled:
+        if self.config.is_scheduled:
             return "schedule"
         return "cap" if self.num_capped else self.config.skip_schedule
 
@@ -209,7 +197,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     Args:
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight, in [0, 1].
-        config: skip_lr, skip_target, dual_lr_spread, stagger and remove_by (None counts as 2/3).
+        config: skip_lr, skip_target, dual_lr_spread, stagger and remove_by.
 
     Returns:
         dual_lr; 0 where the skip weight is at its target, or cannot move.
@@ -217,7 +205,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     violation = abs(skip_weight - config.skip_target)
     if violation == 0.0 or config.skip_lr == 0.0:
         return 0.0
-    removal_step = (2 / 3 if config.remove_by is None else config.remove_by) * num_steps
+    removal_step = config.removing_by * num_steps
     if config.staggering:
         removal_step *= IN_TIME * (1.0 - abs(config.staggering))
     slowest = size_dual_lr(removal_step, violation, config.skip_lr)

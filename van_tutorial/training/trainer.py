@@ -203,7 +203,7 @@ class Trainer:
         """Return the loss C and the Lagrangian of a batch."""
         loss = functional.cross_entropy(in_full(logits), labels)
         phase_out = self.phase_out
-        return loss, loss if phase_out is None or phase_out.is_scheduled else loss + phase_out.penalty()
+        return loss, loss if phase_out is None or self.config.is_scheduled else loss + phase_out.penalty()
 
     def check(self, lagrangian: float) -> None:
         """Raise `DivergenceError` where the Lagrangian of the next step is not finite."""
@@ -245,7 +245,7 @@ class Trainer:
             test_accuracy=test_accuracy,
             skip_weights=alphas,
             multipliers=phase_out.multipliers.values.cpu().clone() if phase_out else torch.empty(0),
-            cap=None if phase_out is None or phase_out.is_scheduled else phase_out.cap(self.step),
+            cap=None if phase_out is None or self.config.is_scheduled else phase_out.cap(self.step),
             seconds=seconds,
         )
         self._sums = dict.fromkeys(self._sums, 0)

@@ -590,7 +590,7 @@ def describe_prediction(run: Recording) -> str:
     """Say in words when the skips of a run should be gone."""
     if not run.predicted:
         return "No skip weights: nothing to phase out."
-    cap = math.ceil((training.TrainConfig.remove_by or 1.0) * run.num_steps)
+    cap = math.ceil(training.TrainConfig().removing_by * run.num_steps)
     gone = [step for step in run.predicted if step <= run.num_steps]
     if not gone:
         return f"Predicted: no multiplier takes a skip within {run.num_steps} steps; the cap does by {cap}."
