@@ -6,7 +6,9 @@ import re
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -381,6 +383,33 @@ def test_a_press_that_comes_while_a_pause_takes_hold_is_not_lost(long_panel):
     assert long_panel.state.trainer.step == 2
 
 
+def test_a_run_that_is_opened_while_another_is_being_held_stays_as_it_was_saved(long_panel, run, tmp_path):
+    run.save(tmp_path / "kept" / "run.json")
+    long_panel._list_kept()
+    long_panel.step.click()
+    long_panel.wait(10)
+    is_in, may_go_on = threading.Event(), threading.Event()
+    long_panel.state.trainer.model.register_forward_pre_hook(lambda *_: is_in.set() or may_go_on.wait(10))
+    long_panel.train.click()
+    is_in.wait(10)
+    threading.Timer(0.3, may_go_on.set).start()
+    for button in (long_panel.pause, long_panel.stop, long_panel.open):
+        button.click()
+    long_panel.wait(10)
+    assert long_panel.state.run.steps == run.steps
+    assert long_panel.state.run.outcome == run.outcome
+    assert long_panel.status.value.startswith("Opened.")
+
+
+def test_an_error_in_the_drawing_ends_a_run_in_words_and_leaves_the_buttons_free(panel, monkeypatch):
+    monkeypatch.setattr(playground, "redraw", lambda *_: 1 / 0)
+    panel.train.click()
+    with pytest.raises(ZeroDivisionError):
+        panel.wait(10)
+    assert panel.status.value.startswith("<b>The run ended:</b> division by zero")
+    assert not any(widget.disabled for widget in (panel.train, panel.step, panel.reset, panel.depth))
+
+
 def test_reset_puts_a_run_away_and_leaves_pinned_ones(panel):
     train(panel)
     panel.pin.click()
@@ -418,6 +447,27 @@ def test_who_looks_at_an_earlier_moment_is_left_there_while_training_goes_on(lon
     assert long_panel.drawing.frame["step"] == shown["step"]
 
 
+def test_a_hand_on_the_scrubber_is_not_overruled_by_a_redraw_at_that_moment(long_panel):
+    def put_back():
+        long_panel.scrubber.value = 1
+
+    for _ in range(3):
+        long_panel.step.click()
+        long_panel.wait(10)
+    press = press_when(long_panel.scrubber, "max", bool, SimpleNamespace(click=put_back))
+    long_panel.step.click()
+    long_panel.wait(10)
+    press()
+    assert (long_panel.scrubber.value, long_panel.scrubber.max) == (1, 4)
+    assert long_panel.drawing.frame["step"] == 1
+    press = press_when(long_panel.play, "max", bool, long_panel.latest)
+    long_panel.step.click()
+    long_panel.wait(10)
+    press()
+    assert long_panel.scrubber.value == long_panel.scrubber.max == 5
+    assert long_panel.drawing.frame["step"] == 5
+
+
 def test_a_pinned_run_stays_beside_the_next_and_its_settings_come_back(panel):
     train(panel)
     panel.pin.click()
@@ -434,6 +484,31 @@ def test_a_pinned_run_stays_beside_the_next_and_its_settings_come_back(panel):
     row.children[2].click()
     assert len(panel.figure.data) == playground.NUM_TRACES
     assert panel.state.pinned == []
+
+
+def test_the_settings_of_a_pinned_run_wait_until_the_present_one_is_over(panel):
+    train(panel)
+    panel.pin.click()
+    (_, restore, _) = panel.pinned_rows[0].children
+    panel.step.click()
+    panel.wait(10)
+    assert restore.disabled
+    panel.stop.click()
+    assert not restore.disabled
+
+
+def test_a_press_that_was_refused_during_a_run_is_not_told_as_its_end(panel, run, tmp_path):
+    replace(run, settings=replace(run.settings, num_epochs=500)).save(tmp_path / "kept" / "elsewhere.json")
+    panel._list_kept()
+    panel.open.click()
+    panel.pin.click()
+    (_, restore, _) = panel.pinned_rows[0].children
+    press = press_when(panel.scrubber, "max", bool, restore)
+    panel.train.click()
+    panel.wait(60)
+    press()
+    assert panel.state.phase == "finished"
+    assert panel.status.value.startswith("Finished.")
 
 
 def test_no_more_runs_are_pinned_than_there_are_looks_for(panel):
@@ -570,6 +645,33 @@ def test_settings_that_do_not_go_together_are_said_before_a_run(panel):
     assert panel.state.phase == "finished"
 
 
+def test_the_control_that_a_complaint_names_is_free(panel):
+    panel.skip.value = "activation"
+    panel.connection.value = "residual"
+    assert panel.skip.disabled
+    panel.init.value = "looks-linear"
+    panel.connection.value = "van"
+    assert panel.status.value.startswith("<b>These do not go together:</b> init")
+    assert not panel.skip.disabled
+
+
+def test_a_data_set_that_is_there_but_broken_is_said_and_leaves_the_finished_run_alone(few_images, tmp_path):
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"broken off")
+    panel = widgets.Playground(few_images, folder=tmp_path / "kept", root=tmp_path, **SMALL)
+    train(panel)
+    outcome = panel.state.run.outcome
+    panel.data.value = "cifar10"
+    assert panel.status.value.startswith("<b>Not to be had:</b> The data file")
+    panel.train.click()
+    with pytest.raises(data.DataError):
+        panel.wait(60)
+    assert panel.state.run.outcome == outcome
+    panel.data.value = few_images.name
+    train(panel)
+    assert panel.state.phase == "finished"
+    panel.close()
+
+
 def test_a_run_whose_loss_is_not_finite_ends_in_words_and_keeps_its_moments(panel, monkeypatch):
     panel.step.click()
     panel.wait(10)
@@ -612,6 +714,15 @@ def test_a_closed_panel_leaves_no_thread(long_panel):
     wait_for_moments(long_panel, 1)
     long_panel.close()
     assert threading.active_count() == before
+
+
+def test_a_closed_panel_leaves_no_widget(few_images, tmp_path):
+    before = set(ipywidgets.widgets.widget._instances)
+    panel = widgets.Playground(few_images, folder=tmp_path / "kept", **SMALL)
+    train(panel)
+    panel.pin.click()
+    panel.close()
+    assert set(ipywidgets.widgets.widget._instances) <= before
 
 
 def test_a_panel_loads_the_set_that_its_settings_name(tmp_path):

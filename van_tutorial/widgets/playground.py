@@ -1,5 +1,6 @@
 """The playground: choose, train, watch the skips go, go back in time, compare, keep."""
 
+import contextlib
 import copy
 import hashlib
 import html
@@ -19,7 +20,7 @@ from van_tutorial.connections import SKIPS
 from van_tutorial.data import Images
 from van_tutorial.playground import Recording, Replay, Settings
 from van_tutorial.widgets.network import NetworkDrawing
-from van_tutorial.widgets.panel import Choice, Control, Look, Slider, free_below
+from van_tutorial.widgets.panel import Choice, Control, Look, Slider, free, free_below
 from van_tutorial.widgets.training import REDRAW_SECONDS, PanelState, ThreadedPanel
 
 FOLDER = "runs/playground"
@@ -242,7 +243,7 @@ class Playground(ThreadedPanel):
         rows[dual_lr] = ipywidgets.VBox([rows[dual_lr], self.predicted])
         columns = {"grid_template_columns": "repeat(auto-fill, minmax(29em, 1fr))", "width": "100%"}
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
-        ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
+        self._linked = ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
         return ipywidgets.VBox(
             [
                 ipywidgets.GridBox(rows, layout=columns),
@@ -285,7 +286,7 @@ class Playground(ThreadedPanel):
             self.state.error = None
             try:
                 call()
-            except (OSError, ValueError) as error:  # a button has nobody else to tell
+            except Exception as error:  # a button has nobody else to tell
                 self.state.error = error
                 self.status.value = f"<b>Not done:</b> {html.escape(str(error))}"
 
@@ -307,6 +308,8 @@ class Playground(ThreadedPanel):
             self.apply.disabled = is_open
             for control in self._controls.values():
                 control.disabled = is_open
+            for _, restore, _ in (row.children for row in self.pinned_rows):
+                restore.disabled = is_open
             if self.connection.value != "van":
                 for name in ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger"):
                     self._controls[name].disabled = True
@@ -330,9 +333,11 @@ class Playground(ThreadedPanel):
         try:
             settings = self._chosen()
             run = Recording.begin(settings, self._images(settings.data))
-        except (ValueError, OSError) as error:
+        except Exception as error:  # a control has nobody else to tell
+            what = "These do not go together" if isinstance(error, ValueError) else "Not to be had"
             self.predicted.value = ""
-            self.status.value = f"<b>These do not go together:</b> {html.escape(str(error))}"
+            self.status.value = f"<b>{what}:</b> {html.escape(str(error))}"
+            self._enable()
             return
         self.text.value = settings.to_text()
         self.predicted.value = html.escape(describe_prediction(run))
@@ -386,6 +391,7 @@ class Playground(ThreadedPanel):
     def _run(self, settings: Settings | None, num_steps: int | None) -> None:
         """Train and record, and redraw now and then; an error is shown as text and kept."""
         state = self.state
+        run = None  # stays this one, whatever is shown meanwhile
         try:
             trainer = state.trainer
             if settings is not None or trainer is None:  # a new run
@@ -394,25 +400,30 @@ class Playground(ThreadedPanel):
                 state.trainer = trainer = settings.trainer(images, stop=state.stop)
                 state.run = Recording.begin(settings, images)
                 self._show_run()
+            run = state.run
             last = trainer.num_steps if num_steps is None else trainer.step + num_steps
             rest_until = -math.inf
             for _ in trainer.until(last):
-                state.run.add(trainer)
+                run.add(trainer)
                 now = time.monotonic()
                 if now >= rest_until:
                     self._follow()
                     cost = time.monotonic() - now
                     rest_until = now + max(REDRAW_SECONDS, DRAWING_SHARE * cost)
-            state.run.conclude(trainer)
+            run.conclude(trainer)
             with self._lock:
+                state.error = None  # of a press that was refused meanwhile
                 if trainer.step == trainer.num_steps:
                     state.phase = "finished"
                 elif state.phase == "running":  # that was the last of the steps asked for
                     state.phase = "paused"
+            self._follow()
         except Exception as error:  # a thread has nobody else to tell
             state.error, state.phase = error, "stopped"
-            state.run.outcome = f"{state.run.describe(-1)} Ended by an error: {error}"
-        self._follow()
+            if run is not None:
+                run.outcome = f"{run.describe(-1)} Ended by an error: {error}"
+            with contextlib.suppress(Exception):  # it may be the drawing that went wrong
+                self._follow()
         self._say()
         self._enable()
 
@@ -424,12 +435,14 @@ class Playground(ThreadedPanel):
                 self.state.stop.set()
 
     def _stop(self) -> None:
-        with self._lock:
-            if self.state.phase == "paused":  # there is no thread that would see it
-                self.state.phase = "stopped"
-                self._say()
-                self._enable()
+        """End the run: the thread says so, or where a pause has ended the thread, this does."""
         self._halt("stopped")
+        if self.state.phase == "paused":
+            self._join()  # it may be at its last lines
+        if self.state.phase == "paused":
+            self.state.phase = "stopped"
+            self._say()
+            self._enable()
 
     def _reset(self) -> None:
         """Put the run away."""
@@ -452,25 +465,25 @@ class Playground(ThreadedPanel):
     def _show_run(self) -> None:
         """Show another run, at its last moment."""
         with self._lock:
-            self._move(len(self.state.run) - 1)
+            last = len(self.state.run) - 1
+            self._is_moving = True  # no redraw for each of the two
+            self.scrubber.max = self.play.max = last
+            self.scrubber.value = last
+            self._is_moving = False
             self._draw()
 
     def _follow(self) -> None:
         """Show what was recorded since, unless somebody is looking at an earlier moment."""
         with self._lock:
-            is_following = self.scrubber.value == self.scrubber.max
-            last = len(self.state.run) - 1
-            self._move(last, last if is_following else self.scrubber.value)
+            before, last = self.scrubber.max, len(self.state.run) - 1
+            self._is_moving = True
+            self.scrubber.max = self.play.max = last
+            if self.scrubber.value == before:
+                self.scrubber.value = last
+            self._is_moving = False
             self._draw()
             if self.state.phase == "running":
                 self.status.value = f"Training. {self.state.run.describe(-1)}"
-
-    def _move(self, last: int, index: int | None = None) -> None:
-        """Give the scrubber its range, and put it at a moment, without a redraw for each of the two."""
-        self._is_moving = True
-        self.scrubber.max = self.play.max = last
-        self.scrubber.value = last if index is None else index
-        self._is_moving = False
 
     def _show(self) -> None:
         """Show the moment at which the scrubber stands."""
@@ -561,19 +574,26 @@ class Playground(ThreadedPanel):
     def _open(self) -> None:
         """Show a run from its file, and set the controls as they were for it."""
         run = Recording.open(self._folder / f"{self.kept.value}.json")
+        self._halt("stopped")
+        self._join()
         self.state.phase, self.state.trainer, self.state.run = "opened", None, run
         self._show_run()
         self._enable()
         self._say()
         try:
             self._take_over(run.settings)
-        except ValueError as error:  # made elsewhere, with another data set or other bounds
+        except Exception as error:  # made elsewhere, with another data set or other bounds
             self.status.value += f" Its settings cannot be set here: {html.escape(str(error))}"
 
     @property
     def pinned_rows(self) -> tuple[ipywidgets.Widget, ...]:
         """The table of pinned runs, row by row: words, Restore, Unpin."""
         return tuple(self._table.children)
+
+    def close(self) -> None:
+        """Stop the training and free every control."""
+        super().close()
+        free(self._linked)
 
     def replay(self) -> Replay:
         """Return the run that is shown, with the pinned ones, to be shown where no kernel is."""
