@@ -6,7 +6,9 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from van_tutorial import batch
 from van_tutorial.batch import store
 from van_tutorial.batch.execute import make_task
+from van_tutorial.batch.parameters import declared_parameters
 
 LESSON = """
     from van_tutorial import batch
@@ -237,15 +240,34 @@ def test_a_default_that_would_have_to_be_worked_out_is_refused_by_its_name(write
         batch.check_parameters(path, {"depth": 3})
 
 
+def test_a_text_with_a_hash_in_it_is_a_default_like_any_other(write_notebook):
+    path = write_notebook()
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source += "\ncolour: str = '#1f77b4'  # of the line\nnot_yet: int"
+    nbformat.write(notebook, path)
+    assert batch.check_parameters(path, {"colour": "#ff7f0e"}) == {"colour": "#ff7f0e"}
+    assert "not_yet" not in declared_parameters(path)
+
+
+def test_a_parameters_cell_that_is_not_python_is_refused(write_notebook):
+    path = write_notebook()
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source += "\ndepth = = 3"
+    nbformat.write(notebook, path)
+    with pytest.raises(batch.NotebookError, match="tagged 'parameters' is not Python"):
+        batch.check_parameters(path, {"depth": 3})
+
+
 def test_a_notebook_that_is_not_there_is_named_with_those_that_are(write_notebook):
     path = write_notebook()
     with pytest.raises(batch.NotebookError, match=r"there are lesson\.ipynb"):
         batch.run(path.with_name("lessen.ipynb"))
 
 
-def test_a_file_that_is_no_notebook_is_refused(tmp_path):
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"nbformat": 4, "cells": []}'])
+def test_a_file_that_is_no_notebook_is_refused(tmp_path, content):
     path = tmp_path / "broken.ipynb"
-    path.write_text("{")
+    path.write_text(content)
     with pytest.raises(batch.NotebookError, match="not a notebook"):
         batch.run(path)
 
@@ -315,12 +337,18 @@ def test_bars_are_passed_on_live_and_prints_are_not(write_notebook, tmp_path):
     assert terminal.text.endswith("\n")
 
 
-def test_a_full_disk_is_one_clear_sentence_and_leaves_nothing_half_written(write_notebook, tmp_path):
+@pytest.mark.parametrize(
+    ("most", "kept"),
+    [(100, []), (200_000, ["config.json", "lesson.ipynb", "metrics.json", "run.log"])],  # bytes of a file
+)
+def test_a_full_disk_is_one_clear_sentence_and_leaves_what_is_whole_alone(
+    write_notebook, tmp_path, most, kept
+):
     code = f"""
         import resource, signal
         from van_tutorial import batch
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, {resource.RLIM_INFINITY}))
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {resource.RLIM_INFINITY}))
         try:
             batch.run({str(write_notebook())!r}, runs={str(tmp_path / "runs")!r})
         except OSError as error:
@@ -330,7 +358,7 @@ def test_a_full_disk_is_one_clear_sentence_and_leaves_nothing_half_written(write
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     assert "could not be written" in done.stdout, done.stderr
-    assert left_in(tmp_path / "runs") == []
+    assert [Path(path).name for path in left_in(tmp_path / "runs")] == kept
 
 
 def test_recorded_results_are_named_when_one_is_not_there():
@@ -355,6 +383,26 @@ def test_the_recorded_van_ends_without_skips_and_twelve_points_above_every_plain
     assert mean["van"] > mean["plain, shifted"]  # a better start does nearly as much
     assert recorded.table.query("network == 'van'")["skips_left"].tolist() == [0, 0, 0]
     assert recorded.table["seed"].unique().tolist() == [0, 1, 2]
+
+
+def test_a_folder_for_temporary_files_with_a_long_name_does_no_harm(write_notebook, tmp_path, monkeypatch):
+    folder = tmp_path / ("y" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert batch.run(write_notebook(), runs=tmp_path / "runs").is_new
+
+
+def test_a_run_whose_page_cannot_be_made_is_kept_and_gets_its_page_later(
+    write_notebook, tmp_path, monkeypatch
+):
+    notebook = write_notebook()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["van_tutorial.batch.run"], "make_page", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            batch.run(notebook, runs=tmp_path / "runs")
+    run = batch.run(notebook, runs=tmp_path / "runs")
+    assert not run.is_new
+    assert run.page.exists()
 
 
 def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path, monkeypatch):

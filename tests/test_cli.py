@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -106,6 +107,24 @@ def test_data_verify_fails_on_a_broken_file(capsys, tmp_path):
         (folder / name).write_bytes(b"not an idx file")
     assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 1
     assert "truncated or altered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_data_takes_names_where_it_heeds_them_alone(capsys, action):
+    assert cli.main(["data", action, "mnist"]) == 1
+    assert "takes no names; only data fetch does" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["-5e-1", "-0.5", "-.5E0", "-5.e-1"])
+def test_a_negative_number_is_the_value_of_a_parameter(capsys, number):
+    assert cli.main(["run", "00_start_here", "-p", "no_such", number]) == 1
+    assert "no parameter 'no_such'" in capsys.readouterr().err
+
+
+def test_no_answer_is_no(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda _: (_ for _ in ()).throw(EOFError))
+    assert not cli.ask("Go on?")
 
 
 def test_data_fetch_refuses_a_set_that_it_does_not_know(capsys):

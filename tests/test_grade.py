@@ -1,5 +1,10 @@
 """Students' notebooks run into one table of verdicts: strict about what counts, unmoved by what they hold."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import nbformat
 import pandas as pd
 import pytest
@@ -119,6 +124,46 @@ def test_what_hangs_dies_or_cannot_be_read_costs_only_its_own_marks(tmp_path, le
     assert verdicts(table, "eva") == ["none", "none"]
     assert verdicts(table, "gus") == ["failed", "failed"]
     assert verdicts(table, "zoe") == ["right", "right"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_time_limit_of_nothing_is_refused(tmp_path, lessons, timeout):
+    write(tmp_path / "in" / "ada" / "05_numbers.ipynb")
+    with pytest.raises(ValueError, match="timeout must be a whole number of at least 1"):
+        batch.grade(tmp_path / "in", tmp_path / "out", timeout=timeout, course=lessons)
+
+
+def test_a_loop_that_heeds_no_interrupt_costs_only_its_own_marks(tmp_path, lessons, monkeypatch):
+    monkeypatch.setattr(sys.modules["van_tutorial.batch.grade"], "UNTIL_KILLED", 2)
+    stubborn = "import time\nwhile True:\n    try:\n        time.sleep(0.01)\n    except:\n        pass"
+    write(tmp_path / "in" / "dan" / "05_numbers.ipynb", "my_low = 1", stubborn)
+    write(tmp_path / "in" / "zoe" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    table = batch.grade(tmp_path / "in", tmp_path / "out", timeout=2, course=lessons)
+    assert verdicts(table, "dan") == ["right", "none"]
+    assert verdicts(table, "zoe") == ["right", "right"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_grading_keeps_the_table_and_is_no_verdict(tmp_path, lessons, sent):
+    write(tmp_path / "in" / "ada" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    waits = (
+        f"from pathlib import Path\nPath({str(tmp_path / 'is_in')!r}).touch()\nimport time\ntime.sleep(60)"
+    )
+    write(tmp_path / "in" / "eva" / "05_numbers.ipynb", waits)
+    write(tmp_path / "in" / "zoe" / "05_numbers.ipynb")
+    arguments = [str(tmp_path / "in"), "--into", str(tmp_path / "out"), "--course", str(lessons)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "van_tutorial.cli", "grade", *arguments], stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "is_in").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.rstrip().endswith("Interrupted.")
+    assert "Traceback" not in said
+    assert set(pd.read_csv(tmp_path / "out" / "verdicts.csv")["student"]) == {"ada"}
 
 
 def test_grade_prints_the_table_and_that_it_runs_what_others_wrote(tmp_path, lessons, capsys):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 import van_tutorial
-from tests.sweeping import Processes, finish, wait_for
+from tests.sweeping import COMMAND, Processes, finish, wait_for
 from van_tutorial import batch, cli
 from van_tutorial.batch.execute import execute, make_task
 from van_tutorial.batch.store import Place, claim
@@ -155,6 +156,29 @@ def test_a_worker_with_another_version_of_the_package_is_refused(course, process
     with pytest.raises(batch.ClusterError, match=r"differs from the sweep in package.*0 of 1 runs"):
         batch.sweep(course.write_sweep(), runs=course.runs, scheduler=address)
     assert course.ran() == []
+
+
+def test_a_worker_that_has_loaded_another_version_than_it_finds_on_the_disk_is_refused(processes, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(PACKAGE, other / "van_tutorial", ignore=shutil.ignore_patterns("__pycache__"))
+    (other / "assets").symlink_to(PACKAGE.parent / "assets")
+    environment = {"PYTHONPATH": os.pathsep.join([str(other), os.environ.get("PYTHONPATH", "")])}
+    address, _, _ = processes.cluster(1, environment=environment)
+    fixed = "fixed: {depth: 2, width: 4, num_epochs: 1, batch_size: 500, device: cpu}"
+    (tmp_path / "networks.yaml").write_text(f"train: mlp\n{fixed}\nseeds: 1\n")
+    command = [*COMMAND, "sweep", "networks.yaml", "--runs", "runs", "--scheduler", address]
+
+    def sweep():
+        return subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
+        )
+
+    assert sweep().returncode == 0
+    with (other / "van_tutorial" / "data" / "images.py").open("a") as file:
+        file.write("# changed\n")
+    refused = sweep()
+    assert refused.returncode == 1
+    assert "start the workers again" in refused.stderr, refused.stderr[-1500:]
 
 
 def test_a_full_disk_ends_a_sweep_with_one_sentence_and_leaves_nothing_half_written(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from van_tutorial._course import course_path
 
 if TYPE_CHECKING:
     from van_tutorial.batch import Run
+
+NEGATIVE_NUMBER = re.compile(
+    r"^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE
+)  # argparse takes -5e-1 for an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,6 +151,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Let a command take parameters of notebooks."""
+    parser._negative_number_matcher = NEGATIVE_NUMBER
     parser.add_argument(
         "-p",
         "--parameter",
@@ -248,7 +254,10 @@ def ask(question: str) -> bool:
     """Ask whoever sits at the terminal."""
     if not sys.stdin.isatty():
         raise ValueError(f"{question} Nobody is at the terminal to answer: add --yes.")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def run_results(options: argparse.Namespace) -> int:
@@ -334,6 +343,8 @@ def run_data(options: argparse.Namespace) -> int:
     from van_tutorial import data
 
     root = options.root
+    if options.names and options.action != "fetch":
+        raise ValueError(f"data {options.action} is of all sets and takes no names; only data fetch does.")
     if options.action == "list":
         for name in data.NAMES:
             place = data.MINI_FILE.parent if name == data.MINI else data.find(name, root)

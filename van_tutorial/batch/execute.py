@@ -235,7 +235,9 @@ def private_kernel(scratch: Path | None = None) -> Iterator[Config]:
     if os.name == "nt":
         yield Config()
         return
-    parent = scratch if scratch and len(str(scratch)) < LONGEST_SOCKET_FOLDER else None
+    usual = [tempfile.gettempdir(), "/tmp"]
+    places = [str(scratch), *usual] if scratch else usual
+    parent = next((place for place in places if len(place) < LONGEST_SOCKET_FOLDER), None)
     with tempfile.TemporaryDirectory(prefix="van-", dir=parent) as folder:
         files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         yield Config({"KernelManager": {"transport": "ipc", **files}})

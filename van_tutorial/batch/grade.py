@@ -2,24 +2,29 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
 import pandas as pd
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.execute import one_line, private_kernel
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
+from van_tutorial.batch.run import sigterm_as_interrupt
 
 COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed"]
 CHECK = "exercises.check"
+UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
 
 
 def grade(
@@ -40,7 +45,8 @@ def grade(
         folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson.
         into: folder for the executed notebooks and the table, verdicts.csv.
         parameters: values for the lessons' parameters cells, over what the students left there; `interactive` is false.
-        timeout: seconds after which a cell is interrupted, above 0.
+        timeout: whole seconds after which a cell is interrupted, at least 1. Where that does not end it, its kernel is
+            ended ten seconds later, and the cells after it do not run.
         course: folder of the lessons as they were given out; None for the course's own.
         progress: where a line for each submission goes; None for nowhere.
 
@@ -52,7 +58,10 @@ def grade(
     Raises:
         NotebookError: where the folder holds no notebook of the course, or for a parameter that a lesson does not have.
         OSError: where a file cannot be read or written.
+        ValueError: for a timeout below 1.
+        KeyboardInterrupt: passed on, also where asked to terminate; the table up to there is written.
     """
+    check_count("timeout", timeout)
     root = Path(course or course_path("notebooks"))
     lessons = {path.stem: path for path in sorted(root.glob("*.ipynb"), key=lambda path: len(path.stem))}
     handed_in = [
@@ -70,28 +79,38 @@ def grade(
         for name in {*submissions.values()}
     }
     rows: list[tuple[object, ...]] = []
-    for number, (path, name) in enumerate(submissions.items(), 1):
-        below = path.relative_to(folder)
-        student = below.parts[0] if len(below.parts) > 1 else path.stem.replace(name, "").strip("_- ") or "?"
-        if progress:
-            progress.write(f"{number} of {len(submissions)}: {below}\n")
-        original = nbformat.read(lessons[name], as_version=4)
-        try:
-            executed = execute(path, fitted[name], timeout)
-        except Exception as error:  # whatever a file that was handed in may hold
-            reason = one_line(f"not a notebook that can be run: {type(error).__name__}: {error}")
-            rows += [
-                (student, name, title, "failed", reason, None) for title, *_ in verdicts(original, original)
-            ]
-            continue
-        write_atomic(Path(into) / below, nbformat.writes(executed).encode())
-        changed = len(fixed_cells(original) - fixed_cells(executed))
-        rows += [(student, name, *verdict, changed) for verdict in verdicts(original, executed)]
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(
-        ["student", "lesson"], kind="stable", ignore_index=True
-    )
-    write_atomic(Path(into) / "verdicts.csv", table.to_csv(index=False).encode())
+    try:
+        with sigterm_as_interrupt():
+            for number, (path, name) in enumerate(submissions.items(), 1):
+                below = path.relative_to(folder)
+                in_name = path.stem.replace(name, "").strip("_- ")
+                student = below.parts[0] if len(below.parts) > 1 else in_name or "?"
+                if progress:
+                    progress.write(f"{number} of {len(submissions)}: {below}\n")
+                graded = grade_one(path, lessons[name], fitted[name], timeout, Path(into) / below)
+                rows += [(student, name, *verdict) for verdict in graded]
+    finally:
+        table = pd.DataFrame(rows, columns=COLUMNS).sort_values(
+            ["student", "lesson"], kind="stable", ignore_index=True
+        )
+        if rows:
+            write_atomic(Path(into) / "verdicts.csv", table.to_csv(index=False).encode())
     return table
+
+
+def grade_one(
+    path: Path, lesson: Path, parameters: Mapping[str, Any], timeout: int, into: Path
+) -> list[tuple[object, ...]]:
+    """Run a submission, keep it as it ran, and return what each column but the first two says of each exercise."""
+    original = nbformat.read(lesson, as_version=4)
+    try:
+        executed = execute(path, parameters, timeout)
+    except Exception as error:  # whatever a file that was handed in may hold
+        reason = one_line(f"not a notebook that can be run: {type(error).__name__}: {error}")
+        return [(title, "failed", reason, None) for title, *_ in verdicts(original, original)]
+    write_atomic(into, nbformat.writes(executed).encode())
+    changed = len(fixed_cells(original) - fixed_cells(executed))
+    return [(*verdict, changed) for verdict in verdicts(original, executed)]
 
 
 def notebooks_in(folder: Path) -> list[Path]:
@@ -122,9 +141,26 @@ def execute(path: Path, parameters: Mapping[str, Any], timeout: int) -> Any:
             store_widget_state=False,
             config=config,
         )
-        with contextlib.suppress(DeadKernelError):  # one that ran out of memory: its later cells say nothing
-            client.execute()
+        # A kernel may run out of memory, or be ended here: its later cells say nothing.
+        with (
+            contextlib.suppress(DeadKernelError),
+            client.setup_kernel(),
+        ):  # execute() would take over the signals
+            for index, cell in enumerate(notebook.cells):
+                with kernel_ends_after(timeout + UNTIL_KILLED, client.km):
+                    client.execute_cell(cell, index)
     return notebook
+
+
+@contextlib.contextmanager
+def kernel_ends_after(seconds: float, manager: Any) -> Iterator[None]:
+    """End the kernel of a cell that neither its end nor an interrupt has ended by then."""
+    timer = threading.Timer(seconds, psutil.Process(manager.provisioner.pid).kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def code_of(notebook: Any) -> list[str]:

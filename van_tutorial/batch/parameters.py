@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 
 
 class NotebookError(ValueError):
@@ -35,22 +34,34 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
         raise NotebookError(f"There is no notebook {path}{hint}.")
     try:
         cells = nbformat.read(path, as_version=4).cells
-    except (ValueError, nbformat.reader.NotJSONError) as error:
+    except (ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         raise NotebookError(f"{path} is not a notebook that can be read ({type(error).__name__}).") from error
-    if not any("parameters" in cell.metadata.get("tags", []) for cell in cells):
+    sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if not sources:
         raise NotebookError(f"{path} has no cell tagged 'parameters', so it cannot be run with any.")
-    declared = papermill.inspect_notebook(str(path))
-    return {name: plain_value(entry["default"], name, path) for name, entry in declared.items()}
+    try:
+        statements = ast.parse(sources[0]).body
+    except SyntaxError as error:
+        raise NotebookError(
+            f"The cell of {path} that is tagged 'parameters' is not Python: {error}."
+        ) from error
+    defaults = {}
+    for each in statements:
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+            target = each.target if isinstance(each, ast.AnnAssign) else each.targets[0]
+            name = ast.unparse(target)
+            defaults[name] = plain_value(each.value, name, path)
+    return defaults
 
 
-def plain_value(source: str, name: str, notebook: Path) -> Any:
+def plain_value(default: ast.expr, name: str, notebook: Path) -> Any:
     """Return the value of a parameter's default, which no code is run for."""
     try:
-        return ast.literal_eval(source)
-    except (ValueError, SyntaxError) as error:
+        return ast.literal_eval(default)
+    except ValueError as error:
         raise NotebookError(
-            f"Parameter {name!r} of {notebook} has the default {source}, which is no plain value: write a number, a "
-            "text, True or False."
+            f"Parameter {name!r} of {notebook} has the default {ast.unparse(default)}, which is no plain value: write "
+            "a number, a text, True or False."
         ) from error
 
 

@@ -79,7 +79,7 @@ def run(
     if force or not place.folder.exists():
         with sigterm_as_interrupt(), claim(place):
             if force or not place.folder.exists():  # another process may have finished it
-                make(task, place, progress, page)
+                make(task, place, progress)
                 is_new = True
     if page and not page_in(place.folder, task).exists():
         write_page(place.folder, task)
@@ -88,7 +88,7 @@ def run(
     return Run(place.folder, executed, page_in(place.folder, task) if page else None, metrics, is_new)
 
 
-def make(task: Task, place: Place, progress: TextIO | None, page: bool) -> None:
+def make(task: Task, place: Place, progress: TextIO | None) -> None:
     """Make a run whose claim is held, and keep it."""
     try:
         reason = execute(task, place.part, progress)
@@ -104,8 +104,6 @@ def make(task: Task, place: Place, progress: TextIO | None, page: bool) -> None:
             f"A cell of {task.name}.ipynb failed: {reason.rstrip('.')}. "
             f"The notebook up to there is {place.failed / task.name}.ipynb."
         )
-    if page:
-        write_page(place.part, task)
     finish(place)
 
 

@@ -1,6 +1,8 @@
 """What a Dask worker does for a sweep."""
 
 import contextlib
+import functools
+import importlib
 import os
 import signal
 import tempfile
@@ -13,7 +15,7 @@ import psutil
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.execute import Task, execute
 from van_tutorial.batch.networks import train_group
-from van_tutorial.batch.store import identify
+from van_tutorial.batch.store import NETWORK_ROOMS, Identity, identify
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
     """
     from distributed import get_worker
 
-    check(tasks[0])
-    with tempfile.TemporaryDirectory(prefix="van-", dir=get_worker().local_directory) as scratch:
+    worker = get_worker()
+    check(tasks[0], worker)
+    with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
         folders = [Path(scratch) / task.key for task in tasks]
         if tasks[0].source is None:
             reasons = train_group(tasks, folders)
@@ -56,21 +59,34 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
         ]
 
 
-def check(task: Task) -> None:
+@functools.cache
+def loaded() -> Identity:
+    """Return what the networks depend on that this process trains, which stays as it was loaded by the first call."""
+    for room in NETWORK_ROOMS:
+        importlib.import_module(f"van_tutorial.{room.removesuffix('.py')}")
+    return identify(None)
+
+
+def check(task: Task, dask_worker: Any) -> None:
     """Raise where a run would not be here what it is for the sweep.
 
     Args:
         task: of the run.
+        dask_worker: Dask's object for this process, which Dask itself puts in by this name.
 
     Raises:
-        ClusterError: where this worker has another package, other data or another torch than the sweep.
+        ClusterError: where this worker has another package, other data or another torch than the sweep, on its disk or
+            loaded.
     """
-    from distributed import get_worker
-
     difference = task.identity.difference(identify(task.source))
+    if task.source is None and not difference and task.identity.difference(loaded()):
+        raise ClusterError(
+            f"The package or torch was changed since the worker at {dask_worker.address} began, which trains with "
+            "what it has loaded: start the workers again."
+        )
     if difference:
         raise ClusterError(
-            f"The worker at {get_worker().address} differs from the sweep in {' and '.join(difference)}: install the "
+            f"The worker at {dask_worker.address} differs from the sweep in {' and '.join(difference)}: install the "
             "same on both, and change nothing while a sweep runs."
         )
 

@@ -109,12 +109,12 @@ class Examples:
         return self._orders[config.seed][1][index * config.batch_size : (index + 1) * config.batch_size]
 
     @cached_property
-    def digest(self) -> str:
-        """A checksum of the training images and their labels."""
-        digest = hashlib.blake2b(digest_size=16)
-        for tensor in (self.train_images, self.train_labels):
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+    def digests(self) -> dict[str, str]:
+        """Checksums of the images to train on and of the test images, each with their labels."""
+        return {
+            "training images": digest_of(self.train_images, self.train_labels),
+            "test images": digest_of(*self.test),
+        }
 
     def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return images and labels on the device, the images as they are to lie in memory there."""
@@ -132,6 +132,14 @@ def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
     order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
     num_held_out = round(validation_fraction * num_images)
     return order[num_held_out:].sort().values, order[:num_held_out].sort().values
+
+
+def digest_of(*tensors: Tensor) -> str:
+    """Return a checksum of tensors."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def make_generator(*numbers: int) -> torch.Generator:

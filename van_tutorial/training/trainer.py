@@ -376,6 +376,7 @@ class Trainer:
             ) from error
         here = self._identity()
         saved = {name: value for name, value in ADDED_LATER.items() if name in here} | saved
+        saved.setdefault("test images", here["test images"])  # which older checkpoints do not tell
         if differing := [
             name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)
         ]:
@@ -406,7 +407,7 @@ class Trainer:
         }
         if self.config.weight_decay > 0.0:
             identity["weight decay of"] = "parameters of two and more dimensions"
-        return identity | {"training images": self.examples.digest}
+        return identity | self.examples.digests
 
 
 def train(
