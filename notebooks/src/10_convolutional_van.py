@@ -314,10 +314,10 @@ print(published.to_string(index=False))
 # residual one. Degradation shows at 56, where the plain network has become worse than at 20 and the residual one
 # better. So at 20 layers there is not much for a phase-out to mend, on photographs either, and our short runs say
 # just that: the VAN ends without a skip, near the network that was trained plain. At **56 layers** there is, and here
-# the VAN, without a skip in the end, is 0.23 above the network that was trained plain, and 0.13 below the residual one:
+# the VAN, without a skip in the end, is 0.23 above the network that was trained plain, and 0.14 below the residual one:
 # the same picture as on the small images. One skip after the other is no better here than all at once: what was chosen
-# on fully connected networks need not be best for these. That is two runs of each, of four epochs and narrow networks. A
-# full training was not run here.
+# on fully connected networks need not be best for these. That is three runs of each, of four epochs and narrow networks.
+# A full training was not run here.
 
 # %% [markdown]
 # ## Explore
