@@ -16,9 +16,8 @@ from van_tutorial._course import course_path
 if TYPE_CHECKING:
     from van_tutorial.batch import Run
 
-NEGATIVE_NUMBER = re.compile(
-    r"^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE
-)  # argparse takes -5e-1 for an option
+# What is no option: argparse by itself takes -5e-1 for one.
+NEGATIVE_NUMBER = re.compile(r"^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

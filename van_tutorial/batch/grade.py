@@ -141,21 +141,21 @@ def execute(path: Path, parameters: Mapping[str, Any], timeout: int) -> Any:
             store_widget_state=False,
             config=config,
         )
-        # A kernel may run out of memory, or be ended here: its later cells say nothing.
-        with (
-            contextlib.suppress(DeadKernelError),
-            client.setup_kernel(),
-        ):  # execute() would take over the signals
+        # Not client.execute(), which takes Ctrl-C to itself. A kernel may run out of memory, or be ended here: its
+        # later cells say nothing.
+        with contextlib.suppress(DeadKernelError), client.setup_kernel():
+            manager: Any = client.km
+            kernel = psutil.Process(manager.provisioner.pid)
             for index, cell in enumerate(notebook.cells):
-                with kernel_ends_after(timeout + UNTIL_KILLED, client.km):
+                with ends_after(timeout + UNTIL_KILLED, kernel):
                     client.execute_cell(cell, index)
     return notebook
 
 
 @contextlib.contextmanager
-def kernel_ends_after(seconds: float, manager: Any) -> Iterator[None]:
-    """End the kernel of a cell that neither its end nor an interrupt has ended by then."""
-    timer = threading.Timer(seconds, psutil.Process(manager.provisioner.pid).kill)
+def ends_after(seconds: float, kernel: psutil.Process) -> Iterator[None]:
+    """End the kernel where neither its cell's end nor an interrupt has come by then."""
+    timer = threading.Timer(seconds, kernel.kill)
     timer.start()
     try:
         yield
