@@ -235,9 +235,12 @@ def private_kernel(scratch: Path | None = None) -> Iterator[Config]:
     if os.name == "nt":
         yield Config()
         return
-    usual = [tempfile.gettempdir(), "/tmp"]
-    places = [str(scratch), *usual] if scratch else usual
-    parent = next((place for place in places if len(place) < LONGEST_SOCKET_FOLDER), None)
+    places = (
+        scratch,
+        tempfile.gettempdir(),
+        "/tmp",
+    )  # the last is there and short enough on every such system
+    parent = next(place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER)
     with tempfile.TemporaryDirectory(prefix="van-", dir=parent) as folder:
         files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         yield Config({"KernelManager": {"transport": "ipc", **files}})

@@ -115,7 +115,7 @@ class PhaseOut(nn.Module):
 
     def scheduled(self, step: int) -> float | Tensor:
         """Return what share of its initial violation a schedule leaves each layer, shape (L,), or the one for all."""
-        schedule, remove_by = self.config.skip_schedule, self.config.remove_by
+        schedule, remove_by = self.config.skip_schedule, self.config.removing_by
         if self.config.staggering == 0.0:
             return scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by)
         passed = self.progress(step).tolist()

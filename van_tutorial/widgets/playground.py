@@ -391,7 +391,7 @@ class Playground(ThreadedPanel):
     def _run(self, settings: Settings | None, num_steps: int | None) -> None:
         """Train and record, and redraw now and then; an error is shown as text and kept."""
         state = self.state
-        run = None  # stays this one, whatever is shown meanwhile
+        run = None  # what this thread records, whatever is shown meanwhile
         try:
             trainer = state.trainer
             if settings is not None or trainer is None:  # a new run
@@ -437,8 +437,7 @@ class Playground(ThreadedPanel):
     def _stop(self) -> None:
         """End the run: the thread says so, or where a pause has ended the thread, this does."""
         self._halt("stopped")
-        if self.state.phase == "paused":
-            self._join()  # it may be at its last lines
+        self._join()
         if self.state.phase == "paused":
             self.state.phase = "stopped"
             self._say()
@@ -465,25 +464,28 @@ class Playground(ThreadedPanel):
     def _show_run(self) -> None:
         """Show another run, at its last moment."""
         with self._lock:
-            last = len(self.state.run) - 1
-            self._is_moving = True  # no redraw for each of the two
-            self.scrubber.max = self.play.max = last
-            self.scrubber.value = last
-            self._is_moving = False
+            self._move(is_following=True)
             self._draw()
 
     def _follow(self) -> None:
         """Show what was recorded since, unless somebody is looking at an earlier moment."""
         with self._lock:
-            before, last = self.scrubber.max, len(self.state.run) - 1
-            self._is_moving = True
-            self.scrubber.max = self.play.max = last
-            if self.scrubber.value == before:
-                self.scrubber.value = last
-            self._is_moving = False
+            self._move()
             self._draw()
             if self.state.phase == "running":
                 self.status.value = f"Training. {self.state.run.describe(-1)}"
+
+    def _move(self, is_following: bool = False) -> None:
+        """Give the scrubber the run's range, and put one that stood at the end there again, without a redraw for each.
+
+        Where it stands is looked at last: a hand may move it meanwhile.
+        """
+        before, last = self.scrubber.max, len(self.state.run) - 1
+        self._is_moving = True
+        self.scrubber.max = self.play.max = last
+        if is_following or self.scrubber.value == before:
+            self.scrubber.value = last
+        self._is_moving = False
 
     def _show(self) -> None:
         """Show the moment at which the scrubber stands."""

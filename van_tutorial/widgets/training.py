@@ -62,11 +62,6 @@ class ThreadedPanel(Panel):
     state: PanelState
     _thread: threading.Thread | None = None
 
-    @property
-    def is_training(self) -> bool:
-        """Whether the thread is at work."""
-        return self._thread is not None and self._thread.is_alive()
-
     def _go(self, work: Callable[..., None], *arguments: Any) -> None:
         """Start the thread."""
         self._thread = threading.Thread(target=work, args=arguments, name="van_tutorial panel", daemon=True)
