@@ -385,3 +385,21 @@ def test_images_of_another_shape_are_refused_with_the_mend(shape):
     ) as refused:
         small()(torch.zeros(shape))
     assert str(shape) in str(refused.value)
+
+
+@pytest.mark.parametrize("order", parts.ORDERS)
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_norm_shift_is_the_initial_bias_of_every_normalization_and_changes_no_other_weight(
+    order, normalization
+):
+    choices = {"order": order, "normalization": normalization}
+    shifted, usual = small(norm_shift=1.5, **choices), small(**choices)
+    norms = [name for name, _ in shifted.named_parameters() if "norm" in name and name.endswith("bias")]
+    assert len(norms) == 7  # two in each of three blocks, one outside
+    for (name, one), two in zip(shifted.named_parameters(), usual.parameters(), strict=True):
+        assert torch.equal(one, torch.full_like(two, 1.5) if name in norms else two), name
+
+
+def test_norm_shift_is_refused_where_normalizations_lie_in_branches():
+    with pytest.raises(ValueError, match="norm_shift cannot be combined with parametrization 'repvgg'"):
+        small(parametrization="repvgg", connection="plain", norm_shift=1.0)

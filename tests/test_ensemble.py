@@ -128,6 +128,7 @@ DIFFERENT = {
     ],
     "cap and damping": [{"remove_by": None}, {"remove_by": 0.4}, {"damping": 0.5, "remove_by": 1.0}],
     "schedules": [{"skip_schedule": "linear"}, {"skip_schedule": "penalty", "skip_penalty": 2.0}, {}],
+    "the loss's say": [{"skip_gradient": False}, {}, {"skip_gradient": False, "stagger": 0.0}],
     "weight decay": [{}, {"weight_decay": 0.1}, {"weight_decay": 0.01}],
     "order of the examples": [{"seed": 5}, {"seed": 5}, {"seed": 6, "augment": "crop-flip"}],
     "target": [{"skip_target": 1.0}, {"skip_target": 0.0}, {"skip_target": 1.0, "skip_schedule": "cosine"}],

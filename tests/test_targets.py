@@ -227,3 +227,28 @@ def test_projection_keeps_skip_weights_within_the_cap_of_their_target(cap, to_0,
         alpha = torch.tensor([-0.5, 0.5, 1.5])
         constraints.project(alpha, cap, target)
         assert alpha.tolist() == expected
+
+
+@pytest.mark.parametrize("skip_schedule", ["multipliers", "penalty"])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_without_the_gradient_of_the_loss_skip_weights_go_as_those_of_a_network_without_a_loss(
+    few_images, quick, skip_schedule, target
+):
+    options = {"skip_schedule": skip_schedule, "skip_lr": 0.05, "dual_lr": 0.5, "skip_target": target}
+    config = quick(skip_gradient=False, log_every=1, remove_by=None, damping=0.3, **options)
+    result = training.train(leaky(skip_weight=0.6), few_images, config)
+    # the same phase-out of skip weights that nothing depends on
+    alone = nn.Parameter(torch.full((4,), 0.6))
+    phase_out = training.PhaseOut(alone, config, result.num_steps)
+    expected = []
+    for step in range(1, result.num_steps + 1):
+        alone.grad = None
+        phase_out.penalty().backward()
+        phase_out.step(step)
+        expected.append(alone.detach().clone())
+    found = result.layers["skip_weight"].to_numpy().reshape(-1, 4)
+    np.testing.assert_array_equal(found, torch.stack(expected).numpy())
+    heard = training.train(
+        leaky(skip_weight=0.6), few_images, dataclasses.replace(config, skip_gradient=True)
+    )
+    assert not np.array_equal(heard.layers["skip_weight"], result.layers["skip_weight"])

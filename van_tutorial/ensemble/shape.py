@@ -13,8 +13,8 @@ from van_tutorial.training import TrainConfig
 START = ("seed", "skip_weight", "init", "init_scale", "bias_std", "input_init", "norm_shift")
 # Of the training: what does not change how many steps there are, which images are held out, and on which device.
 PATH = (
-    "seed", "lr", "momentum", "weight_decay", "augment", "skip_lr", "skip_target", "skip_schedule", "skip_penalty",
-    "dual_lr", "dual_lr_spread", "stagger", "damping", "remove_by", "population_statistics",
+    "seed", "lr", "momentum", "weight_decay", "augment", "skip_lr", "skip_gradient", "skip_target", "skip_schedule",
+    "skip_penalty", "dual_lr", "dual_lr_spread", "stagger", "damping", "remove_by", "population_statistics",
 )  # fmt: skip
 MAY_DIFFER = {"model": START, "training": PATH}
 

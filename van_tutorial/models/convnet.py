@@ -30,6 +30,8 @@ class ConvNetConfig(StackConfig):
         residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
         normalization: "none", "batch", "layer" (over an example) or "center" (the mean over batch and places taken
             off).
+        norm_shift: initial bias of every normalization, "batch" or "layer". At 0 a ReLU passes half of its inputs on;
+            at 1 five sixths, so that the blocks are initialized closer to linear.
         activation: "relu", "tanh", "selu" or "crelu".
         order: "post": convolution, normalization, activation; "pre": normalization, activation, convolution.
         init: "he", "lecun" (for "selu"), "orthogonal", "delta-orthogonal" or "looks-linear" (for "crelu").
@@ -69,6 +71,8 @@ class ConvNetConfig(StackConfig):
             raise ValueError(
                 "parametrization 'repvgg' normalizes each branch: take order 'post' and normalization 'batch'."
             )
+        if self.parametrization == "repvgg" and self.norm_shift != 0.0:
+            raise ValueError("norm_shift cannot be combined with parametrization 'repvgg': take norm_shift 0.0.")
         if self.parametrization == "repvgg" and self.expansion > 1:
             raise ValueError(
                 "parametrization 'repvgg' needs an activation that keeps the number of channels."
@@ -104,7 +108,7 @@ class Block(nn.Module):
             )
             norm_channels = channels if self.is_pre else out_channels
             norm = "none" if config.parametrization == "repvgg" else config.normalization
-            self.norms.append(parts.make_normalization(norm, norm_channels, is_convolutional=True))
+            self.norms.append(parts.make_normalization(norm, norm_channels, config.norm_shift, True))
             channels = out_channels
         self.activation = parts.ACTIVATIONS[config.activation]()
         self.connection = make_block_connection(config, in_channels, out_channels, stride)
@@ -188,7 +192,9 @@ class ConvNet(Stack):
                 channels = width * 2**stage
         self.layers = nn.ModuleList(blocks)
         # In order "pre" the last sum is normalized, in order "post" the first convolution.
-        self.norm = parts.make_normalization(config.normalization, channels if is_pre else width, True)
+        self.norm = parts.make_normalization(
+            config.normalization, channels if is_pre else width, config.norm_shift, is_convolutional=True
+        )
         self.activation = parts.ACTIVATIONS[config.activation]()
         self.head = nn.Linear(channels * config.expansion, config.num_classes)
         parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=config.expansion > 1)
@@ -223,6 +229,7 @@ def convnet(
     skip_weight: float = 0.95,
     residual_scale: float = 1.0,
     normalization: str = "batch",
+    norm_shift: float = 0.0,
     activation: str = "relu",
     order: str = "post",
     init: str = "he",
@@ -245,6 +252,7 @@ def convnet(
         skip_weight: initial skip weight, in [0, 1].
         residual_scale: factor of F(x) in a residual block.
         normalization: "none", "batch", "layer" or "center".
+        norm_shift: initial bias of every normalization.
         activation: "relu", "tanh", "selu" or "crelu".
         order: "post" or "pre".
         init: "he", "lecun", "orthogonal", "delta-orthogonal" or "looks-linear".
@@ -277,6 +285,7 @@ def convnet(
         skip_weight=skip_weight,
         residual_scale=residual_scale,
         normalization=normalization,
+        norm_shift=norm_shift,
         activation=activation,
         order=order,
         init=init,

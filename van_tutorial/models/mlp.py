@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -50,7 +49,6 @@ class MLPConfig(StackConfig):
     init_scale: float = 1.0
     bias_std: float = 0.0
     input_init: str = "same"
-    norm_shift: float = 0.0
     in_features: int = 784
 
     def __post_init__(self) -> None:
@@ -61,11 +59,6 @@ class MLPConfig(StackConfig):
         check_choice("input_init", self.input_init, parts.INPUT_INITS)
         check_range("init_scale", self.init_scale, 0.0, math.inf, open_low=True)
         check_range("bias_std", self.bias_std, 0.0, math.inf)
-        check_range("norm_shift", self.norm_shift, -math.inf, math.inf)
-        if self.norm_shift != 0.0 and self.normalization not in ("batch", "layer"):
-            raise ValueError(
-                f"norm_shift is the shift of normalization 'batch' or 'layer': {self.normalization!r} has none."
-            )
         if self.init == "delta-orthogonal":
             raise ValueError("init 'delta-orthogonal' is for convolutions: take 'orthogonal'.")
         if self.parametrization == "repvgg":
@@ -95,10 +88,7 @@ class Layer(nn.Module):
             nn.init.zeros_(self.linear.bias)
         if config.parametrization == "dirac":
             parametrizations.add_dirac(self.linear)
-        self.norm = parts.make_normalization(config.normalization, config.width)
-        if config.norm_shift != 0.0:
-            shift: Any = self.norm.bias
-            nn.init.constant_(shift, config.norm_shift)
+        self.norm = parts.make_normalization(config.normalization, config.width, config.norm_shift)
         self.activation = parts.ACTIVATIONS[config.activation]()
         self.connection = connection
 

@@ -73,7 +73,9 @@ EXPANSION = {
 ORTHOGONAL_GAIN = {"relu": 2**0.5, "tanh": 1.0, "crelu": 2**0.5, "selu": 1.0}
 
 
-def make_normalization(name: str, num_features: int, is_convolutional: bool = False) -> nn.Module:
+def make_normalization(
+    name: str, num_features: int, norm_shift: float = 0.0, is_convolutional: bool = False
+) -> nn.Module:
     """Return a normalization of inputs (N, num_features), or (N, num_features, H, W) where `is_convolutional`.
 
     "layer" takes the statistics of an example over all its features, and over all places of an image.
@@ -84,7 +86,10 @@ def make_normalization(name: str, num_features: int, is_convolutional: bool = Fa
         "layer": partial(nn.GroupNorm, 1) if is_convolutional else nn.LayerNorm,
         "center": Center,
     }
-    return makers[name](num_features)
+    norm = makers[name](num_features)
+    if norm_shift != 0.0:
+        nn.init.constant_(norm.bias, norm_shift)  # type: ignore[arg-type]  # the config refuses those without
+    return norm
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ class StackConfig:
     skip_weight: float = 0.95
     residual_scale: float = 1.0
     normalization: str = "batch"
+    norm_shift: float = 0.0
     activation: str = "relu"
     order: str = "post"
     init: str = "he"
@@ -46,6 +47,11 @@ class StackConfig:
         check_choice("parametrization", self.parametrization, parts.PARAMETRIZATIONS)
         check_range("skip_weight", self.skip_weight, 0.0, 1.0)
         check_range("residual_scale", self.residual_scale, 0.0, math.inf, open_low=True)
+        check_range("norm_shift", self.norm_shift, -math.inf, math.inf)
+        if self.norm_shift != 0.0 and self.normalization not in ("batch", "layer"):
+            raise ValueError(
+                f"norm_shift is the shift of normalization 'batch' or 'layer': {self.normalization!r} has none."
+            )
         if self.seed is not None:
             check_count("seed", self.seed, minimum=0)
         concatenates = self.expansion > 1

@@ -22,6 +22,8 @@ class TrainConfig:
         batch_size: examples per step, at least 2; what is left over at the end of an epoch is dropped.
         lr: step size of the weights, above 0.
         skip_lr: step size of the skip weights (plain gradient steps, constant), at least 0.
+        skip_gradient: whether the loss has a say in the skip weights. False leaves its gradient out of their step, so
+            that multipliers and clip alone move them: the control for whether a phase-out listens to the loss.
         skip_target: the value that the skip weights are driven to. 0 takes the skips away, as a VAN does. 1 takes
             the *activation* away from networks with skip "activation", whose layers alpha z + (1 - alpha) act(z)
             end up affine: what VanillaNet and Layer Folding do.
@@ -65,6 +67,7 @@ class TrainConfig:
     batch_size: int = 128
     lr: float = 3e-3
     skip_lr: float = 1e-3
+    skip_gradient: bool = True
     skip_target: float = 0.0
     dual_lr: float | None = None
     dual_lr_spread: float = 1.0

@@ -28,7 +28,8 @@ class PhaseOut(nn.Module):
 
     After the gradients of the Lagrangian are there, one `step` does, for every layer l:
 
-        alpha_l <- alpha_l - skip_lr (dC/dalpha_l + lambda_l)      primal step
+        alpha_l <- alpha_l - skip_lr (dC/dalpha_l + lambda_l)      primal step; without dC/dalpha_l where
+                                                                   config.skip_gradient is False
         alpha_l <- min(max(alpha_l, 0), cap)                       projection; the cap falls from 1 to 0
         lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
 
@@ -93,6 +94,13 @@ class PhaseOut(nn.Module):
             return fixed_penalty(self.violation(), self.config.skip_penalty)
         return self.multipliers.penalty(self.violation())
 
+    def gradient(self) -> Tensor | None:
+        """Return what the primal step follows, shape (L,); None where a network leaves its skip weights out."""
+        if self.config.skip_gradient or self.config.is_scheduled:
+            return self.skip_weight.grad
+        with torch.enable_grad():
+            return torch.autograd.grad(self.penalty(), self.skip_weight)[0]
+
     def cap(self, step: int) -> float:
         """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
         caps = self.caps(step)
@@ -136,8 +144,8 @@ class PhaseOut(nn.Module):
             is_falling = not isinstance(caps, float) or caps < 1.0
             if is_falling:  # before the gradient's noise
                 is_on_its_way = (self.first_zero_step == NEVER) | (self.violation() > FLICKER)
-            if alpha.grad is not None:  # a network may leave its skip weights out
-                alpha.sub_(alpha.grad, alpha=config.skip_lr)
+            if (gradient := self.gradient()) is not None:
+                alpha.sub_(gradient, alpha=config.skip_lr)
             if is_falling:
                 self.capped |= (self.violation() > caps) & (caps < 1.0) & is_on_its_way
             project(alpha, caps, config.skip_target)

@@ -53,6 +53,7 @@ ADDED_LATER = {
     "model.skip_every": 1,
     "stagger": 0.0,
     "population_statistics": False,
+    "skip_gradient": True,
     "skip_target": 0.0,
     "skip_penalty": 0.25,
     "augment": "none",
