@@ -72,7 +72,9 @@ class ConvNetConfig(StackConfig):
                 "parametrization 'repvgg' normalizes each branch: take order 'post' and normalization 'batch'."
             )
         if self.parametrization == "repvgg" and self.norm_shift != 0.0:
-            raise ValueError("norm_shift cannot be combined with parametrization 'repvgg': take norm_shift 0.0.")
+            raise ValueError(
+                "norm_shift cannot be combined with parametrization 'repvgg': take norm_shift 0.0."
+            )
         if self.parametrization == "repvgg" and self.expansion > 1:
             raise ValueError(
                 "parametrization 'repvgg' needs an activation that keeps the number of channels."
