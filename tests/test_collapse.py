@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
+from torch.optim.swa_utils import AveragedModel
 
 from tests.state import logits, same_bits, state_of
 from van_tutorial import models, training
@@ -272,3 +274,135 @@ def test_the_layer_whose_activation_is_between_is_named_by_its_place_in_the_netw
     model.skip_weight.data = torch.tensor(alphas)
     with pytest.raises(ValueError, match=message):
         models.merge(model)
+
+
+# Networks that others have worked on.
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return 2.0 * weight
+
+
+def used(**choices):
+    """A VAN without skips left, with running statistics of its own, in eval mode."""
+    model = small(**{"skip_weight": 0.0, **choices})
+    model(torch.randn(64, 784, generator=torch.Generator().manual_seed(0)))
+    return model.eval()
+
+
+PARAMETRIZED = {
+    "weight_norm": lambda model: parametrizations.weight_norm(model.layers[1].linear),
+    "spectral_norm": lambda model: parametrizations.spectral_norm(model.layers[1].linear),
+    "orthogonal": lambda model: parametrizations.orthogonal(model.input_layer),
+    "a bias": lambda model: parametrize.register_parametrization(model.layers[0].linear, "bias", Doubled()),
+    "a scale": lambda model: parametrize.register_parametrization(model.layers[2].norm, "weight", Doubled()),
+}
+
+
+@pytest.mark.parametrize("function", [models.collapse, models.fold_batch_norm])
+@pytest.mark.parametrize("name", PARAMETRIZED)
+def test_any_parametrized_tensor_becomes_an_ordinary_one_with_the_same_answers(few_images, name, function):
+    model, x = used(), few_images.test_images
+    PARAMETRIZED[name](model)
+    before, expected = state_of(model), logits(model, x)
+    plain = function(model)
+    assert not any(parametrize.is_parametrized(module) for module in plain.modules())
+    torch.testing.assert_close(logits(plain, x), expected, atol=1e-5, rtol=1e-5)
+    assert state_of(model) == before
+
+
+def test_collapsing_takes_no_step_of_the_power_iteration(few_images):
+    model = used()
+    parametrizations.spectral_norm(model.layers[1].linear)
+    model.train()
+    weight = model.layers[1].linear.weight.detach()
+    model.eval()
+    expected = model.layers[1].linear.weight.detach().clone()
+    model.train()
+    assert torch.equal(models.collapse(model).layers[1].linear.weight, expected)
+    assert weight.shape == expected.shape
+
+
+@pytest.mark.parametrize("function", [models.collapse, models.fold_batch_norm, models.merge])
+@pytest.mark.parametrize("is_frozen", [False, True])
+@pytest.mark.parametrize("tensor", ["weight", "bias"])
+def test_a_pruned_network_is_refused_with_what_to_do(function, is_frozen, tensor):
+    model = used(skip="activation").requires_grad_(not is_frozen)
+    prune.random_unstructured(model.layers[4].linear, tensor, 0.3)
+    with pytest.raises(ValueError, match=rf"layers.4.linear.{tensor} is computed by a hook, .* prune.remove"):
+        function(model)
+    prune.remove(model.layers[4].linear, tensor)
+    assert function(model).config.connection in ("plain", "van")
+
+
+def test_a_network_that_refuses_a_copy_is_refused_in_one_sentence():
+    model = used()
+    model.latest = model(torch.zeros(2, 784))  # part of a graph
+    with pytest.raises(ValueError, match=r"cannot be copied \(RuntimeError\)"):
+        models.collapse(model)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.BatchNorm1d(16, affine=False), nn.LayerNorm(16)], ids=["affine", "layer"]
+)
+def test_a_normalization_that_was_exchanged_is_refused(norm):
+    model = used()
+    model.layers[3].norm = norm
+    with pytest.raises(
+        ValueError, match="only batch normalization with a scale, a shift and running statistics"
+    ):
+        models.fold_batch_norm(model)
+
+
+WRAPPERS = {
+    "DataParallel": nn.DataParallel,
+    "Sequential": nn.Sequential,
+    "AveragedModel": AveragedModel,
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "in one another": lambda model: nn.DataParallel(nn.Sequential(nn.Sequential(model))),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapped_network_is_the_network_inside(few_images, name):
+    model, x = used(skip="activation"), few_images.test_images
+    model.skip_weight.data[2] = 1.0
+    wrapped = WRAPPERS[name](model)
+    assert models.num_skips(wrapped) == models.num_skips(model) == 1
+    assert models.skip_weights(wrapped).tolist() == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    merged = models.merge(wrapped)
+    assert (type(merged), merged.config.depth) == (models.MLP, 5)
+    torch.testing.assert_close(logits(merged, x), logits(model, x), atol=1e-5, rtol=1e-5)
+    model.skip_weight.data.zero_()
+    assert torch.equal(logits(models.collapse(WRAPPERS[name](model)), x), logits(model, x))
+
+
+class Around(nn.Module):
+    """A skip-connection around a whole network."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return x.flatten(1)[:, :10] + self.inner(x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nn.Sequential(nn.Flatten(), used()), lambda: Around(used())],
+    ids=["something before", "a skip around"],
+)
+@pytest.mark.parametrize("function", [models.num_skips, models.collapse, models.fold_batch_norm])
+def test_a_network_that_is_a_part_of_another_is_refused_and_named(make, function):
+    with pytest.raises(ValueError, match=r"it holds (1|inner) \(MLP\): give that"):
+        function(make())
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(3, 2), lambda: small("msnet"), lambda: nn.LSTM(3, 2)])
+def test_the_skips_of_a_foreign_network_are_not_counted(make):
+    with pytest.raises(
+        ValueError, match=r"only networks that are one stack, .* has_skip\(.* takes any network"
+    ):
+        models.num_skips(make())

@@ -159,7 +159,7 @@ def write_files(
         "validation accuracy": result.validation_accuracy,
         "train accuracy": result.history["train_accuracy"].iloc[-1] if len(result.history) else None,
         "train loss": result.history["loss"].iloc[-1] if len(result.history) else None,
-        "skips left": models.num_skips(result.model),  # type: ignore[arg-type]  # it is a stack
+        "skips left": models.num_skips(result.model),
         "removed at step": result.removed_at_step,
         "removed by": result.removed_by,
         "layers capped": result.num_capped,

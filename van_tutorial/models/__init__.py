@@ -1,9 +1,10 @@
 """Networks as five independent choices: connection, parametrization, activation, init, normalization."""
 
-from van_tutorial.models.collapse import collapse, fold_batch_norm, merge, num_skips, skip_weights
+from van_tutorial.models.collapse import collapse, fold_batch_norm, merge, num_skips
 from van_tutorial.models.convnet import ConvNet, ConvNetConfig, convnet
 from van_tutorial.models.family import FAMILY, Recipe, diracnet, family_table, make
 from van_tutorial.models.graph import has_skip
+from van_tutorial.models.lookup import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
 from van_tutorial.models.msnet import MSNet, MSNetConfig, msnet
 from van_tutorial.models.parametrizations import Dirac, add_dirac
@@ -27,6 +28,7 @@ __all__ = [
     "convnet",
     "diracnet",
     "family_table",
+    "find_skip_weight",
     "fold_batch_norm",
     "has_skip",
     "make",
@@ -36,4 +38,5 @@ __all__ = [
     "num_skips",
     "scalar_network",
     "skip_weights",
+    "unwrapped",
 ]

@@ -3,37 +3,37 @@
 import copy
 import dataclasses
 from collections.abc import Iterator
-from typing import TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from van_tutorial import connections
 from van_tutorial.models.convnet import Block, ConvNet
+from van_tutorial.models.lookup import skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, Layer
 from van_tutorial.models.parametrizations import Branches, fold_parametrizations
 from van_tutorial.models.stack import Stack
 
-Model = TypeVar("Model", bound=Stack)
 
-
-def skip_weights(model: nn.Module) -> Tensor:
-    """Return a detached copy of the skip weights alpha_l, shape (L,); empty where there are none to phase out."""
-    parameter = getattr(model, "skip_weight", None)
-    return torch.empty(0) if parameter is None else parameter.detach().clone()
-
-
-def num_skips(model: Stack) -> int:
+def num_skips(model: nn.Module) -> int:
     """Count the skip-connections that a network of this package still has.
 
     Args:
-        model: a network with `config` and `layers`, as `mlp` and `convnet` make it.
+        model: a network that is one stack, as `mlp` and `convnet` make it; it may be wrapped (`unwrapped`).
 
     Returns:
         The number of skip weights that are not 0; every layer with a connection where the skips are not weighted
         (residual, rezero, highway); and every convolution with the input as its third branch (repvgg).
+
+    Raises:
+        ValueError: for a network that is not one stack.
     """
+    model = own_stack(
+        model, "counted", hint="has_skip(torch.export.export(model, (inputs,))) takes any network"
+    )
     branched = sum(
         isinstance(module, Branches) and module.identity_norm is not None for module in model.modules()
     )
@@ -42,7 +42,7 @@ def num_skips(model: Stack) -> int:
     return sum(not isinstance(layer.connection, connections.Plain) for layer in model.layers) + branched
 
 
-def collapse(model: Model, fold_normalization: bool = False) -> Model:
+def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
     """Return the plain network that a trained network has become: a copy without skips.
 
     A VAN with every skip weight at 0 loses its connections. Weights that were parametrized ("dirac") become ordinary
@@ -52,7 +52,7 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
     the model in eval mode up to rounding. The model itself is left alone.
 
     Args:
-        model: a network of this package with connection "van" or "plain".
+        model: a network of this package with connection "van" or "plain"; it may be wrapped (`unwrapped`).
         fold_normalization: whether to work batch normalization into the weights before it as well, as
             `fold_batch_norm` does.
 
@@ -60,8 +60,8 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
         The plain network; its config names connection "plain" and parametrization "none".
 
     Raises:
-        ValueError: while any skip weight is not 0, for connections that are kept (residual, rezero, highway), and for
-            a network that is not one stack (`msnet`).
+        ValueError: while any skip weight is not 0, for connections that are kept (residual, rezero, highway), for
+            a network that is not one stack (`msnet`), and for one that `copy_of` refuses.
 
     Example:
         >>> from van_tutorial import models
@@ -69,11 +69,11 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
         >>> models.collapse(model).config.connection
         'plain'
     """
-    check_can_collapse(model, skip_weights(model))
-    plain = copy.deepcopy(model)
+    stack = own_stack(model, "collapsed")
+    check_can_collapse(stack, skip_weights(stack))
+    plain = copy_of(stack)
     without_skips(plain)
     has_branches = plain.config.parametrization == "repvgg"
-    fold_parametrizations(plain)
     plain.config = dataclasses.replace(plain.config, connection="plain", parametrization="none")
     # The normalizations in the branches are gone: so is then the one left, of the first convolution.
     return fold_batch_norm(plain) if fold_normalization or has_branches else plain
@@ -81,7 +81,6 @@ def collapse(model: Model, fold_normalization: bool = False) -> Model:
 
 def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
     """Raise unless the network is plain or a VAN, and none of `alphas` is other than 0."""
-    check_is_stack(model)
     if model.config.connection not in ("van", "plain"):
         raise ValueError(
             f"connection {model.config.connection!r} keeps its skips: only 'van' networks can be collapsed."
@@ -98,13 +97,45 @@ def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
         )
 
 
-def check_is_stack(model: nn.Module) -> None:
-    """Raise unless the network is one stack of layers."""
-    if not isinstance(model, Stack):
+def own_stack(model: nn.Module, done: str, hint: str = "") -> Stack:
+    """Return the stack of layers that a network is, without the wrappers around it, or raise where it is none."""
+    stack = unwrapped(model)
+    if not isinstance(stack, Stack):
+        inside = [
+            f"{name} ({type(module).__name__})"
+            for name, module in model.named_modules()
+            if isinstance(module, Stack)
+        ]
+        hint = f"it holds {', '.join(inside)}: give that" if inside else hint or "give one of those"
         raise ValueError(
-            f"only networks that are one stack, as `mlp` and `convnet` make them, can be collapsed or folded, got "
-            f"{type(model).__name__}."
+            f"only networks that are one stack, as `mlp` and `convnet` make them, can be {done}, got "
+            f"{type(stack).__name__}: {hint}."
         )
+    return stack
+
+
+def copy_of(model: Stack) -> Stack:
+    """Return a deep copy of a network in which parametrized weights have become ordinary ones.
+
+    Raises:
+        ValueError: where `torch.nn.utils.prune` or a hook computes a weight, and for a network that refuses a copy.
+    """
+    for name, module in model.named_modules():
+        for key in ("weight", "bias"):
+            if isinstance(vars(module).get(key), Tensor):
+                raise ValueError(
+                    f"{name}.{key} is computed by a hook, as torch.nn.utils.prune, weight_norm and spectral_norm have "
+                    "it: make it permanent first, by prune.remove, remove_weight_norm or remove_spectral_norm."
+                )
+    try:
+        copied = copy.deepcopy(model)
+    except Exception as error:  # whatever a module or a tensor of someone else's raises
+        raise ValueError(
+            f"The network cannot be copied ({type(error).__name__}): it holds a tensor that is part of a graph, or "
+            "something else that copy.deepcopy refuses; delete that first."
+        ) from error
+    fold_parametrizations(copied)
+    return copied
 
 
 def without_skips(model: Stack) -> None:
@@ -115,7 +146,7 @@ def without_skips(model: Stack) -> None:
         layer.add_module("connection", connections.Plain().train(layer.training))
 
 
-def fold_batch_norm(model: Model) -> Model:
+def fold_batch_norm(model: nn.Module) -> Any:
     """Return a copy of a network whose batch normalizations have gone into the weights before them.
 
     In eval mode batch normalization is gamma (z - mu) / sigma + beta with constants, and z = W x + b. So it is a linear
@@ -124,27 +155,28 @@ def fold_batch_norm(model: Model) -> Model:
     Args:
         model: a network of this package with normalization "batch" or "none"; in order "pre" only a plain
             convolutional one that makes images smaller by strides, since elsewhere a normalization follows a sum or a
-            maximum.
+            maximum. It may be wrapped (`unwrapped`).
 
     Returns:
         The copy, in eval mode, with the same answers up to rounding; its config names normalization "none".
 
     Raises:
-        ValueError: where there is a normalization that cannot be folded, or the network is not one stack (`msnet`).
+        ValueError: where there is a normalization that cannot be folded, where the network is not one stack (`msnet`),
+            and for one that `copy_of` refuses.
 
     Example:
         >>> from van_tutorial import models
         >>> fold_batch_norm(models.mlp(depth=3, width=4, connection="plain", seed=0)).config.normalization
         'none'
     """
-    check_is_stack(model)
-    config = model.config
+    stack = own_stack(model, "folded")
+    config = stack.config
     if config.normalization not in ("batch", "none"):
         raise ValueError(
             f"normalization {config.normalization!r} cannot be folded into the weights: only 'batch' can."
         )
     if config.order == "pre" and not (
-        isinstance(model, ConvNet) and config.connection == "plain" and config.downsampling == "stride"
+        isinstance(stack, ConvNet) and config.connection == "plain" and config.downsampling == "stride"
     ):
         raise ValueError(
             "in order 'pre' batch normalization can be folded only where it follows a weight directly: in plain "
@@ -155,15 +187,24 @@ def fold_batch_norm(model: Model) -> Model:
             f"parametrization {config.parametrization!r} must be folded first: use collapse(model, "
             "fold_normalization=True)."
         )
-    folded = copy.deepcopy(model).eval()
+    folded = copy_of(stack).eval()
     if config.normalization == "batch":
         for (weight_owner, weight_name), (norm_owner, norm_name) in weights_and_norms(folded):
             weight, norm = getattr(weight_owner, weight_name), getattr(norm_owner, norm_name)
             if isinstance(norm, nn.Identity):  # of a block whose branches were folded
                 continue
-            fuse = fuse_conv_bn_eval if isinstance(weight, nn.Conv2d) else fuse_linear_bn_eval
-            fused = fuse(weight, norm)
-            fused.bias.requires_grad_(fused.weight.requires_grad)  # torch leaves a bias that it adds without
+            is_whole = isinstance(norm, _BatchNorm) and norm.affine and norm.running_mean is not None
+            if not is_whole or not isinstance(weight, nn.Conv2d | nn.Linear):
+                raise ValueError(
+                    "only batch normalization with a scale, a shift and running statistics, after a linear map or a "
+                    f"convolution, can be folded, got {norm} after {weight}."
+                )
+            fused: nn.Conv2d | nn.Linear = (
+                fuse_conv_bn_eval(weight, norm)
+                if isinstance(weight, nn.Conv2d)
+                else fuse_linear_bn_eval(weight, norm)
+            )
+            cast(Tensor, fused.bias).requires_grad_(fused.weight.requires_grad)  # torch adds one without
             setattr(weight_owner, weight_name, fused)
             setattr(norm_owner, norm_name, nn.Identity().eval())
     folded.config = dataclasses.replace(config, normalization="none")
@@ -190,7 +231,7 @@ def weights_and_norms(model: Stack) -> Iterator[tuple[Place, Place]]:
     yield from zip(weights, norms, strict=True)
 
 
-def merge(model: MLP) -> MLP:
+def merge(model: nn.Module) -> MLP:
     """Return the shallower network that is left when some activations have become the identity.
 
     Where the skip weight of a network with skip "activation" is 1, alpha z + (1 - alpha) act(z) is z: the layer is
@@ -200,14 +241,15 @@ def merge(model: MLP) -> MLP:
 
     Args:
         model: a fully connected network with connection "van", skip "activation", order "post", and every skip
-            weight 0 or 1; normalization "none" or "batch".
+            weight 0 or 1; normalization "none" or "batch". It may be wrapped (`unwrapped`).
 
     Returns:
         A plain network in eval mode, of as many layers as have kept their activation, with the same answers in eval
         mode up to rounding.
 
     Raises:
-        ValueError: for another network, a skip weight between 0 and 1, or where no activation is left.
+        ValueError: for another network, a skip weight between 0 and 1, where no activation is left, and for a network
+            that `copy_of` refuses.
 
     Example:
         >>> from van_tutorial import models
@@ -219,27 +261,26 @@ def merge(model: MLP) -> MLP:
         Chen, Wang, Guo and Tao 2023, VanillaNet: the power of minimalism in deep learning; Dror,
         Zehngut, Raviv et al. 2021, Layer folding: neural network depth reduction using activation linearization.
     """
-    config = model.config
+    stack = unwrapped(model)
     if (
-        not isinstance(model, MLP)
-        or (config.connection, config.skip, config.order) != ("van", "activation", "post")
-        or config.normalization not in ("none", "batch")
+        not isinstance(stack, MLP)
+        or (stack.config.connection, stack.config.skip, stack.config.order) != ("van", "activation", "post")
+        or stack.config.normalization not in ("none", "batch")
     ):
         raise ValueError(
             "only fully connected networks with connection 'van', skip 'activation', order 'post' and normalization "
             "'none' or 'batch' can be merged."
         )
-    alphas = skip_weights(model)
-    check_can_collapse(model, alphas.where(alphas != 1.0, 0.0), target="0 or 1")
+    alphas = skip_weights(stack)
+    check_can_collapse(stack, alphas.where(alphas != 1.0, 0.0), target="0 or 1")
     weights = iter(alphas.tolist())
     is_affine = [
-        not isinstance(layer.connection, connections.Plain) and next(weights) == 1.0 for layer in model.layers
+        not isinstance(layer.connection, connections.Plain) and next(weights) == 1.0 for layer in stack.layers
     ]
     if all(is_affine):
         raise ValueError("no activation is left: the network is one affine map, with no layer to keep.")
-    merged = copy.deepcopy(model).eval()
+    merged = cast(MLP, copy_of(stack)).eval()
     without_skips(merged)
-    fold_parametrizations(merged)
     before: nn.Linear | None = None
     kept = []
     for layer, affine in zip(cast("list[Layer]", list(merged.layers)), is_affine, strict=True):
@@ -255,7 +296,7 @@ def merge(model: MLP) -> MLP:
     merged.layers = nn.ModuleList(kept)
     merged.head = compose(before, merged.head)
     merged.config = dataclasses.replace(
-        config, depth=len(kept), connection="plain", parametrization="none", skip_every=1
+        stack.config, depth=len(kept), connection="plain", parametrization="none", skip_every=1
     )
     return merged
 

@@ -136,11 +136,15 @@ def fuse(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def fold_parametrizations(model: nn.Module) -> None:
-    """Replace every parametrized weight of a network by its present value, and every `Branches` by its convolution."""
+    """Replace every parametrized tensor of a network by its present value, and every `Branches` by its convolution."""
     for module in list(model.modules()):
-        if is_parametrized(module, "weight"):
+        if is_parametrized(module):
             own_class(module)
-            remove_parametrizations(module, "weight", leave_parametrized=True)
+            parametrizations = cast(
+                nn.ModuleDict, module.parametrizations
+            ).eval()  # spectral_norm moves on in training
+            for name in list(parametrizations):
+                remove_parametrizations(module, name, leave_parametrized=True)
         for name, child in list(module.named_children()):
             if isinstance(child, Branches):
                 setattr(module, name, child.fold())
