@@ -71,7 +71,7 @@ def removal_starts(num_steps: int, remove_by: float, stagger: float, num_constra
     return order * abs(stagger) * remove_by * num_steps
 
 
-SCHEDULES = ("multipliers", "penalty", "fixed", "cut", "linear", "cosine")
+SCHEDULES = ("fixed", "cut", "linear", "cosine")  # what prescribes skip weights without looking at the loss
 
 
 def scheduled_skip_weight(
@@ -89,7 +89,7 @@ def scheduled_skip_weight(
     These are what the multipliers are compared with: they do not look at the loss.
 
     Args:
-        schedule: one of these four names.
+        schedule: one of these four names, `SCHEDULES`.
         step: number of steps done.
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight alpha_0.

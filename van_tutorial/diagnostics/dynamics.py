@@ -10,8 +10,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from van_tutorial.constraints import predict_removal_step
-from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation
+from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation, own_tensors
 from van_tutorial.diagnostics.norms import Loss, mean_loss
+from van_tutorial.models import find_skip_weight
 from van_tutorial.training import PhaseOut
 
 
@@ -31,7 +32,7 @@ def shortcut_prices(
     frozen, a little of a skip shifts signals that nothing normalizes again, and prices can come out below 0.
 
     Args:
-        model: has a parameter `skip_weight` of shape (L,).
+        model: one of its modules has a parameter `skip_weight` of shape (L,).
         inputs: shape (N, ...), on the model's device.
         labels: what the loss compares outputs with; for the default, shape (N,), int64.
         skip_weight: where to differentiate, in every layer: 0 for the price; None for the weights as they are.
@@ -54,10 +55,8 @@ def shortcut_prices(
         Derived for this project; a multiplier as the price of its constraint: Bertsekas 1982, Constrained
         optimization and Lagrange multiplier methods.
     """
-    parameter = getattr(model, "skip_weight", None)
-    # By the name under which the model knows it: in a compiled model that has a prefix.
-    names = [name for name, own in model.named_parameters() if own is parameter]
-    if parameter is None or not names:
+    parameter = find_skip_weight(model)
+    if parameter is None:
         raise ValueError(
             "The model has no skip weights, so its shortcuts have no price: make it with connection='van'."
         )
@@ -65,7 +64,10 @@ def shortcut_prices(
         alpha = parameter.detach().clone()
         if skip_weight is not None:
             alpha.fill_(skip_weight)
-        state = {names[0]: alpha.requires_grad_(True), **copies_of_buffers(model)}
+        # By the names under which the model knows it.
+        named = own_tensors(model, nn.Module.named_parameters)
+        state = {name: alpha.requires_grad_(True) for name, own in named.items() if own is parameter}
+        state |= copies_of_buffers(model)
         outputs = functional_call(model, state, (inputs.detach().clone(),), tie_weights=False)
         cost = mean_loss(loss, outputs, labels)
         (gradient,) = torch.autograd.grad(cost, alpha, materialize_grads=True)

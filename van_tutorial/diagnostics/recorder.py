@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from van_tutorial._checks import check_count
+from van_tutorial._modes import modes_kept
 from van_tutorial.training import Record
 from van_tutorial.training.records import HISTORY_COLUMNS, LAYER_COLUMNS
 
@@ -21,7 +22,7 @@ class Recorder:
 
     A measure gets the network and returns a number, which becomes a column of `TrainResult.history`, or a tensor of
     shape (L,), which becomes one of `TrainResult.layers`. Where nothing was measured both hold NaN. The training
-    goes on as if nobody had looked.
+    goes on as if nobody had looked, in the modes that it had.
 
     Args:
         every: steps between two measurements, at least 1. A record is measured when it is the first one, or `every`
@@ -60,7 +61,8 @@ class Recorder:
         """Measure the network where it is time to, and write the values into the record."""
         if self._last_step is not None and self._last_step < record.step < self._last_step + self.every:
             return
-        values = {name: plain(measure(model)) for name, measure in self.measures.items()}
+        with modes_kept(model):
+            values = {name: plain(measure(model)) for name, measure in self.measures.items()}
         lengths = {name: len(value) for name, value in values.items() if isinstance(value, Tensor)}
         if num_skips := len(record.skip_weights):
             lengths["skip_weights"] = num_skips

@@ -8,6 +8,7 @@ from typing import Any
 
 from van_tutorial import diagnostics, training
 from van_tutorial._files import write_atomic
+from van_tutorial._modes import eval_mode
 from van_tutorial.data import Images
 from van_tutorial.playground.settings import Settings
 
@@ -83,13 +84,11 @@ class Recording:
         """Add the moment of a trainer's latest record, with what can be measured in its network now.
 
         Args:
-            trainer: of these settings; its network's mode, parameters and gradients are left as they are.
+            trainer: of these settings; its network's modes, parameters and gradients are left as they are.
         """
         record, model = trainer.records[-1], trainer.model
-        mode = model.training
-        model.eval()
-        matrix = diagnostics.gradient_correlation(model, trainer.examples.test[0][:NUM_PROBES], output=0)
-        model.train(mode)
+        with eval_mode(model):
+            matrix = diagnostics.gradient_correlation(model, trainer.examples.test[0][:NUM_PROBES], output=0)
         curves = {name: getattr(record, name) for name in CURVES[:-1]}
         curves["gradient_correlation"] = diagnostics.pair_correlation(matrix)
         self._append(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial.constraints import SCHEDULES
 
+SKIP_SCHEDULES = ("multipliers", "penalty", *SCHEDULES)
 OPTIMIZERS = ("adam", "adamw", "sgd")
 LR_SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("none", "crop-flip")
@@ -106,7 +107,7 @@ class TrainConfig:
             check_range("stagger", self.stagger, -1.0, 1.0, open_low=True, open_high=True)
         if self.remove_by is not None:
             check_range("remove_by", self.remove_by, 0.0, 1.0, open_low=True)
-        check_choice("skip_schedule", self.skip_schedule, SCHEDULES)
+        check_choice("skip_schedule", self.skip_schedule, SKIP_SCHEDULES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_range("momentum", self.momentum, 0.0, 1.0)
         check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
@@ -126,7 +127,7 @@ class TrainConfig:
     @property
     def is_scheduled(self) -> bool:
         """Whether a schedule sets the skip weights, and neither multipliers nor a penalty have a say."""
-        return self.skip_schedule not in ("multipliers", "penalty")
+        return self.skip_schedule in SCHEDULES
 
     @property
     def removing_by(self) -> float:

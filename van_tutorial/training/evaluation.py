@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from van_tutorial._checks import check_count
+from van_tutorial._modes import begin_training, eval_mode, frozen_modules, modes_kept
 
 
 def in_full(logits: Tensor) -> Tensor:
@@ -25,26 +26,26 @@ def answers(
     autocast: Any = contextlib.nullcontext,
     batch_size: int = 1000,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the logits and the labels of one batch after the other; at the end the network's mode is put back."""
-    mode = model.training
-    model.eval()
-    for inputs, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        with autocast():
-            logits = model(inputs)
-        yield in_full(logits), targets
-    model.train(mode)
+    """Yield the logits and the labels of one batch after the other; each module's own mode is put back."""
+    with eval_mode(model):
+        for inputs, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            with autocast():
+                logits = model(inputs)
+            yield in_full(logits), targets
 
 
+@torch.no_grad()
 def settle_statistics(model: nn.Module, images: Tensor, batch_size: int = 4096) -> None:
     """Put statistics of many images in the place of the running averages that batch normalization uses in eval mode.
 
     Each layer's mean and variance are averaged over large batches of the images, the layers before it normalized by the
     same batch. Running averages follow the last ten or so batches of the training instead. What they, and batches as
     small as those of the training, are off by is a shift that the next layer passes on: in a deep network without skips
-    the answers are lost to it. A network without batch normalization is left as it is.
+    the answers are lost to it. Normalizations that were put in eval mode apart from the rest keep their statistics,
+    and so does a network without batch normalization.
 
     Args:
-        model: changed in place; its mode is put back.
+        model: changed in place; each module's own mode is put back.
         images: shape (N, C, H, W), on the network's device.
         batch_size: about how many images at a time; all batches are of one size, but for one image.
 
@@ -52,7 +53,25 @@ def settle_statistics(model: nn.Module, images: Tensor, batch_size: int = 4096) 
         Ioffe and Szegedy 2015, Batch normalization, algorithm 2, which takes the population's statistics after
         training; Wu and Johnson 2021, Rethinking "batch" in BatchNorm (arXiv 2105.07576), section 3.
     """
-    update_bn(images.tensor_split(max(1, round(len(images) / batch_size))), model)
+    frozen = frozen_modules(model)
+    momenta = {
+        module: module.momentum
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None and module not in frozen
+    }
+    if not momenta:
+        return
+    with modes_kept(model):
+        begin_training(model, frozen)
+        try:
+            for norm in momenta:
+                norm.reset_running_stats()
+                norm.momentum = None  # an average in which all batches count alike
+            for batch in images.tensor_split(max(1, round(len(images) / batch_size))):
+                model(batch)
+        finally:
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum
 
 
 def evaluate(

@@ -31,11 +31,17 @@ class Examples:
         num_classes: number of classes.
 
     Raises:
-        ValueError: for fewer training images than one batch, no test images, a validation_fraction of less than one
-            image, or an augmentation that would move images and leave their maps of labels.
+        ValueError: for what is no `Images`, such as a DataLoader, fewer training images than one batch, no test images,
+            a validation_fraction of less than one image, or an augmentation that would move images and leave their
+            maps of labels.
     """
 
     def __init__(self, images: Images, config: TrainConfig, device: torch.device) -> None:
+        if not isinstance(images, Images):
+            raise ValueError(
+                f"images must be Images, all of them in memory, got {type(images).__name__}: take data.load, or build "
+                "data.Images from tensors."
+            )
         self.device = device
         self.is_channels_last = config.channels_last
         self.num_classes = images.num_classes

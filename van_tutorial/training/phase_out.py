@@ -40,15 +40,21 @@ class PhaseOut(nn.Module):
     of the violation. With skip_schedule "penalty" there is no dual step, and `constraints.fixed_penalty` takes the
     multipliers' place.
 
-    Nothing here waits for the device: the account is kept in buffers, which go into checkpoints.
+    A skip weight that is frozen by `requires_grad_(False)` is left where it is, and so are its multipliers, as long as
+    it is frozen.
+
+    Nothing in a step waits for the device: the account is kept in buffers, which go into checkpoints.
 
     Args:
-        skip_weight: the network's parameter alpha, shape (L,); it is changed in place.
+        skip_weight: the network's parameter alpha, shape (L,), in [0, 1]; it is changed in place.
         config: step sizes, cap and schedule.
         num_steps: number of steps of the whole training.
 
     Attributes:
         multipliers: the `Multipliers`, one per layer.
+
+    Raises:
+        ValueError: for a skip weight outside [0, 1], or NaN.
     """
 
     capped: Tensor
@@ -59,6 +65,13 @@ class PhaseOut(nn.Module):
 
     def __init__(self, skip_weight: nn.Parameter, config: TrainConfig, num_steps: int) -> None:
         super().__init__()
+        is_inside = (skip_weight.detach() >= 0.0) & (skip_weight.detach() <= 1.0)  # False for NaN
+        if not bool(is_inside.all()):
+            layer = int(is_inside.int().argmin())
+            raise ValueError(
+                f"Skip weights must be in [0, 1] to be phased out, got {skip_weight[layer].item():.4g} in layer "
+                f"{layer + 1}: set them to their initial values first."
+            )
         self._skip_weights = (skip_weight,)  # in a tuple: it is the network's, not a parameter of this module
         self.config = config = config if len(skip_weight) > 1 else replace(config, stagger=0.0)
         self.num_steps = num_steps
@@ -133,7 +146,9 @@ class PhaseOut(nn.Module):
     def step(self, step: int) -> None:
         """Do the primal step, the projection and the dual step that end training step number `step` (from 1)."""
         alpha, config = self.skip_weight, self.config
-        if config.is_scheduled:
+        if not alpha.requires_grad:  # frozen
+            pass
+        elif config.is_scheduled:
             share = self.scheduled(step)
             if config.skip_target == 0.0:
                 alpha.copy_(self.initial * share)

@@ -7,7 +7,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from van_tutorial._files import write_atomic
+from van_tutorial._modes import Modes, begin_training, eval_mode, frozen_modules, modes_of, set_modes, undoing
+from van_tutorial._random import LOCK
 from van_tutorial.data import Images
-from van_tutorial.models import skip_weights
+from van_tutorial.models import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.training.config import TrainConfig
 from van_tutorial.training.evaluation import evaluate, in_full, settle_statistics
 from van_tutorial.training.examples import Examples
@@ -92,9 +94,11 @@ class Trainer:
             print(record.step, record.test_accuracy)
 
     Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes
-    on. A network with a parameter `skip_weight` of shape (L,) has its skips phased out (`PhaseOut`); any other
-    network is trained on its loss alone. The network is trained in place, and left in eval mode when all steps
-    are done. torch's global random state and number of threads are not touched.
+    on. A network with a parameter `skip_weight` of shape (L,), in whichever of its modules, has its skips phased out
+    (`PhaseOut`), unless `requires_grad` is False: such a skip weight stays as it is. Any other network is trained on
+    its loss alone. The network is trained in place, and left in eval mode when all steps are done. A submodule that
+    is in eval mode apart from the rest when the trainer is made, or is put there later, stays so in every step.
+    torch's global random state and number of threads are not touched.
 
     Args:
         model: maps images (N, C, H, W) to logits (N, num_classes), or (N, num_classes, H, W) where every pixel has
@@ -109,11 +113,12 @@ class Trainer:
         step: steps done.
         records: all records so far.
         weights: the network's parameters without its skip weights.
-        phase_out: the `PhaseOut`, or None where there are no skip weights.
+        phase_out: the `PhaseOut`, or None where there are no skip weights, or frozen ones.
 
     Raises:
-        ValueError: for a device that is not there, fewer training images than one batch, or outputs of the network
-            that do not fit the labels.
+        ValueError: for a device that is not there, images that are no `Images`, fewer training images than one batch,
+            a `skip_weight` that cannot be phased out, or outputs of the network that do not fit the labels; in
+            the first step, before anything is changed, for outputs that do not fit in training mode alone.
     """
 
     def __init__(
@@ -135,14 +140,20 @@ class Trainer:
         self.step = 0
         self.records: list[Record] = []
         self._forward = torch.compile(model) if config.compile else model
-        skip_weight = getattr(model, "skip_weight", None)
-        self.phase_out = None if skip_weight is None else PhaseOut(skip_weight, config, self.num_steps)
+        self._frozen = frozen_modules(model)
+        self._check_outputs()
+        self._given: Modes | None = modes_of(model)  # until its outputs in training mode have been looked at
+        skip_weight = find_skip_weight(model)
+        self.phase_out = (
+            PhaseOut(skip_weight, config, self.num_steps)
+            if skip_weight is not None and skip_weight.requires_grad
+            else None
+        )
         self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
         self.optimize(self.weights)
         self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
         self._seconds = 0.0
         self._sums: dict[str, Any] = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
-        self._check_outputs()
 
     def __iter__(self) -> Iterator[Record]:
         """Train on from where the run is, to its end.
@@ -171,17 +182,26 @@ class Trainer:
         last = min(step, self.num_steps)
         started = time.perf_counter()
         is_stopping = self.stop.is_set()
+        if self.step < last and not is_stopping:
+            self._set_modes()
         while self.step < last and not is_stopping:
-            if not self.model.training:  # the caller may have looked at the network in eval mode
-                self.model.train()
             self._train_step()
             is_stopping = self.stop.is_set()
             if self.step % log_every == 0 or self.step == last or is_stopping:
                 record = self.make_record(self._seconds + time.perf_counter() - started)
-                self.model.train(self.step < self.num_steps)
+                self._set_modes()
                 yield record
+                self._set_modes()  # the caller may have looked at the network in eval mode
                 started = time.perf_counter()
                 is_stopping = self.stop.is_set()
+
+    def _set_modes(self) -> None:
+        """Put the network in training mode, but for what its owner has frozen; in eval mode after the last step."""
+        self._frozen |= frozen_modules(self.model)
+        if self.step < self.num_steps:
+            begin_training(self.model, self._frozen)
+        else:
+            self.model.eval()
 
     def optimize(self, weights: list[nn.Parameter]) -> None:
         """Make the optimizer of the weights, and the schedule of its step size."""
@@ -192,7 +212,7 @@ class Trainer:
         """Do one primal and one dual step."""
         images, labels = self.examples.batch(self.step, self.config)
         with self.autocast():
-            logits = self._forward(images)
+            logits = self._first_outputs(images, self._given) if self._given else self._forward(images)
         loss, lagrangian = self.losses(logits, labels)
         values = loss.item(), lagrangian.item()
         self.check(values[1])
@@ -256,15 +276,42 @@ class Trainer:
 
     def _check_outputs(self) -> None:
         """Raise unless the network has an output for every class and label; it is given two images in eval mode."""
-        mode = self.model.training
-        self.model.eval()
-        with torch.no_grad():
-            outputs = tuple(self.model(self.examples.train_images[:2]).shape[1:])
-        self.model.train(mode)
-        if not outputs:
+        with LOCK, undoing(self.model, self.device), eval_mode(self.model), torch.no_grad(), self.autocast():
+            self._check_output(self.model(self.examples.train_images[:2]), 2, "eval")
+
+    def _first_outputs(self, images: Tensor, given: Modes) -> Tensor:
+        """Return the outputs in the first step, or raise where they do not fit, with the network as it was given."""
+        with LOCK, undoing(self.model, self.device) as undo:
+            undo.callback(set_modes, given)
+            logits = self._forward(images)
+            self._check_output(logits, len(images), "training")
+            undo.pop_all()
+        self._given = None
+        return logits
+
+    def _check_output(self, output: Any, num_images: int, mode: str) -> None:
+        """Raise unless an output can be compared with the labels of so many images."""
+        if not isinstance(output, Tensor):
+            keys = f" with the keys {', '.join(map(repr, output))}" if isinstance(output, dict) else ""
+            raise ValueError(
+                f"The network must give a tensor, got {type(output).__name__}{keys} in {mode} mode: wrap it in a "
+                "module that returns the logits alone."
+            )
+        if not output.is_floating_point() or output.layout is not torch.strided:
+            raise ValueError(
+                f"The network's outputs must be dense real numbers, got {output.dtype}, {output.layout}, in {mode} "
+                "mode: wrap it in a module that makes them so, such as by abs() or to_dense()."
+            )
+        if not output.dim() or len(output) != num_images:
+            raise ValueError(
+                f"The network must give a row of outputs for each image, got shape {tuple(output.shape)} for "
+                f"{num_images} images in {mode} mode."
+            )
+        if output.dim() == 1:
             raise ValueError(
                 "The network has one number for an image: it must have an output for every class."
             )
+        outputs = tuple(output.shape[1:])
         if (num_classes := self.examples.num_classes) > outputs[0]:
             raise ValueError(
                 f"The network has {outputs[0]} outputs for {num_classes} classes: "
@@ -394,20 +441,23 @@ class Trainer:
             self.phase_out.load_state_dict(state["phase_out"])
         self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
         self.records = [Record(**to_cpu(row)) for row in state["records"]]
-        self.model.train(self.step < self.num_steps)
+        self._set_modes()
 
     def _identity(self) -> dict[str, Any]:
         """Return what two runs must share for one to go on where the other was: all that decides its numbers."""
         identity = {key: value for key, value in asdict(self.config).items() if key != "device"}
-        model_config = getattr(self.model, "config", None)
-        identity |= (
-            {f"model.{key}": value for key, value in asdict(model_config).items()} if model_config else {}
-        )
+        model_config = getattr(unwrapped(self.model), "config", None)
+        if is_dataclass(model_config) and not isinstance(model_config, type):
+            identity |= {f"model.{key}": value for key, value in asdict(model_config).items()}
         identity |= {
             f"shape of {name}": list(tensor.shape) for name, tensor in self.model.state_dict().items()
         }
         if self.config.weight_decay > 0.0:
             identity["weight decay of"] = "parameters of two and more dimensions"
+        if frozen := [name for name, module in self.model.named_modules() if module in self._frozen]:
+            identity["in eval mode"] = frozen
+        if self.phase_out is None and find_skip_weight(self.model) is not None:
+            identity["skip weights"] = "frozen"
         return identity | self.examples.digests
 
 

@@ -1,0 +1,81 @@
+"""Training and eval mode of a network's modules: a network that is looked at gets each module's own mode back."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+Modes = dict[nn.Module, bool]
+
+
+def modes_of(model: nn.Module) -> Modes:
+    """Return for each module whether it is in training mode, parents before their children."""
+    return {module: module.training for module in model.modules()}
+
+
+def set_modes(modes: Modes) -> None:
+    """Give each module its mode, through its own `train` where the mode changes: some do more there than set it."""
+    for module, mode in modes.items():
+        if module.training != mode:
+            switch(module, mode)
+    for module, mode in modes.items():  # a call may have reached a child that other parents share
+        module.training = mode
+
+
+def switch(model: nn.Module, mode: bool) -> None:
+    """Put a network in training or eval mode; an exported program refuses, since it has its mode built in."""
+    with contextlib.suppress(NotImplementedError):
+        model.train(mode)
+
+
+@contextlib.contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Give each module its mode back afterwards, whatever happens."""
+    modes = modes_of(model)
+    try:
+        yield
+    finally:
+        set_modes(modes)
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Hold a network in eval mode; afterwards each module has its own mode back, whatever happens."""
+    with modes_kept(model):
+        switch(model, False)
+        yield
+
+
+def frozen_modules(model: nn.Module) -> set[nn.Module]:
+    """Return the modules that were put in eval mode apart from the rest: none where the whole network was."""
+    with modes_kept(model):
+        before = modes_of(model)
+        switch(model, False)
+        is_whole = modes_of(model) == before
+    return set() if is_whole else {module for module, mode in before.items() if not mode}
+
+
+def begin_training(model: nn.Module, frozen: set[nn.Module]) -> None:
+    """Put a network in training mode, and leave some of its modules in eval mode."""
+    switch(model, True)
+    set_modes({module: mode and module not in frozen for module, mode in modes_of(model).items()})
+
+
+def undoing(model: nn.Module, device: torch.device) -> contextlib.ExitStack:
+    """Return a context that puts a network's buffers, and the random state, back to what they are now.
+
+    Whoever is content with what has happened in it calls its `pop_all`, and nothing is put back. Other threads of ours
+    must not move the random state meanwhile: hold `_random.LOCK`.
+    """
+    undo = contextlib.ExitStack()
+    for buffer in model.buffers():
+        undo.callback(buffer.copy_, buffer.clone())
+    for module in model.modules():
+        if isinstance(module._buffers, dict):  # not in a scripted module, which cannot exchange its buffers
+            undo.callback(module._buffers.update, dict(module._buffers))
+    undo.callback(torch.set_rng_state, torch.get_rng_state())
+    if device.type != "cpu":
+        generators, where = torch.get_device_module(device), [] if device.type == "mps" else [device]
+        undo.callback(generators.set_rng_state, generators.get_rng_state(*where), *where)
+    return undo
