@@ -322,6 +322,23 @@ def test_outputs_that_do_not_fit_are_refused_before_anything_is_changed(few_imag
     assert state_of(model) == before
 
 
+def test_a_lazy_network_is_made_by_the_look(few_images, quick):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(10)
+        )
+        result = training.train(model, few_images, quick())
+    assert int(model[2].num_batches_tracked) == 16
+    assert result.test_accuracy > 0.3
+
+
+def test_an_exported_program_is_refused_in_one_sentence(few_images, quick):
+    program = torch.export.export(network().eval(), (few_images.train_images[:64],)).module()
+    with pytest.raises(ValueError, match="An exported program has its mode built in"):
+        training.Trainer(program, few_images, quick())
+
+
 @pytest.mark.parametrize(
     "make", [lambda: models.mlp(depth=2, width=4, in_features=100), lambda: nn.Linear(3, 2)]
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 Modes = dict[nn.Module, bool]
 
@@ -24,9 +25,14 @@ def set_modes(modes: Modes) -> None:
 
 
 def switch(model: nn.Module, mode: bool) -> None:
-    """Put a network in training or eval mode; an exported program refuses, since it has its mode built in."""
-    with contextlib.suppress(NotImplementedError):
+    """Put a network in training or eval mode, or raise where it has its mode built in."""
+    try:
         model.train(mode)
+    except NotImplementedError as error:
+        raise ValueError(
+            "An exported program has its mode built in and cannot be put in another: give the network that it was "
+            "exported from."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -70,6 +76,8 @@ def undoing(model: nn.Module, device: torch.device) -> contextlib.ExitStack:
     """
     undo = contextlib.ExitStack()
     for buffer in model.buffers():
+        if is_lazy(buffer):  # which its first pass makes
+            continue
         undo.callback(buffer.copy_, buffer.clone())
     for module in model.modules():
         if isinstance(module._buffers, dict):  # not in a scripted module, which cannot exchange its buffers

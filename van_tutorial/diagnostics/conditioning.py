@@ -12,11 +12,12 @@ def jacobian_singular_values(model: nn.Module, inputs: Tensor, statistics: str =
     """Return the singular values of the Jacobian of the outputs with respect to the input, at each of N inputs.
 
     They are exact: the whole Jacobian is made, by one backward pass for each of the K outputs (moderate; meant for
-    a few dozen outputs).
+    a few dozen outputs). A complex output has a complex Jacobian, J = d Re y / dx + i d Im y / dx, whose singular
+    values these are: for y = W x with a complex W, those of W.
 
     Args:
         model: maps (N, ...) to (N,) or (N, K).
-        inputs: shape (N, ...) with d numbers each, floating point.
+        inputs: shape (N, ...) with d numbers each, real floating point.
         statistics: as for `input_gradients`.
 
     Returns:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from van_tutorial._checks import check_count, check_range
-from van_tutorial.diagnostics.gradients import input_gradients
+from van_tutorial.diagnostics.gradients import dense, input_gradients
 
 ROUNDING = 100.0  # times the precision of a number: gradients that vary by less are equal
 
@@ -16,7 +16,7 @@ def gradient_autocorrelation(gradients: Tensor, max_lag: int) -> Tensor:
 
     With z_i = g_i - mean(g):  ACF(k) = sum_i <z_i, z_{i+k}> / sum_i <z_i, z_i>,  k = 0, ..., max_lag. The sum
     in the numerator has N - k terms, so ACF(k) shrinks a little with k. White noise gives 0 beyond lag 0, and a
-    random walk (brown noise) a slow decay. Cheap.
+    random walk (brown noise) a slow decay. Complex gradients count as pairs of real numbers. Cheap.
 
     Args:
         gradients: shape (N, ...), one per input along the path, all finite.
@@ -27,7 +27,7 @@ def gradient_autocorrelation(gradients: Tensor, max_lag: int) -> Tensor:
         rounding (100 times the precision of their numbers), as those of a linear network are.
 
     Raises:
-        ValueError: for a lag that the path is too short for, or gradients that are not finite.
+        ValueError: for a lag that the path is too short for, and gradients that are no finite floating-point numbers.
 
     Example:
         >>> gradient_autocorrelation(torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]), max_lag=1)
@@ -39,8 +39,7 @@ def gradient_autocorrelation(gradients: Tensor, max_lag: int) -> Tensor:
     check_count("max_lag", max_lag, minimum=0)
     if max_lag >= len(gradients):
         raise ValueError(f"max_lag must be below the number of gradients, {len(gradients)}, got {max_lag}.")
-    check_finite(gradients)
-    z = gradients.reshape(len(gradients), -1)
+    z = real_rows(gradients)
     z = z / z.abs().amax().clamp_min(torch.finfo(z.dtype).tiny)  # so that no square leaves the numbers' range
     size = z.norm()
     z = z - z.mean(dim=0)
@@ -123,7 +122,7 @@ def correlation_matrix(gradients: Tensor) -> Tensor:
     """Correlate N gradients with each other: C_ij = <g_i, g_j> / (|g_i| |g_j|).
 
     Everything beyond dimension 0 counts as components of a gradient: its directions, and where gradients of many
-    networks are stacked there, the networks, over which the theory averages.
+    networks are stacked there, the networks, over which the theory averages. A complex number counts as two real ones.
 
     Args:
         gradients: shape (N, ...), all finite.
@@ -132,15 +131,14 @@ def correlation_matrix(gradients: Tensor) -> Tensor:
         Correlations, shape (N, N), in [-1, 1]; NaN where a gradient is 0.
 
     Raises:
-        ValueError: for gradients that are not finite.
+        ValueError: for gradients that are no finite floating-point numbers.
 
     Example:
         >>> correlation_matrix(torch.tensor([[2.0, 0.0], [1.0, 1.0]])).round(decimals=2)
         tensor([[1.0000, 0.7100],
                 [0.7100, 1.0000]])
     """
-    check_finite(gradients)
-    rows = gradients.reshape(len(gradients), -1)
+    rows = real_rows(gradients)
     rows = rows / rows.abs().amax(dim=1, keepdim=True)  # so that no square leaves the range of the numbers
     rows = rows / rows.norm(dim=1, keepdim=True)
     return (rows @ rows.T).clamp(-1.0, 1.0)
@@ -194,6 +192,16 @@ def straight_path(start: Tensor, end: Tensor, num_points: int) -> Tensor:
         )
     share = torch.linspace(0.0, 1.0, num_points, dtype=start.dtype, device=start.device)
     return torch.lerp(start.unsqueeze(0), end.unsqueeze(0), share.reshape(-1, *(1,) * start.dim()))
+
+
+def real_rows(gradients: Tensor) -> Tensor:
+    """Return gradients as rows of finite real numbers, two for each complex one, or raise where they are none."""
+    gradients = dense(gradients, "gradients")
+    if not gradients.is_floating_point() and not gradients.is_complex():
+        raise ValueError(f"gradients must be floating point, got {gradients.dtype}.")
+    check_finite(gradients)
+    real = torch.view_as_real(gradients.resolve_conj()) if gradients.is_complex() else gradients
+    return real.reshape(len(gradients), -1)
 
 
 def check_finite(gradients: Tensor) -> None:

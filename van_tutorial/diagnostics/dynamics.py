@@ -12,7 +12,7 @@ from torch.nn import functional
 from van_tutorial.constraints import predict_removal_step
 from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation, own_tensors
 from van_tutorial.diagnostics.norms import Loss, mean_loss
-from van_tutorial.models import find_skip_weight
+from van_tutorial.models import find_skip_weight, unwrapped
 from van_tutorial.training import PhaseOut
 
 
@@ -55,12 +55,13 @@ def shortcut_prices(
         Derived for this project; a multiplier as the price of its constraint: Bertsekas 1982, Constrained
         optimization and Lagrange multiplier methods.
     """
+    model = unwrapped(model)
     parameter = find_skip_weight(model)
     if parameter is None:
         raise ValueError(
             "The model has no skip weights, so its shortcuts have no price: make it with connection='van'."
         )
-    with differentiation(inputs.device):
+    with differentiation(inputs.device, model):
         alpha = parameter.detach().clone()
         if skip_weight is not None:
             alpha.fill_(skip_weight)

@@ -13,8 +13,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from van_tutorial._checks import check_choice
 from van_tutorial._random import random_state_kept
+from van_tutorial.models import unwrapped
 from van_tutorial.models.parts import Center
 
+SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 STATISTICS = ("exact", "constant")
 ROWS_AT_ONCE = 32  # backward passes in one batch: more would not be faster, and would take more memory
 NETWORKS_AT_ONCE = 10
@@ -34,11 +36,12 @@ def input_gradients(
 
     In eval mode, and without such a normalization, both are the same. Parameters and their gradients, buffers,
     modes and random states are left as they are. What other modules do across examples, or a function such as
-    `functional.batch_norm` in training, is not noticed: such a network needs a batch of one.
+    `functional.batch_norm` in training, is not noticed: such a network needs a batch of one. A complex output has a
+    complex gradient, d Re y / dx + i d Im y / dx.
 
     Args:
         model: maps (N, ...) to (N,) or (N, num_outputs).
-        inputs: shape (N, ...), floating point, on the model's device.
+        inputs: shape (N, ...), real floating point, on the model's device.
         output: index of the output; None only where there is a single one.
         statistics: "exact" or "constant".
 
@@ -81,7 +84,7 @@ def input_jacobians(model: nn.Module, inputs: Tensor, statistics: str = "exact")
         statistics: "exact" or "constant", as for `input_gradients`.
 
     Returns:
-        Jacobians, shape (N, K, ...); unit: output per unit of input.
+        Jacobians, shape (N, K, ...), complex where the outputs are; unit: output per unit of input.
 
     Raises:
         ValueError: for inputs that are not floating point.
@@ -158,7 +161,8 @@ def gradients_at_once(models: Sequence[nn.Module], inputs: Tensor, output: int |
     """Return the gradients of stacked networks, shape (K, N, ...), with statistics of the batch held constant."""
     check_inputs(inputs)
     check_initialized(models[0].modules())
-    parameters, buffers = stack_module_state(list(models))
+    models = [unwrapped(model) for model in models]
+    parameters, buffers = stack_module_state(models)
     template = copy.deepcopy(models[0])
 
     def total(x: Tensor, *state: dict[str, Tensor]) -> Tensor:
@@ -166,7 +170,7 @@ def gradients_at_once(models: Sequence[nn.Module], inputs: Tensor, output: int |
             outputs = as_rows(functional_call(template, state, (x.clone(),)), len(inputs))
         return outputs[:, pick_output(outputs, output)].sum()
 
-    with differentiation(inputs.device):
+    with differentiation(inputs.device, template):
         gradients = vmap(
             grad(total), in_dims=(None, 0, 0), randomness="different", chunk_size=NETWORKS_AT_ONCE
         )(inputs.detach().clone(), parameters, buffers)
@@ -177,12 +181,13 @@ def outputs_of(model: nn.Module, inputs: Tensor, statistics: str) -> tuple[Tenso
     """Return inputs to be differentiated, outputs (N, K), and whether these depend on each other's inputs."""
     check_choice("statistics", statistics, STATISTICS)
     check_inputs(inputs)
+    model = unwrapped(model)
     modules = list(model.modules())  # once: in a narrow network that alone takes a tenth of the time
     check_initialized(modules)
     is_interacting = any(map(uses_batch_statistics, modules))
     is_constant = is_interacting and statistics == "constant"
     holding = statistics_held_constant(model) if is_constant else contextlib.nullcontext()
-    with differentiation(inputs.device), holding:
+    with differentiation(inputs.device, model), holding:
         leaf = inputs.detach().clone().requires_grad_(True)
         # The model may work in place on what it gets, and may change its buffers: let both be copies.
         if any(map(may_change_buffers, modules)):
@@ -214,12 +219,22 @@ def own_tensors(model: nn.Module, named: Callable[..., Iterator[tuple[str, Tenso
 
 
 @contextlib.contextmanager
-def differentiation(device: torch.device) -> Iterator[None]:
-    """Record what is computed, also where the caller does not, and put the random states that dropout moves back."""
+def differentiation(device: torch.device, model: nn.Module | None = None) -> Iterator[None]:
+    """Record what is computed, also where the caller does not, and put the random states that dropout moves back.
+
+    What is compiled in the model runs as it was written, so that hooks and copies of its tensors reach it.
+    """
     devices = [device] if device.type != "cpu" else []
     kept = random_state_kept(devices, device.type if devices else "cuda")
-    with torch.inference_mode(False), torch.enable_grad(), kept:
+    is_compiled = model is not None and any(map(runs_compiled, model.modules()))
+    eager = torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), kept, eager:
         yield
+
+
+def runs_compiled(module: nn.Module) -> bool:
+    """Tell whether a module stands in a compiled one, or was compiled in place."""
+    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def uses_batch_statistics(module: nn.Module) -> bool:
@@ -267,8 +282,14 @@ def statistics_held_constant(model: nn.Module) -> Iterator[None]:
                 module.running_var = var
 
 
-def backward(leaf: Tensor, outputs: Tensor, directions: Tensor) -> Tensor:
-    """Return the gradients of outputs (N, K) in a direction (N, K), or in each of several (B, N, K)."""
+def backward(leaf: Tensor, outputs: Tensor, directions: Tensor, is_last: bool = True) -> Tensor:
+    """Return the gradients of outputs (N, K) in a direction (N, K), or in each of several (B, N, K).
+
+    Those of complex outputs, in real directions, are complex.
+    """
+    if outputs.is_complex():
+        real = backward(leaf, outputs.real, directions.real, is_last=False)
+        return torch.complex(real, backward(leaf, outputs.imag, directions.real, is_last))
     is_batched = directions.dim() > outputs.dim()
     if not outputs.requires_grad:  # they do not depend on the input
         return leaf.new_zeros((len(directions), *leaf.shape) if is_batched else leaf.shape)
@@ -278,7 +299,7 @@ def backward(leaf: Tensor, outputs: Tensor, directions: Tensor) -> Tensor:
             outputs,
             leaf,
             direction,
-            retain_graph=is_batched,  # there may be more to come
+            retain_graph=is_batched or not is_last,  # there may be more to come
             is_grads_batched=is_batch,
             allow_unused=True,
         )
@@ -310,8 +331,11 @@ def backward_rows(leaf: Tensor, outputs: Tensor, columns: list[int]) -> Tensor:
 def check_inputs(inputs: Tensor) -> None:
     """Raise unless inputs can be differentiated."""
     check_examples(inputs)
-    if not inputs.is_floating_point():
-        raise ValueError(f"inputs must be floating point to be differentiated, got {inputs.dtype}.")
+    if not inputs.is_floating_point() or inputs.layout is not torch.strided:
+        raise ValueError(
+            f"inputs must be floating point numbers, real and dense, to be differentiated, got {inputs.dtype}, "
+            f"{inputs.layout}."
+        )
 
 
 def check_examples(inputs: Tensor) -> None:
@@ -334,12 +358,25 @@ def check_initialized(modules: Iterable[nn.Module]) -> None:
 
 def as_rows(outputs: Tensor, num_inputs: int) -> Tensor:
     """Return outputs as (N, K), or raise where there is not one row for each input."""
+    if isinstance(outputs, Tensor):
+        outputs = dense(outputs, "The network's outputs")
     if not isinstance(outputs, Tensor) or outputs.dim() == 0 or len(outputs) != num_inputs:
         what = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"The network must give one output, or one row of outputs, for each of the {num_inputs} inputs, got {what}."
         )
     return outputs.reshape(num_inputs, -1)
+
+
+def dense(tensor: Tensor, name: str) -> Tensor:
+    """Return a tensor with the zeros that a sparse one leaves out, or raise where its numbers are packed otherwise."""
+    if tensor.is_quantized or tensor.is_nested or tensor.layout not in (torch.strided, *SPARSE):
+        kind = "nested" if tensor.is_nested else tensor.dtype if tensor.is_quantized else tensor.layout
+        raise ValueError(
+            f"{name} must be dense or sparse numbers, got a tensor that is {kind}: turn it into such ones first, as by "
+            "dequantize() or to_dense()."
+        )
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
 
 
 def pick_output(outputs: Tensor, output: int | None) -> int:

@@ -15,12 +15,15 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from van_tutorial.diagnostics.gradients import (
+    SPARSE,
     check_examples,
     check_initialized,
     copies_of_buffers,
+    dense,
     differentiation,
     own_tensors,
 )
+from van_tutorial.models import unwrapped
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -67,11 +70,13 @@ def layer_norms(
                            half of the inputs, independently
 
     Layers are `model.layers` where the model has them, else all modules with a matrix called `weight` (which those in
-    `nn.LSTM`, `nn.GRU` and the inner projection of `nn.MultiheadAttention` are not); a layer
-    that the model does not call, or whose output is no tensor, has no row, and of a layer that is called more
-    than once the last call counts. A rectifier belongs to the layer that was entered last before it, so that it
-    may stand in the layer or behind it; a unit is one number of its output. NaN where a layer has none, and where
-    dimension 0 of an output does not count the N examples.
+    `nn.LSTM`, `nn.GRU` and the inner projection of `nn.MultiheadAttention` are not). They are those of the
+    network inside wrappers such as `torch.compile` and `nn.DataParallel`; `layers` may stand in an `nn.Sequential`
+    whose other modules have no parameters, too. A layer that the model does not call, or whose output is no
+    tensor, has no row, and of a layer that is called more than once the last call counts. A rectifier belongs to the
+    layer that was entered last before it, so that it may stand in the layer or behind it; a unit is one number of its
+    output. NaN where a layer has none, or no weight matrix, and where dimension 0 of an output does not count the N
+    examples. A complex number counts by its absolute value, a gradient by it being dC/dRe W + i dC/dIm W.
 
     One forward and one backward pass (cheap). The model is measured in its present mode; its parameters and their
     gradients, buffers, modes and random states are left as they are, and hooks are removed whatever happens.
@@ -88,7 +93,8 @@ def layer_norms(
 
     Raises:
         ValueError: where the model has no layer with a weight matrix, where it calls none that gives a tensor, for
-            lazy modules that were never called, and for outputs and losses that are not tensors of the right kind.
+            lazy modules that were never called, for quantized or otherwise packed tensors, `layers` that are no modules
+            of the network, and for outputs and losses that are not tensors of the right kind.
 
     Example:
         >>> from van_tutorial import models
@@ -102,11 +108,12 @@ def layer_norms(
         layer); Balduzzi et al. 2017, The shattered gradients problem, section 3 (co-activated units).
     """
     check_examples(inputs)
+    model = unwrapped(model)
     check_initialized(model.modules())
     layers = named_layers(model)
     with torch.inference_mode(False):
         copies = {  # an embedding with a largest norm changes its weights in place
-            id(parameter): parameter.detach().clone().requires_grad_(parameter.is_floating_point())
+            id(parameter): parameter.detach().clone().requires_grad_(can_be_differentiated(parameter))
             for parameter in model.parameters()
         }
     everywhere = {  # a matrix that two layers share stands under both names
@@ -128,10 +135,10 @@ def layer_norms(
     handles = [module.register_forward_pre_hook(partial(enter, name)) for name, module in layers.items()]
     handles += [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:
-        with differentiation(inputs.device), activity:
+        with differentiation(inputs.device, model), activity:
             state = {name: everywhere[name] for name in own_tensors(model, nn.Module.named_parameters)}
             leaf = inputs.detach().clone()
-            leaf.requires_grad_(leaf.is_floating_point())  # so that every output has a gradient
+            leaf.requires_grad_(can_be_differentiated(leaf))  # so that every output has a gradient
             given = functional_call(
                 model, state | copies_of_buffers(model), (leaf.clone(),), tie_weights=False
             )
@@ -144,7 +151,7 @@ def layer_norms(
         raise ValueError(
             f"None of the layers ({', '.join(layers)}) was called and gave a tensor to differentiate by."
         )
-    weights = {name: weights_of(name, everywhere) for name in reached}
+    weights = {name: weights_of(layers[name], copies) for name in reached}
     wanted = [outputs[name] for name in reached] + [weight for name in reached for weight in weights[name]]
     if cost.requires_grad:
         gradients = iter(torch.autograd.grad(cost, wanted, allow_unused=True, materialize_grads=True))
@@ -155,8 +162,8 @@ def layer_norms(
     for index, name in enumerate(layers, 1):
         if name not in outputs:
             continue
-        weight_norm = total_norm(weights[name])
-        weight_grad_norm = total_norm([next(gradients) for _ in weights[name]])
+        weight_norm = total_norm(weights[name]) if weights[name] else math.nan
+        weight_grad_norm = total_norm([next(gradients) for _ in weights[name]]) if weights[name] else math.nan
         rows.append(
             {
                 "layer": index,
@@ -240,22 +247,34 @@ class ActivityByLayer(TorchFunctionMode):
         return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
 
 
-def weights_of(layer: str, parameters: dict[str, Tensor]) -> list[Tensor]:
-    """Return the weight matrices in a layer."""
-    return [
-        parameter
-        for name, parameter in parameters.items()
-        if name.startswith(f"{layer}." if layer else "") and parameter.dim() > 1 and parameter.requires_grad
-    ]
+def weights_of(layer: nn.Module, copies: dict[int, Tensor]) -> list[Tensor]:
+    """Return the copies of the weight matrices in a layer."""
+    found = [copies[id(parameter)] for parameter in layer.parameters() if parameter.dim() > 1]
+    return [weight for weight in found if weight.requires_grad]
+
+
+def can_be_differentiated(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds real or complex numbers of a precision, and no integers."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def total_norm(tensors: Iterable[Tensor]) -> float:
     """Return the Euclidean norm of all numbers in some tensors together."""
-    return math.hypot(*(norms_of(tensor.reshape(1, -1)).item() for tensor in tensors))
+    return math.hypot(*(norms_of(numbers_in(tensor).reshape(1, -1)).item() for tensor in tensors))
+
+
+def numbers_in(tensor: Tensor) -> Tensor:
+    """Return the numbers of a tensor, without the zeros that a sparse one leaves out."""
+    if tensor.layout not in SPARSE:
+        return dense(tensor, "A weight or its gradient")
+    if tensor.layout is torch.sparse_coo:
+        tensor = tensor.coalesce()  # an entry may stand there in parts
+    return tensor.values()
 
 
 def mean_norm(values: Tensor, num_inputs: int) -> float:
     """Return the mean over dimension 0 of the Euclidean norm of what is left, where it counts the inputs."""
+    values = dense(values, "A layer's output")
     if values.dim() == 0 or len(values) != num_inputs:
         return math.nan
     return norms_of(values.reshape(num_inputs, -1)).mean().item()
@@ -264,6 +283,8 @@ def mean_norm(values: Tensor, num_inputs: int) -> float:
 def norms_of(rows: Tensor) -> Tensor:
     """Return the Euclidean norm of each row, in single precision at least; no square leaves the numbers' range."""
     rows = rows.detach().to(torch.promote_types(rows.dtype, torch.float32))
+    if not rows.shape[1]:
+        return rows.new_zeros(len(rows)).abs()
     scale = (
         rows.abs().amax(dim=1, keepdim=True).clamp(torch.finfo(rows.dtype).tiny, torch.finfo(rows.dtype).max)
     )
@@ -276,24 +297,54 @@ def mean_loss(loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
         raise ValueError(
             f"The network must give a tensor, got {type(outputs).__name__}: give a loss that takes it."
         )
+    if loss is functional.cross_entropy and not outputs.is_floating_point():
+        raise ValueError(
+            f"The network must give real numbers for the cross entropy, got {outputs.dtype}: give a loss that takes "
+            "them."
+        )
     cost = loss(
         outputs, labels.clone() if isinstance(labels, Tensor) else labels
     )  # one made in inference mode
-    if not isinstance(cost, Tensor) or cost.numel() != 1:
-        what = f"shape {tuple(cost.shape)}" if isinstance(cost, Tensor) else type(cost).__name__
-        raise ValueError(f"loss must return one number, the mean over the examples, got {what}.")
+    if not isinstance(cost, Tensor) or cost.numel() != 1 or cost.is_complex():
+        what = (
+            f"{cost.dtype} of shape {tuple(cost.shape)}" if isinstance(cost, Tensor) else type(cost).__name__
+        )
+        raise ValueError(f"loss must return one real number, the mean over the examples, got {what}.")
     return cost
 
 
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers to be measured, by their names in the model."""
-    layers = getattr(model, "layers", None)
+    """Return the layers to be measured, by their names in the network that holds them."""
+    core = core_of(model)
+    holder = core if isinstance(getattr(core, "layers", None), nn.ModuleList) else unwrapped(model)
+    if isinstance(holder, torch.jit.ScriptModule):
+        raise ValueError(
+            "A scripted network cannot be measured by layer: give the network that it was made from."
+        )
+    names = {module: "".join(name.split("._orig_mod")) for name, module in holder.named_modules()}
+    layers = getattr(holder, "layers", None)
     if isinstance(layers, nn.ModuleList):
-        return {f"layers.{index}": layer for index, layer in enumerate(layers)}
-    found = {name: module for name, module in model.named_modules() if has_weight_matrix(module)}
+        if strangers := [index for index, layer in enumerate(layers) if layer not in names]:
+            raise ValueError(
+                f"The network's `layers` must be modules of its own, but number {strangers[0]} is held by none of its "
+                "modules: register it, or rename the attribute."
+            )
+        return {names[layer]: layer for layer in layers}
+    found = {name: module for module, name in names.items() if has_weight_matrix(module)}
     if not found:
         raise ValueError("The model has no layer with a weight matrix, so there is nothing to measure.")
     return found
+
+
+def core_of(model: nn.Module) -> nn.Module:
+    """Return the network inside wrappers, and inside an `nn.Sequential` with nothing else that has parameters."""
+    model = unwrapped(model)
+    while isinstance(model, nn.Sequential):
+        weighted = [module for module in model if next(module.parameters(), None) is not None]
+        if len(weighted) != 1:
+            break
+        model = unwrapped(weighted[0])
+    return model
 
 
 def has_weight_matrix(module: nn.Module) -> bool:
@@ -301,5 +352,7 @@ def has_weight_matrix(module: nn.Module) -> bool:
     if parametrize.is_parametrized(module, "weight"):  # spectral normalization would take a step
         originals = module.get_submodule("parametrizations.weight").parameters(recurse=False)
         return any(original.dim() > 1 for original in originals)
+    if "_orig_mod" in module._modules:  # compiled: the module inside is listed as well
+        return False
     weight = getattr(module, "weight", None)
     return isinstance(weight, Tensor) and weight.dim() > 1

@@ -87,7 +87,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while True:
         children = list(model.children())
         is_wrapper = isinstance(model, DataParallel | DistributedDataParallel | AveragedModel)
-        is_compiled = list(model._modules) == ["_orig_mod"]
+        is_compiled = "_orig_mod" in model._modules
         if not (is_wrapper or is_compiled or type(model) is nn.Sequential) or len(children) != 1:
             return model
         model = children[0]
