@@ -51,7 +51,10 @@ def test_no_skip_is_left_in_a_collapsed_network(skip):
         ("resnet18", 32, True),
         ("densenet121", 32, True),
         ("mobilenet_v2", 32, True),
-        ("googlenet", 32, True),  # branches of one to three convolutions, concatenated
+        ("googlenet", 32, False),  # branches of one to three convolutions, concatenated
+        ("inception_v3", 80, False),  # and of pooling alone
+        ("shufflenet_v2_x0_5", 32, True),
+        ("efficientnet_b0", 32, True),
         ("squeezenet1_1", 32, False),  # branches of one convolution each, concatenated
         ("vgg11", 32, False),
         ("vgg11_bn", 32, False),
@@ -60,7 +63,7 @@ def test_no_skip_is_left_in_a_collapsed_network(skip):
 )
 def test_published_architectures_are_told_apart(name, size, expected):
     with torch.device("meta"):  # the graph needs no numbers, and a VGG has half a gigabyte of them
-        options = {"init_weights": False} if name == "googlenet" else {}
+        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         model = torchvision.models.get_model(name, weights=None, **options)
         assert is_skipped(model, 2, 3, size, size) is expected
 
@@ -124,7 +127,7 @@ def attend(net, x):
         (lambda net, x: net.c(torch.relu(net.b(torch.relu(net.a(x))))) + 1.0, False),
         (lambda net, x: net.a(x) + net.c(net.b(x)), True),
         (lambda net, x: net.a(x) - x, True),
-        (lambda net, x: x * torch.sigmoid(net.a(x)), True),
+        (lambda net, x: x * torch.sigmoid(net.a(x)), False),
         (lambda net, x: torch.lerp(net.a(x), x, 0.5), True),
         (lambda net, x: torch.cat([net.a(x), torch.relu(x)], dim=1), True),
         (lambda net, x: torch.hstack([net.a(x), x]), True),

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 from van_tutorial._checks import check_range
 from van_tutorial.diagnostics.gradients import check_examples, check_initialized, differentiation
-from van_tutorial.models.graph import WEIGHT_OPERATIONS, operands, operation_name
+from van_tutorial.models.graph import is_product, may_apply_weight, operands, operation_name
 
 
 def costs(models: Mapping[str, nn.Module], inputs: Tensor, seconds_per_model: float = 1.0) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def cost(model: nn.Module, inputs: Tensor, seconds: float) -> dict[str, float]:
     check_initialized(model.modules())
     with held_in_eval_mode(model), differentiation(inputs.device), torch.no_grad():
         given = inputs.clone()  # the model may work in place on it
-        with Trace(model, given) as trace:
+        with step_by_step(), Trace(model, given) as trace:
             outputs = model(given)
         del given
         peak = trace.peak()
@@ -129,6 +129,17 @@ def held_in_eval_mode(model: nn.Module) -> Iterator[None]:
             module._buffers.update(buffers)
 
 
+@contextlib.contextmanager
+def step_by_step() -> Iterator[None]:
+    """Have attention layers run operation by operation, where torch would run a layer as one piece in eval mode."""
+    is_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fast)
+
+
 class Trace(TorchDispatchMode):
     """Follow what is computed from the input: the layers that work on it, and from when to when memory is needed.
 
@@ -155,7 +166,7 @@ class Trace(TorchDispatchMode):
         """Run an operation, and note what it read and wrote."""
         kwargs = kwargs or {}
         read = storages(tree_leaves((args, kwargs))).keys() & self._spans.keys()
-        self.num_layers += self._is_layer(operation_name(func), args, kwargs)
+        self.num_layers += self._is_layer(func, args, kwargs)
         output = func(*args, **kwargs)
         if read:
             self._time += 1
@@ -176,12 +187,17 @@ class Trace(TorchDispatchMode):
             changes[(last if ref.expired() else self._time) + 1] -= size
         return max(accumulate(changes))
 
-    def _is_layer(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if name not in WEIGHT_OPERATIONS:
+    def _is_layer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if not (is_product(func) or is_recurrent(func)) or not may_apply_weight(func):
             return False
-        factors = [tensor for tensor in operands(name, args, kwargs)[0] if isinstance(tensor, Tensor)]
+        factors = [tensor for tensor in operands(func, args, kwargs)[0] if isinstance(tensor, Tensor)]
         num_signals = sum(not self._spans.keys().isdisjoint(storages([factor])) for factor in factors)
         return 0 < num_signals < len(factors)
+
+
+def is_recurrent(func: Any) -> bool:
+    """Tell whether an operation is a recurrent layer that runs as one piece."""
+    return any(kind in operation_name(func) for kind in ("rnn", "lstm", "gru"))
 
 
 def storages(values: list[Any]) -> dict[StorageWeakRef, int]:

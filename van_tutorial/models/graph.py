@@ -1,5 +1,17 @@
-"""Whether a network still has a skip-connection, read off its exported graph and not off what it says of itself."""
+"""What a skip-connection is, and whether a network still has one, read off its exported graph.
 
+A skip-connection is a *sum or mix* of two tensors with a latest common ancestor, one of which passes fewer weight
+operations on the way from it; or a *concatenation* with an operand that passes none, beside one that passes some.
+
+A weight operation mixes the signal with something learned or constant: a linear map, a convolution, a recurrent layer.
+Elementwise operations, normalizations and writes into a part of a tensor are none, so that layer scales, position
+embeddings and biases count nothing. What is not known here, and mixes the signal with a tensor that is not the signal,
+counts as a weight operation. A product of two signals (attention, a squeeze-and-excitation gate) joins no paths: it
+passes as few weight operations as the factor that passes fewest.
+"""
+
+import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,103 +21,280 @@ from torch.utils._pytree import tree_leaves
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-# Operations that apply a weight to the signal, by their names in torch's operator library.
-WEIGHT_OPERATIONS = frozenset(
+# Elementwise operations that torch does not tag as pointwise.
+ELEMENTWISE = frozenset(
     {
-        "linear",
-        "addmm",
-        "addmv",
-        "mm",
-        "mv",
-        "bmm",
-        "matmul",
-        "baddbmm",
-        "einsum",
-        "bilinear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "convolution",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "lstm",
-        "gru",
-        "rnn_tanh",
-        "rnn_relu",
-        "mkldnn_rnn_layer",
-        "_cudnn_rnn",
+        "rsub", "subtract", "multiply", "divide", "true_divide", "floor_divide", "arctan2", "complex", "polar",
+        "prelu", "_prelu_kernel", "rrelu_with_noise", "rrelu_with_noise_functional", "_add_relu", "masked_fill",
+        "dropout", "native_dropout", "where", "max", "min",
     }
+)  # fmt: skip
+GATES = frozenset({"mul", "multiply", "div", "divide", "true_divide", "__mul__", "__rmul__"})
+CONCATENATIONS = frozenset(
+    {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack"}
 )
-# Those of them whose first argument is added to the product; in the others the two factors come first.
-SUM_FIRST = frozenset({"addmm", "addmv", "baddbmm"})
+SUMS = frozenset({"sum", "mean"})
+# Products of all their factors; other operations on several signals are taken for mixes of them.
+PRODUCTS = frozenset(
+    {
+        "mm", "mv", "bmm", "matmul", "dot", "vdot", "inner", "outer", "ger", "kron", "einsum", "tensordot",
+        "chain_matmul", "addmm", "addmv", "addbmm", "baddbmm", "addr", "_addmm_activation", "addcmul", "addcdiv",
+        "linear", "bilinear", "_trilinear", "linalg_matmul", "linalg_multi_dot", "linalg_vecdot", "linalg_cross",
+        "cross", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_grouped_mm",
+    }
+)  # fmt: skip
+# Operations whose first argument is added to the product of the others.
+SUM_FIRST = frozenset(
+    {"addmm", "addmv", "addbmm", "baddbmm", "addr", "_addmm_activation", "addcmul", "addcdiv", "sspaddmm"}
+)
+ADDED = frozenset({"bias", "attn_mask", "attn_bias"})  # arguments that any operation adds to what it computes
+Steps = dict[fx.Node, tuple[int, int]]  # of an ancestor: fewest weight operations, and with poolings, from it
 
 
 def has_skip(program: "ExportedProgram") -> bool:
     """Tell whether the network of an exported graph has a skip-connection.
 
-    A skip-connection is a pair of paths from one node to another that pass different numbers of weight
-    operations and are joined there, be it by a sum, a product, a mix, a maximum or a concatenation. Weight
-    operations are the linear maps and convolutions; normalization and activations are not. So a skip round an
-    activation alone is not one, parallel branches of unequal depth are one, and so is a skip of weight 0 that
-    the graph still computes: collapse the network first.
+    A skip-connection is a sum or mix of two tensors with a latest common ancestor, one of which passes fewer weight
+    operations on the way from it; or a concatenation with an operand that passes none (and no pooling), beside one
+    that does. Weight operations mix the signal with something learned or constant, as linear maps and convolutions
+    do; normalizations, activations, layer scales and position embeddings do not. So a skip round an activation alone
+    is not one, a multiplicative gate is not one, and a skip of weight 0 that the graph still computes is one: collapse
+    the network first.
 
-    Paths that carry no gradient (masks, shapes) do not count. The two sides of `torch.cond` and the like are
-    not looked into.
+    Paths that carry no gradient (masks, shapes) do not count. An operation that is not known counts as a weight
+    operation where it is given a tensor that is not the signal.
 
     Args:
         program: what `torch.export.export(model.eval(), (inputs,))` returns.
 
     Returns:
         True where there is such a pair.
+
+    Raises:
+        TypeError: for anything but an exported program.
+        ValueError: where none is found, and a part of the graph cannot be looked into (the branches of `torch.cond`
+            and its like).
+
+    Example:
+        >>> from van_tutorial import models
+        >>> network = models.mlp(depth=2, width=4, connection="residual", seed=0)
+        >>> has_skip(torch.export.export(network.eval(), (torch.zeros(2, 784),)))
+        True
     """
+    if not isinstance(program, torch.export.ExportedProgram):
+        raise TypeError(
+            f"has_skip reads an exported program, got {type(program).__name__}: give it "
+            "torch.export.export(model.eval(), (inputs,))."
+        )
     if joins_unequal_paths(program):
         return True
     # What is written into a part of a tensor, or computed inside a block such as torch.no_grad, shows only in
     # the graph without such parts and blocks, which takes about as long to make as the export itself.
-    is_hidden = any(
-        isinstance(node.target, torch._ops.HigherOrderOperator)
-        or getattr(getattr(node.target, "_schema", None), "is_mutable", False)
-        for node in program.graph.nodes
-    )
-    return is_hidden and joins_unequal_paths(program.run_decompositions({}))
-
-
-def joins_unequal_paths(program: "ExportedProgram") -> bool:
-    """Tell whether two paths from an input to one node pass different numbers of weight operations."""
-    # So is a pair from any other node found: where all paths from the input to a node agree, all parts of them do.
-    inputs = set(program.graph_signature.user_inputs)
-    depths: dict[fx.Node, dict[fx.Node, int]] = {}  # weight operations on the way from each input
-    for node in program.graph.nodes:
-        if not carries_signal(node):
-            continue
-        if node.op == "placeholder" and node.name in inputs:
-            depths[node] = {node: 0}
-        elif node.op == "call_function":
-            factors, others = operands(operation_name(node.target), node.args, node.kwargs)
-            # A product of two signals (attention) applies no weight: one factor must come from outside the paths.
-            weight = int(any(isinstance(factor, fx.Node) and factor not in depths for factor in factors))
-            steps = [(factor, weight) for factor in factors] + [(other, 0) for other in others]
-            paths = {
-                (start, depth + step)
-                for source, step in steps
-                if isinstance(source, fx.Node)
-                for start, depth in depths.get(source, {}).items()
-            }
-            if len(paths) > len(dict(paths)):
-                return True
-            if paths:
-                depths[node] = dict(paths)
+    if not any(is_block(node) or is_mutable(node) for node in program.graph.nodes):
+        return False
+    program = program.run_decompositions({})
+    if joins_unequal_paths(program):
+        return True
+    if blocks := [node.name for node in program.graph.nodes if is_block(node)]:
+        raise ValueError(
+            f"has_skip cannot look into {blocks[0]}, a part of the graph with a control flow of its own: export the "
+            "network without it, for example with the branch that is taken."
+        )
     return False
 
 
-def operands(name: str, args: Any, kwargs: Any) -> tuple[list[Any], list[Any]]:
-    """Return the two factors of a weight operation, and all else that an operation works on."""
-    if name.endswith("_as"):  # view_as and the like: of the second argument they take the shape alone
-        return [], [args[0]]
-    start = int(name in SUM_FIRST)
-    end = start + 2 if name in WEIGHT_OPERATIONS else start
-    return tree_leaves(args[start:end]), tree_leaves((args[:start], args[end:], kwargs))
+def joins_unequal_paths(program: "ExportedProgram") -> bool:
+    """Tell whether a sum, mix or concatenation in the graph is a skip-connection."""
+    inputs = set(program.graph_signature.user_inputs)
+    index = {node: place for place, node in enumerate(program.graph.nodes)}
+    steps: dict[fx.Node, Steps] = {}  # of each node that carries the signal
+    for node in program.graph.nodes:
+        if not carries_signal(node) or node.op not in ("placeholder", "call_function"):
+            continue
+        if node.op == "placeholder":
+            if node.name not in inputs:
+                continue
+            found: Steps = {}
+        else:
+            name = operation_name(node.target)
+            factors, terms = operands(node.target, node.args, node.kwargs)
+            signals = [factor for factor in factors if factor in steps]
+            weight = int(applies_weight(node, factors, steps))
+            if not signals and not any(term in steps for term in terms):
+                continue
+            pooling = int("pool" in name)
+            product = [later(steps[factor], weight, pooling) for factor in signals]
+            added = [steps[term] for term in terms if isinstance(term, fx.Node) and term in steps]
+            if name in CONCATENATIONS:
+                is_joined = any(passes_on(*pair, index) for pair in itertools.combinations(product, 2))
+            else:
+                mixed = [fewest(product)] if is_product(node.target) else product
+                mixed = [*filter(None, [*mixed, *added])]
+                is_joined = any(are_unequal(*pair, index) for pair in itertools.combinations(mixed, 2))
+            if is_joined:
+                return True
+            found = fewest([*product, *added])
+        if num_uses(node) > 1:  # where paths may part
+            found = {**found, node: (0, 0)}
+        steps[node] = found
+    return False
+
+
+def num_uses(node: fx.Node) -> int:
+    """Count how often a node's value is given to an operation, to one of them twice included."""
+    return sum(tree_leaves((user.args, user.kwargs)).count(node) for user in node.users)
+
+
+def later(steps: Steps, weight: int, pooling: int) -> Steps:
+    """Return the steps after one more operation."""
+    if not (weight or pooling):
+        return steps
+    return {node: (few + weight, many + weight + pooling) for node, (few, many) in steps.items()}
+
+
+def fewest(paths: Iterable[Steps]) -> Steps:
+    """Return the fewest steps from each ancestor over several paths."""
+    found: Steps = {}
+    for steps in paths:
+        for node, (few, many) in steps.items():
+            before = found.get(node, (few, many))
+            found[node] = (min(before[0], few), min(before[1], many))
+    return found
+
+
+def are_unequal(one: Steps, other: Steps, index: dict[fx.Node, int]) -> bool:
+    """Tell whether two paths differ in weight operations since their latest common ancestor."""
+    common = one.keys() & other.keys()
+    if not common:
+        return False
+    latest = max(common, key=index.__getitem__)
+    return one[latest][0] != other[latest][0]
+
+
+def passes_on(one: Steps, other: Steps, index: dict[fx.Node, int]) -> bool:
+    """Tell whether one of two paths passes nothing since their latest common ancestor, and the other a weight."""
+    common = one.keys() & other.keys()
+    if not common:
+        return False
+    latest = max(common, key=index.__getitem__)
+    pair = one[latest], other[latest]
+    return min(many for _, many in pair) == 0 and max(few for few, _ in pair) > 0
+
+
+def operands(target: Any, args: Any, kwargs: Any) -> tuple[list[Any], list[Any]]:
+    """Return what an operation works on: its factors, and what it adds to them.
+
+    Args:
+        target: the operation.
+        args: its positional arguments, tensors or nodes of a graph.
+        kwargs: the others.
+
+    Returns:
+        Factors and terms; of elementwise operations other than products and quotients all are terms.
+    """
+    name, schema = operation_name(target), getattr(target, "_schema", None)
+    if name.endswith("_as"):  # view_as and the like take only the shape of the second argument
+        return list(args[:1]), []
+    names = [argument.name for argument in schema.arguments] if schema is not None else []
+    named = [*zip(names, args, strict=False), *(("", value) for value in args[len(names) :]), *kwargs.items()]
+    factors: list[Any] = []
+    terms: list[Any] = []
+    for place, (argument, value) in enumerate(named):
+        leaves = tree_leaves(value)
+        if name in SUM_FIRST and place == 0:
+            terms += leaves
+        elif argument in ADDED:
+            terms += leaves
+        elif name.startswith("gru") and argument == "hx":  # a gate of the cell passes it on
+            terms += leaves
+        elif name.startswith("lstm") and argument == "hx":
+            factors += leaves[:1]
+            terms += leaves[1:]
+        elif is_elementwise(target) and name not in GATES | SUM_FIRST and argument != "weight":
+            terms += leaves
+        else:
+            factors += leaves
+    return factors, terms
+
+
+def applies_weight(node: fx.Node, factors: list[Any], signals: Any) -> bool:
+    """Tell whether an operation of a graph mixes the signal with something learned or constant."""
+    name = operation_name(node.target)
+    if name in SUMS:
+        return sums_over_weight(node, signals)
+    if not may_apply_weight(node.target):
+        return False
+    if name.startswith("fft"):  # a fixed matrix
+        return any(is_node(factor) and factor in signals for factor in factors)
+    nodes = [factor for factor in factors if is_node(factor)]
+    is_mixed = any(factor not in signals and is_weight_like(factor) for factor in nodes)
+    return is_mixed and any(factor in signals and is_real(factor) for factor in nodes)
+
+
+def may_apply_weight(target: Any) -> bool:
+    """Tell whether a tensor that is not the signal is a weight, where an operation is given one as a factor."""
+    name = operation_name(target)
+    if is_elementwise(target) or name in CONCATENATIONS or name == "getitem":
+        return False
+    is_write = "scatter" in name or "copy" in name or name.startswith(("index", "fill", "_unsafe_index"))
+    is_choice = name in ("gather", "take", "masked_select", "repeat_interleave", "embedding")
+    return not (is_write or is_choice or "norm" in name.removeprefix("linalg_"))
+
+
+def sums_over_weight(node: fx.Node, signals: Any) -> bool:
+    """Tell whether a sum over some dimensions is that of an elementwise product with a weight which varies there."""
+    product = node.args[0] if node.args else None
+    if not is_node(product) or operation_name(product.target) not in GATES:
+        return False
+    value = product.meta.get("val")
+    factors = [factor for factor in product.args if is_node(factor)]
+    if not isinstance(value, torch.Tensor) or not any(factor in signals for factor in factors):
+        return False
+    dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    over = range(value.dim()) if dims in (None, [], ()) else tree_leaves(dims)
+    for factor in factors:
+        weight = factor.meta.get("val")
+        if factor in signals or not isinstance(weight, torch.Tensor) or not is_weight_like(factor):
+            continue
+        shape = (1,) * (value.dim() - weight.dim()) + tuple(weight.shape)
+        if any(shape[dim] != 1 for dim in over):
+            return True
+    return False
+
+
+def is_product(target: Any) -> bool:
+    """Tell whether an operation multiplies its factors, so that they join no paths."""
+    name = operation_name(target)
+    named = name in PRODUCTS or name in GATES or "norm" in name
+    return named or "conv" in name or "scaled_dot_product" in name or "attention" in name
+
+
+def is_elementwise(target: Any) -> bool:
+    """Tell whether each number of an operation's result comes from one number of each operand."""
+    return operation_name(target) in ELEMENTWISE or torch.Tag.pointwise in getattr(target, "tags", ())
+
+
+def is_block(node: fx.Node) -> bool:
+    """Tell whether a node runs a graph of its own."""
+    return isinstance(node.target, torch._ops.HigherOrderOperator)
+
+
+def is_mutable(node: fx.Node) -> bool:
+    """Tell whether a node writes into what it is given."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
+
+
+def is_node(value: Any) -> bool:
+    """Tell whether a value is a node of a graph."""
+    return isinstance(value, fx.Node)
+
+
+def is_weight_like(node: fx.Node) -> bool:
+    """Tell whether a node's value may be a weight: real or complex numbers, or something of no known type."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool | int | float):
+        return False
+    return is_real(node)
 
 
 def carries_signal(node: fx.Node) -> bool:
@@ -127,6 +316,7 @@ def is_real(node: fx.Node) -> bool:
 
 
 def operation_name(target: Any) -> str:
-    """Return an operator's name without library and overload: "add" for aten.add.Tensor."""
+    """Return an operator's name without library, overload and mark of working in place: "add" for aten.add_.Tensor."""
     schema = getattr(target, "_schema", None)
-    return schema.name.split("::")[-1] if schema is not None else getattr(target, "__name__", "")
+    name = schema.name.split("::")[-1] if schema is not None else getattr(target, "__name__", "")
+    return name if name.endswith("__") else name.rstrip("_")
