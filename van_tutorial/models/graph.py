@@ -12,7 +12,7 @@ passes as few weight operations as the factor that passes fewest.
 
 import itertools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import fx
@@ -124,7 +124,7 @@ def joins_unequal_paths(program: "ExportedProgram") -> bool:
                 continue
             pooling = int("pool" in name)
             product = [later(steps[factor], weight, pooling) for factor in signals]
-            added = [steps[term] for term in terms if isinstance(term, fx.Node) and term in steps]
+            added = [steps[term] for term in terms if is_node(term) and term in steps]
             if name in CONCATENATIONS:
                 is_joined = any(passes_on(*pair, index) for pair in itertools.combinations(product, 2))
             else:
@@ -201,11 +201,8 @@ def operands(target: Any, args: Any, kwargs: Any) -> tuple[list[Any], list[Any]]
     terms: list[Any] = []
     for place, (argument, value) in enumerate(named):
         leaves = tree_leaves(value)
-        if name in SUM_FIRST and place == 0:
-            terms += leaves
-        elif argument in ADDED:
-            terms += leaves
-        elif name.startswith("gru") and argument == "hx":  # a gate of the cell passes it on
+        is_state = name.startswith("gru") and argument == "hx"  # a gate of the cell passes it on
+        if is_state or (name in SUM_FIRST and place == 0) or argument in ADDED:
             terms += leaves
         elif name.startswith("lstm") and argument == "hx":
             factors += leaves[:1]
@@ -284,7 +281,7 @@ def is_mutable(node: fx.Node) -> bool:
     return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
 
 
-def is_node(value: Any) -> bool:
+def is_node(value: Any) -> TypeGuard[fx.Node]:
     """Tell whether a value is a node of a graph."""
     return isinstance(value, fx.Node)
 
