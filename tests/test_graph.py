@@ -236,3 +236,84 @@ def test_tokens_are_signals():
 
     program = torch.export.export(Embedded().eval(), (torch.zeros(3, dtype=torch.int64),))
     assert models.has_skip(program)
+
+
+SQUARE = torch.eye(4)
+SKIPPED = {  # x + relu(product(x, weight)): whatever the product is, the sum is a skip-connection
+    "product and sum": lambda x, w: (x[:, None] * w).sum(-1),
+    "scaled and summed": lambda x, w: (x * w[0]).sum(-1, keepdim=True),
+    "mean of a product": lambda x, w: torch.mean(x[:, :, None] * w, dim=1),
+    "filter in the frequencies": lambda x, w: torch.fft.irfft(torch.fft.rfft(x) * w[0, :3], n=4),
+    "solve": lambda x, w: torch.linalg.solve(SQUARE + w @ w.T, x.T).T,
+    "distance": lambda x, w: torch.cdist(x, w),
+    "bilinear": lambda x, w: torch.nn.functional.bilinear(x, x, w.expand(4, 4, 4)),
+    "addr": lambda x, w: torch.stack([torch.addr(w, each, w[0])[0] for each in x]),
+    "gru cell": lambda x, w: torch.gru_cell(x, torch.zeros(3, 4), w.repeat(3, 1), w.repeat(3, 1)),
+    "lstm cell": lambda x, w: torch.lstm_cell(x, [x, torch.zeros(3, 4)], w.repeat(4, 1), w.repeat(4, 1), None, None)[0],
+    "rnn cell": lambda x, w: torch.rnn_tanh_cell(x, x, w, w),
+    "convolution over the units": lambda x, w: torch.nn.functional.conv1d(x[:, None], w[None, :1, :3], padding=1)[:, 0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_a_weight_is_a_weight_by_whatever_operation_it_is_applied(name):
+    product = SKIPPED[name]
+    skipped = Made(lambda net, x: x + torch.relu(product(x, net.a.weight)))
+    assert is_skipped(skipped, 3, 4)
+    assert not is_skipped(Made(lambda net, x: torch.relu(product(x, net.a.weight))), 3, 4)
+
+
+def squeeze_and_excite(net, x):
+    return x * torch.sigmoid(net.b(torch.relu(net.a(x.mean(dim=1, keepdim=True).expand(-1, 4)))))
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        (lambda net, x: squeeze_and_excite(net, net.c(x)), False),
+        (lambda net, x: x + squeeze_and_excite(net, net.c(x)), True),
+        (lambda net, x: squeeze_and_excite(net, net.c(x)) + squeeze_and_excite(net, net.a(x)), False),
+        (lambda net, x: net.a(x) * net.b.bias + net.c.bias, False),
+        (lambda net, x: x * net.b.bias + net.c.bias + torch.relu(x), False),
+        (lambda net, x: x + net.b.bias * net.a(x), True),
+        (lambda net, x: torch.cat([net.a(x), net.c(net.b(x))], dim=1), False),
+        (lambda net, x: torch.cat([x.chunk(2, 1)[0], net.a(x).chunk(2, 1)[0]], dim=1), True),
+        (lambda net, x: torch.cat([torch.relu(x), torch.relu(-x)], dim=1), False),
+        (lambda net, x: torch.stack([x, net.a(x)]).sum(0), True),
+        (lambda net, x: torch.cat([net.a.bias.expand(3, -1), x], dim=1), False),
+        (lambda net, x: torch.gru_cell(x, x, net.a.weight.repeat(3, 1), net.b.weight.repeat(3, 1)), True),
+        (lambda net, x: torch.nn.functional.layer_norm(x, (4,), net.a.bias, net.b.bias) + x, False),
+    ],
+    ids=[
+        "gate", "gated residual", "gated branches of equal depth", "layer scale and embedding",
+        "scaled round an activation", "layer scale in a residual", "concatenated after weights of their own",
+        "passed on in halves", "concatenated activations", "stacked and summed", "a token in front", "state that a cell passes on", "round a norm",
+    ],
+)  # fmt: skip
+def test_gates_scales_and_embeddings_are_no_skips_and_a_concatenation_is_one_where_it_passes_on(
+    join, expected
+):
+    assert is_skipped(Made(join), 3, 4) is expected
+
+
+class Branching(nn.Module):
+    def __init__(self, has_skip):
+        super().__init__()
+        self.a, self.has_skip = nn.Linear(4, 4), has_skip
+
+    def forward(self, x):
+        y = torch.cond(x.sum() > 0.0, lambda x: x + self.a(x), lambda x: self.a(x), (x,))
+        return y + x if self.has_skip else y
+
+
+def test_branches_that_cannot_be_looked_into_are_refused_where_no_other_skip_is_found():
+    program = torch.export.export(Branching(has_skip=False), (torch.zeros(3, 4),))
+    with pytest.raises(ValueError, match="has_skip cannot look into cond"):
+        models.has_skip(program)
+
+
+def test_a_network_that_was_not_exported_is_refused_with_the_call_that_does_it():
+    with pytest.raises(
+        TypeError, match=r"reads an exported program, got Linear: give it torch\.export\.export"
+    ):
+        models.has_skip(nn.Linear(4, 4))
