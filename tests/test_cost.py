@@ -258,3 +258,35 @@ def test_a_gpu_counts_as_the_cpu_does():
     on_gpu = cost_of(model.cuda(), inputs.cuda(), seconds_per_model=0.01)
     assert on_gpu.drop("milliseconds").equals(on_cpu.drop("milliseconds"))
     assert on_gpu["milliseconds"] > 0.0
+
+
+def attention_by_hand(num_tokens, width):
+    """Multiply-adds of one example: four projections, and two products of all pairs of tokens."""
+    return num_tokens * 4 * width * width + 2 * num_tokens * num_tokens * width
+
+
+def test_attention_that_torch_runs_as_one_piece_is_counted_operation_by_operation():
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    found = cost_of(Map(lambda x: attention(x, x, x, need_weights=False)[0]), torch.randn(3, 5, 8))
+    assert found["multiply_adds"] == attention_by_hand(5, 8)
+    encoder = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0), 2, enable_nested_tensor=False
+    )
+    found = cost_of(encoder, torch.randn(3, 5, 8))
+    assert found["layers"] == 2 * 4
+    assert found["multiply_adds"] == 2 * (attention_by_hand(5, 8) + 5 * 2 * 8 * 16)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_recurrent_layer_is_counted_step_by_step():
+    found = cost_of(Map(nn.LSTM(4, 3, batch_first=True)), torch.randn(2, 5, 4))
+    # The input's part for all steps at once, and the state's part of each step but the first, whose state is constant.
+    assert found["layers"] == 1 + 4
+    assert found["multiply_adds"] == 5 * 4 * 4 * 3 + 4 * 4 * 3 * 3
+
+
+def test_multiply_adds_are_nan_where_a_product_has_no_formula():
+    bilinear = nn.Bilinear(4, 4, 3)
+    found = cost_of(Map(lambda x: bilinear(x, x)), torch.randn(2, 4))
+    assert found["layers"] == 1
+    assert found[["multiply_adds"]].isna().all()

@@ -287,7 +287,8 @@ def squeeze_and_excite(net, x):
     ids=[
         "gate", "gated residual", "gated branches of equal depth", "layer scale and embedding",
         "scaled round an activation", "layer scale in a residual", "concatenated after weights of their own",
-        "passed on in halves", "concatenated activations", "stacked and summed", "a token in front", "state that a cell passes on", "round a norm",
+        "passed on in halves", "concatenated activations", "stacked and summed", "a token in front",
+        "state that a cell passes on", "round a norm",
     ],
 )  # fmt: skip
 def test_gates_scales_and_embeddings_are_no_skips_and_a_concatenation_is_one_where_it_passes_on(

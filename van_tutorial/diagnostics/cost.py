@@ -3,7 +3,7 @@
 import contextlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from van_tutorial._checks import check_range
 from van_tutorial.diagnostics.gradients import check_examples, check_initialized, differentiation
@@ -29,7 +29,8 @@ def costs(models: Mapping[str, nn.Module], inputs: Tensor, seconds_per_model: fl
         multiply_adds           per example: half of the floating-point operations of the pass by the formulas of
                                 torch's `FlopCounterMode`, over N. Matrix products and convolutions that the
                                 signal takes part in are counted; biases, normalization, activations and sums,
-                                and what is computed from weights alone, are not
+                                and what is computed from weights alone, are not. NaN where the pass has a
+                                product for which there is no formula
         peak_activation_bytes   max_t sum of bytes(s) over all s with first(s) <= t <= last(s). s are the storages
                                 of the input and of all that the pass computes from it, t the operations of the
                                 pass; first(s) is the one that makes s, last(s) the last one that reads or writes
@@ -41,9 +42,9 @@ def costs(models: Mapping[str, nn.Module], inputs: Tensor, seconds_per_model: fl
     is computed from them alone, or the scratch memory inside an operation. PyTorch itself may hold more, as
     a module that is running holds its input; an exported or compiled network does not.
 
-    Operations that a backend runs as one piece, such as those of `nn.LSTM`, `nn.TransformerEncoderLayer` and
-    attention on the CPU, have no formula there and add nothing to multiply_adds. Tensors that are
-    not dense have no storage and are not followed.
+    Layers that a backend may run as one piece (`nn.LSTM`, `nn.TransformerEncoderLayer`) are counted operation by
+    operation; their milliseconds are those of the piece. Tensors that are not dense have no storage and are not
+    followed.
 
     Parameters and their gradients, buffers, modes and random states are left as they are.
 
@@ -88,7 +89,9 @@ def cost(model: nn.Module, inputs: Tensor, seconds: float) -> dict[str, float]:
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "layers": trace.num_layers,
-        "multiply_adds": round(trace.num_flops / 2 / len(inputs)),
+        "multiply_adds": math.nan
+        if math.isnan(trace.num_flops)
+        else round(trace.num_flops / 2 / len(inputs)),
         "peak_activation_bytes": peak,
         "milliseconds": milliseconds,
     }
@@ -131,13 +134,38 @@ def held_in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def step_by_step() -> Iterator[None]:
-    """Have attention layers run operation by operation, where torch would run a layer as one piece in eval mode."""
+    """Have attention and recurrent layers run operation by operation, where a backend would run one as one piece."""
+    backends: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    before = [backend.enabled for backend in backends]
     is_fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        for backend in backends:
+            backend.enabled = False
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_fast)
+        for backend, was_enabled in zip(backends, before, strict=True):
+            backend.enabled = was_enabled
+
+
+FORMULAS: dict[str, Callable[..., float]] = {  # of floating-point operations, where torch has none
+    "_scaled_dot_product_flash_attention_for_cpu": lambda query, key, value, *_: sdpa_flop_count(
+        query.shape, key.shape, value.shape
+    ),
+    "mv": lambda matrix, vector: 2 * matrix.numel(),
+    "addmv": lambda term, matrix, vector: 2 * matrix.numel(),
+    "dot": lambda one, other: 2 * one.numel(),
+}
+
+
+def num_flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> float:
+    """Return the floating-point operations of a product; 0 of anything else, NaN of a product without a formula."""
+    if func.overloadpacket in flop_registry:
+        return flop_registry[func.overloadpacket](*args, **kwargs, out_val=output)
+    if (formula := FORMULAS.get(operation_name(func))) is not None:
+        return formula(*args)
+    return math.nan if is_product(func) and may_apply_weight(func) else 0.0
 
 
 class Trace(TorchDispatchMode):
@@ -154,7 +182,8 @@ class Trace(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, given: Tensor) -> None:
         super().__init__()
-        self.num_layers = self.num_flops = 0
+        self.num_layers = 0
+        self.num_flops = 0.0
         self._time = 0
         self._own = {*storages([*model.parameters(), *model.buffers()])}
         # A weak reference keeps no memory, but no other storage can be taken for the one it refers to.
@@ -170,8 +199,7 @@ class Trace(TorchDispatchMode):
         output = func(*args, **kwargs)
         if read:
             self._time += 1
-            if func.overloadpacket in flop_registry:
-                self.num_flops += flop_registry[func.overloadpacket](*args, **kwargs, out_val=output)
+            self.num_flops += num_flops(func, args, kwargs, output)
             for ref, size in storages(tree_leaves(output)).items():
                 self._spans.setdefault(ref, [0 if ref in self._own else size, self._time, self._time])
                 read.add(ref)
@@ -188,16 +216,11 @@ class Trace(TorchDispatchMode):
         return max(accumulate(changes))
 
     def _is_layer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if not (is_product(func) or is_recurrent(func)) or not may_apply_weight(func):
+        if not is_product(func) or not may_apply_weight(func):
             return False
         factors = [tensor for tensor in operands(func, args, kwargs)[0] if isinstance(tensor, Tensor)]
         num_signals = sum(not self._spans.keys().isdisjoint(storages([factor])) for factor in factors)
         return 0 < num_signals < len(factors)
-
-
-def is_recurrent(func: Any) -> bool:
-    """Tell whether an operation is a recurrent layer that runs as one piece."""
-    return any(kind in operation_name(func) for kind in ("rnn", "lstm", "gru"))
 
 
 def storages(values: list[Any]) -> dict[StorageWeakRef, int]:
