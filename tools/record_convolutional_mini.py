@@ -23,6 +23,16 @@ WIDTH = 4
 NUM_EPOCHS = 8
 
 
+def small_images() -> data.Images:
+    """Return the embedded images at 14 by 14 pixels."""
+    images = data.load()
+    return dataclasses.replace(
+        images,
+        train_images=functional.avg_pool2d(images.train_images, 2),
+        test_images=functional.avg_pool2d(images.test_images, 2),
+    )
+
+
 def train_once(images: data.Images, depth: int, connection: str, seed: int) -> dict[str, Any]:
     """Train one network and return its row."""
     model = models.convnet(depth=depth, width=WIDTH, connection=connection, in_channels=1, seed=seed)
@@ -30,13 +40,15 @@ def train_once(images: data.Images, depth: int, connection: str, seed: int) -> d
         num_epochs=NUM_EPOCHS, channels_last=True, seed=seed, device="cpu", **ALL_AT_ONCE
     )
     result = training.train(model, images, config)
+    return {"network": connection, "depth": depth, "seed": seed, **summarize(model, result, images)}
+
+
+def summarize(model: models.Stack, result: training.TrainResult, images: data.Images) -> dict[str, Any]:
+    """Return what is recorded of a network that was trained; a VAN is collapsed first."""
     skips_left = models.num_skips(model)
-    if connection == "van":
+    if model.config.connection == "van":
         model = models.collapse(model)
     return {
-        "network": connection,
-        "depth": depth,
-        "seed": seed,
         "train_accuracy": round(training.accuracy(model, images.train_images, images.train_labels), 4),
         "test_accuracy": round(training.accuracy(model, images.test_images, images.test_labels), 4),
         "skips_left": skips_left,
@@ -59,15 +71,10 @@ def main() -> None:
         f"{NUM_EPOCHS} epochs; accuracy in eval mode, of the VAN after its collapse.",
         "python -m tools.record_convolutional_mini",
     )
-    images = data.load()
-    small = dataclasses.replace(
-        images,
-        train_images=functional.avg_pool2d(images.train_images, 2),
-        test_images=functional.avg_pool2d(images.test_images, 2),
-    )
+    images = small_images()
     runs = []
     for depth, connection, seed in product(DEPTHS, CONNECTIONS, SEEDS):
-        runs.append(train_once(small, depth, connection, seed))
+        runs.append(train_once(images, depth, connection, seed))
         print(runs[-1], flush=True)
     print(recording.write(runs))
 

@@ -1,6 +1,7 @@
 """Notebooks run headless: strict about parameters, whole files or none, alone or many, with pages and tables."""
 
 from van_tutorial.batch.cluster import ClusterError
+from van_tutorial.batch.compare import Difference, compare
 from van_tutorial.batch.grade import grade
 from van_tutorial.batch.metrics import record_metrics
 from van_tutorial.batch.page import make_page
@@ -16,6 +17,7 @@ from van_tutorial.batch.sweep_file import Sweep, SweepError, find_notebook, read
 __all__ = [
     "BusyError",
     "ClusterError",
+    "Difference",
     "NotebookError",
     "Recorded",
     "Run",
@@ -25,6 +27,7 @@ __all__ = [
     "Swept",
     "Unfinished",
     "check_parameters",
+    "compare",
     "find_notebook",
     "grade",
     "make_page",
