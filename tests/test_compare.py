@@ -54,8 +54,8 @@ def test_runs_of_the_same_seeds_are_compared_pair_by_pair_in_any_order():
     found = batch.compare(runs, "a", "b")  # 10, 9 and 10 points: sd 0.57735, over the root of 3
     assert found.runs == 3
     assert (found.low, found.high) == pytest.approx((0.29 / 3 - 4.30265 / 300, 0.29 / 3 + 4.30265 / 300))
-    assert found.words == "9.7 points above [8.2, 11.1]"
-    assert batch.compare(runs, "b", "a").words == "9.7 points below [8.2, 11.1]"
+    assert found.in_words("b") == "9.7 points above b [8.2, 11.1]"
+    assert batch.compare(runs, "b", "a").in_words("a") == "9.7 points below a [8.2, 11.1]"
 
 
 def test_runs_of_other_seeds_are_compared_by_welchs_interval():
@@ -67,17 +67,25 @@ def test_runs_of_other_seeds_are_compared_by_welchs_interval():
     assert (found.mean, found.low, found.high) == pytest.approx((-3.0, -3.0 - half, -3.0 + half))
 
 
-def test_level_is_said_only_where_the_whole_interval_lies_within_half_a_point():
-    assert Difference(0.001, -0.002, 0.004, 3).words == "level with [−0.2, 0.4]"
-    assert Difference(0.002, 0.001, 0.003, 3).words == "level with [0.1, 0.3]"
-    assert Difference(0.001, -0.002, 0.006, 3).words == "not told apart from [−0.2, 0.6]"
-    assert Difference(0.01, 0.004, 0.016, 3).words == "1.0 points above [0.4, 1.6]"
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "words"),
+    [
+        (0.001, -0.002, 0.004, "level with b [−0.2, 0.4]"),
+        (0.002, 0.001, 0.003, "level with b [0.1, 0.3]"),
+        (0.002, -0.0001, 0.004, "level with b [0.0, 0.4]"),
+        (0.001, -0.002, 0.006, "not told apart from b [−0.2, 0.6]"),
+        (0.01, 0.004, 0.016, "1.0 points above b [0.4, 1.6]"),
+        (-0.01, -0.016, -0.004, "1.0 points below b [0.4, 1.6]"),
+    ],
+)
+def test_level_is_said_only_where_the_whole_interval_lies_within_half_a_point(mean, low, high, words):
+    assert Difference(mean, low, high, 3).in_words("b") == words
 
 
 def test_one_run_tells_nothing_apart_and_equal_runs_are_level():
     one = batch.compare(runs_of(a={0: 0.9}, b={0: 0.1}), "a", "b")
     assert (one.low, one.high) == (-math.inf, math.inf)
-    assert one.words.startswith("not told apart")
+    assert one.in_words("b").startswith("not told apart from b")
     assert batch.compare(runs_of(a={0: 0.5, 1: 0.6}, b={0: 0.5, 1: 0.6}), "a", "b").is_level
 
 

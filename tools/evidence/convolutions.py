@@ -7,7 +7,7 @@ from tools.record_convolutional_mini import NUM_EPOCHS, WIDTH, small_images, sum
 from tools.results import Recording
 from van_tutorial import models, training
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 DEPTHS = (56, 110)
 SHIFTS = (0.0, 0.5, 1.0, 2.0)
 # How the network is made, and how it is trained, where that is not the default.

@@ -35,18 +35,25 @@ class Difference:
         """Whether the whole interval lies within half a point."""
         return self.low >= -LEVEL and self.high <= LEVEL
 
-    @property
-    def words(self) -> str:
-        """What may be said of a difference of accuracies, in points: level, above, below, or not told apart."""
-        mean, low, high = (100.0 * value for value in (self.mean, self.low, self.high))
+    def in_words(self, other: str) -> str:
+        """Return what may be said of a difference of accuracies, in points: level, above, below, or not told apart.
+
+        Args:
+            other: what stands for the second network in the sentence.
+
+        Example:
+            >>> Difference(mean=-0.02, low=-0.03, high=-0.01, runs=3).in_words("the residual network")
+            '2.0 points below the residual network [1.0, 3.0]'
+        """
+        mean, low, high = (round(100.0 * value, 1) + 0.0 for value in (self.mean, self.low, self.high))
         bounds = f"[{low:.1f}, {high:.1f}]".replace("-", "−")
         if self.is_level:
-            return f"level with {bounds}"
-        if low <= 0.0 <= high:
-            return f"not told apart from {bounds}"
-        if mean < 0.0:
-            return f"{-mean:.1f} points below [{-high:.1f}, {-low:.1f}]"
-        return f"{mean:.1f} points above {bounds}"
+            return f"level with {other} {bounds}"
+        if self.low <= 0.0 <= self.high:
+            return f"not told apart from {other} {bounds}"
+        if self.mean < 0.0:
+            return f"{-mean:.1f} points below {other} [{-high:.1f}, {-low:.1f}]"
+        return f"{mean:.1f} points above {other} {bounds}"
 
 
 def t_quantile(probability: float, df: float) -> float:
@@ -117,8 +124,8 @@ def compare(
     Example:
         >>> runs = pd.DataFrame({"network": list("aaabbb"), "seed": [0, 1, 2] * 2,
         ...                      "test_accuracy": [0.82, 0.73, 0.64, 0.80, 0.70, 0.60]})
-        >>> compare(runs, "a", "b").words  # 2, 3 and 4 points; 4.303 standard errors of 1 / sqrt(3)
-        '3.0 points above [0.5, 5.5]'
+        >>> compare(runs, "a", "b").in_words("b")  # 2, 3 and 4 points; 4.303 standard errors of 1 / sqrt(3)
+        '3.0 points above b [0.5, 5.5]'
 
     Source:
         Student 1908, The probable error of a mean; Welch 1947, The generalization of "Student's" problem.
