@@ -157,7 +157,10 @@ def test_the_packages_digest_is_that_of_every_source_file(tmp_path, monkeypatch)
     (package / "note.txt").write_text("no source")
     assert store.package_digest() == before
     (package / "models" / "mlp.py").write_text((package / "models" / "mlp.py").read_text() + "\n")
-    assert store.package_digest() != before
+    changed = store.package_digest()
+    assert changed != before
+    (package / "data" / "sets.toml").write_text((package / "data" / "sets.toml").read_text() + "\n")
+    assert store.package_digest() != changed
 
 
 def test_a_networks_identity_hangs_on_the_rooms_that_train_it_alone(tmp_path, monkeypatch):

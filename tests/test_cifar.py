@@ -126,9 +126,12 @@ def trust(monkeypatch, made):
     layouts = [
         dataclasses.replace(
             layout,
-            checksums={
-                file: checksum_of(made.layouts[layout.place][file], like)
-                for file, like in layout.checksums.items()
+            files={
+                file: (
+                    len(made.layouts[layout.path][file]),
+                    checksum_of(made.layouts[layout.path][file], like),
+                )
+                for file, (_, like) in layout.files.items()
             },
         )
         for layout in file_set.layouts
@@ -239,7 +242,7 @@ def test_verify_finds_every_form_sound(made, tmp_path, name, place):
     made[name].put(place, tmp_path)
     finding = next(finding for finding in data.verify(tmp_path) if finding.name == name)
     assert finding.state == "ok"
-    assert finding.mends == ()
+    assert finding.fixes == ()
     assert str(tmp_path / place) in finding.detail
     assert data.find(name, tmp_path) == tmp_path / place
 
@@ -251,7 +254,7 @@ def test_given_the_folder_itself_as_root_the_error_says_where_the_files_belong(m
         data.load("cifar10", root=root)
     message = str(raised.value)
     assert (
-        f"put the originals into {root}, as cifar-10-batches-py, cifar-10-batches-bin or cifar-10-b"
+        f"put the originals into {root}, as cifar-10-batches-py or cifar-10-batches-bin or cifar-10-b"
         in message
     )
     assert "go online and run: van-tutorial data fetch cifar10" in message
@@ -337,12 +340,27 @@ def test_a_download_of_cifar_that_breaks_off_leaves_nothing_behind(mirror, tmp_p
     assert list((tmp_path / "mine").iterdir()) == []
 
 
+def test_a_download_is_not_unpickled(mirror, monkeypatch, tmp_path):
+    harmful = hostile("os", "mkdir", tmp_path / "harm")
+    packed = archive(
+        {f"cifar-10-batches-py/{name}": harmful for name in (*BATCHES, "test_batch", "batches.meta")}
+    )
+    (mirror / "cifar-10-python.tar.gz").write_bytes(packed)
+    checksum = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", checksum)
+    assert data.download("cifar10", root=tmp_path / "mine") == tmp_path / "mine" / "cifar-10-batches-py"
+    with pytest.raises(data.DataError, match="data_batch_1 is truncated or altered"):
+        data.load("cifar10", root=tmp_path / "mine")
+    assert not (tmp_path / "harm").exists()
+
+
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_checksums_of_the_pickles_are_those_that_torchvision_publishes(name):
     publisher = getattr(torchvision.datasets, data.SETS[name].torchvision)
     layout = data.SETS[name].layouts[0]
-    assert layout.place == publisher.base_folder
-    assert layout.checksums == dict(publisher.train_list + publisher.test_list)
+    assert layout.path == publisher.base_folder
+    checksums = {file: checksum for file, (_, checksum) in layout.files.items()}
+    assert checksums == dict(publisher.train_list + publisher.test_list)
 
 
 def test_class_names_are_as_many_as_the_labels_and_in_the_order_of_the_alphabet():

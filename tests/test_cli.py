@@ -103,7 +103,7 @@ def test_data_verify_tells_beneath_a_missing_set_how_to_get_it(capsys, tmp_path)
 def test_data_verify_fails_on_a_broken_file(capsys, tmp_path):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    for name in data.FILES:
+    for name in data.SETS["mnist"].layouts[0].files:
         (folder / name).write_bytes(b"not an idx file")
     assert cli.main(["data", "verify", "--root", str(tmp_path)]) == 1
     assert "truncated or altered" in capsys.readouterr().out

@@ -1,22 +1,30 @@
 """Image sets: what is in them, and what is said when a file is missing or is not what it should be."""
 
+import contextlib
 import dataclasses
 import functools
 import gzip
 import hashlib
 import http.server
+import os
 import pickle
+import shlex
 import shutil
 import socket
 import struct
+import tempfile
 import threading
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
 
-from van_tutorial import data
+from van_tutorial import cli, data
+
+FILES = list(data.SETS["mnist"].layouts[0].files)
 
 
 def raw_mini():
@@ -52,11 +60,11 @@ def small_set(monkeypatch, tmp_path):
         raw["test_images"][:20],
         raw["test_labels"][:20],
     )
-    files = {name: idx(array) for name, array in zip(data.FILES, arrays, strict=True)}
-    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files = {name: idx(array) for name, array in zip(FILES, arrays, strict=True)}
+    sizes = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items()}
     for name in ("mnist", "fashion-mnist"):
         (layout,) = data.SETS[name].layouts
-        layouts = (dataclasses.replace(layout, checksums=checksums),)
+        layouts = (dataclasses.replace(layout, files=sizes),)
         monkeypatch.setitem(data.SETS, name, dataclasses.replace(data.SETS[name], layouts=layouts))
     monkeypatch.setattr("van_tutorial.data.sets.DEBIAN_ROOT", tmp_path / "debian")
     monkeypatch.setenv("VAN_TUTORIAL_DATA", str(tmp_path / "default"))
@@ -106,10 +114,6 @@ def test_no_test_image_is_among_the_training_images():
     raw = raw_mini()
     train, test = ({image.tobytes() for image in raw[name]} for name in ("train_images", "test_images"))
     assert not train & test
-
-
-def test_embedded_file_is_the_one_that_was_recorded():
-    assert hashlib.sha256(data.MINI_FILE.read_bytes()).hexdigest() == data.MINI_SHA256
 
 
 def test_loading_twice_gives_the_same_images_and_not_the_same_memory(images):
@@ -174,9 +178,9 @@ def test_a_full_set_is_found_in_the_default_folder_and_in_debians_package(small_
 def test_an_altered_file_of_a_full_set_is_named_and_never_used(small_set, tmp_path, packed):
     folder = tmp_path / "mine" / "MNIST" / "raw"
     altered = dict(small_set)
-    altered[data.FILES[2]] = altered[data.FILES[2]][:-1] + b"\x07"
+    altered[FILES[2]] = altered[FILES[2]][:-1] + b"\x07"
     put(altered, folder, packed)
-    with pytest.raises(data.DataError, match=f"{data.FILES[2]}.* is truncated or altered"):
+    with pytest.raises(data.DataError, match=f"{FILES[2]}.* is truncated or altered"):
         data.load("mnist", root=tmp_path / "mine")
 
 
@@ -193,7 +197,7 @@ def test_an_altered_file_of_a_full_set_is_named_and_never_used(small_set, tmp_pa
 def test_a_broken_archive_of_a_full_set_is_named(small_set, tmp_path, damage):
     folder = tmp_path / "mine" / "MNIST" / "raw"
     put(small_set, folder, packed=True)
-    path = folder / f"{data.FILES[0]}.gz"
+    path = folder / f"{FILES[0]}.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(data.DataError, match=f"{path.name} cannot be read"):
         data.load("mnist", root=tmp_path / "mine")
@@ -202,8 +206,8 @@ def test_a_broken_archive_of_a_full_set_is_named(small_set, tmp_path, damage):
 def test_a_full_set_with_a_file_missing_is_not_quietly_completed(small_set, tmp_path):
     folder = tmp_path / "mine" / "MNIST" / "raw"
     put(small_set, folder)
-    (folder / data.FILES[3]).unlink()
-    with pytest.raises(data.DataError, match=f"{data.FILES[3]} is missing"):
+    (folder / FILES[3]).unlink()
+    with pytest.raises(data.DataError, match=f"{FILES[3]} is missing"):
         data.load("mnist", root=tmp_path / "mine")
 
 
@@ -212,9 +216,9 @@ def test_a_full_set_with_a_file_missing_is_not_quietly_completed(small_set, tmp_
     [
         (
             "fashion-mnist",
-            ["in one of 3 ways", "torchvision's layout", "apt install dataset-fashion-mnist", "go online"],
+            ["in one of 3 ways", "as FashionMNIST/raw", "apt install dataset-fashion-mnist", "go online"],
         ),
-        ("mnist", ["in one of 2 ways", "torchvision's layout", "go online"]),
+        ("mnist", ["in one of 2 ways", "as MNIST/raw", "go online"]),
     ],
 )
 def test_offline_and_without_a_full_set_the_error_names_the_ways_to_get_it(
@@ -261,7 +265,7 @@ def test_a_downloaded_set_is_read_and_is_there_the_next_time(mirror, monkeypatch
 
 
 def test_a_download_that_breaks_off_leaves_no_half_written_set(mirror, tmp_path):
-    last = mirror / f"{data.FILES[3]}.gz"
+    last = mirror / f"{FILES[3]}.gz"
     last.write_bytes(last.read_bytes()[:10])
     with pytest.raises(data.DataError, match="could not be downloaded"):
         data.load("mnist", root=tmp_path / "mine")
@@ -270,7 +274,7 @@ def test_a_download_that_breaks_off_leaves_no_half_written_set(mirror, tmp_path)
 
 def test_what_the_error_of_an_altered_file_advises_brings_the_set_back(mirror, small_set, tmp_path):
     folder = tmp_path / "mine" / "MNIST" / "raw"
-    put({**small_set, data.FILES[0]: b"altered"}, folder)
+    put({**small_set, FILES[0]: b"altered"}, folder)
     with pytest.raises(data.DataError) as raised:
         data.load("mnist", root=tmp_path / "mine")
     assert f"remove {folder} and run: van-tutorial data fetch mnist --root {tmp_path / 'mine'}" in str(
@@ -285,30 +289,226 @@ def test_verify_finds_full_sets_sound_whether_packed_or_not(small_set, tmp_path)
     put(small_set, tmp_path / "mine" / "FashionMNIST" / "raw")
     findings = {finding.name: finding for finding in data.verify(root=tmp_path / "mine")}
     for name in ("fashion-mnist-mini", "fashion-mnist", "mnist"):
-        assert (findings[name].state, findings[name].mends) == ("ok", ())
+        assert (findings[name].state, findings[name].fixes) == ("ok", ())
     assert str(tmp_path / "mine" / "MNIST" / "raw") in findings["mnist"].detail
 
 
 def test_verify_says_of_a_missing_set_how_to_get_it(small_set, tmp_path):
     findings = {finding.name: finding for finding in data.verify(root=tmp_path)}
     assert findings["fashion-mnist"].state == "missing"
-    assert len(findings["fashion-mnist"].mends) == 3
-    assert findings["mnist"].mends == (
-        f"put the originals into {tmp_path}, as MNIST/raw (torchvision's layout)",
+    assert len(findings["fashion-mnist"].fixes) == 3
+    assert findings["mnist"].fixes == (
+        f"put the originals into {tmp_path}, as MNIST/raw",
         f"go online and run: van-tutorial data fetch mnist --root {tmp_path}",
     )
 
 
 def test_verify_names_every_broken_file_and_not_only_the_first(small_set, tmp_path):
-    put({**small_set, data.FILES[1]: b"nothing", data.FILES[3]: b"nothing"}, tmp_path / "MNIST" / "raw")
+    put({**small_set, FILES[1]: b"nothing", FILES[3]: b"nothing"}, tmp_path / "MNIST" / "raw")
     finding = next(finding for finding in data.verify(root=tmp_path) if finding.name == "mnist")
     assert finding.state == "broken"
-    assert data.FILES[1] in finding.detail
-    assert data.FILES[3] in finding.detail
-    assert data.FILES[0] not in finding.detail
-    assert str(tmp_path / "MNIST" / "raw") in finding.mends[0]
+    assert FILES[1] in finding.detail
+    assert FILES[3] in finding.detail
+    assert FILES[0] not in finding.detail
+    assert str(tmp_path / "MNIST" / "raw") in finding.fixes[0]
 
 
 def test_an_error_of_the_data_survives_the_way_from_one_process_to_another():
     error = pickle.loads(pickle.dumps(data.DataError("the file is missing", "put it there")))
     assert str(error) == "the file is missing: put it there."
+
+
+def test_class_names_are_those_that_torchvision_gives():
+    names = tuple(torchvision.datasets.FashionMNIST.classes)
+    assert data.SETS["fashion-mnist"].class_names == data.SETS[data.MINI].class_names == names
+    assert data.SETS["mnist"].class_names == tuple("0123456789")
+
+
+def test_a_download_replaces_the_folder_of_its_set_and_nothing_beside_it(mirror, tmp_path):
+    for path in ("MNIST/raw/old", "MNIST/mine", "notes"):
+        (tmp_path / "mine" / path).mkdir(parents=True)
+    data.download("mnist", root=tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["MNIST", "notes"]
+    assert sorted(path.name for path in (tmp_path / "mine" / "MNIST").iterdir()) == ["mine", "raw"]
+    assert set(FILES) <= {path.name for path in (tmp_path / "mine" / "MNIST" / "raw").iterdir()}
+    assert not (tmp_path / "mine" / "MNIST" / "raw" / "old").exists()
+
+
+def test_a_download_that_fails_removes_nothing(offline, small_set, tmp_path):
+    put({FILES[0]: b"mine"}, tmp_path / "MNIST" / "raw")
+    with pytest.raises(data.DataError, match="could not be downloaded"):
+        data.download("mnist", root=tmp_path)
+    assert (tmp_path / "MNIST" / "raw" / FILES[0]).read_bytes() == b"mine"
+
+
+def test_the_embedded_set_cannot_be_downloaded(tmp_path):
+    with pytest.raises(ValueError, match="name must be one of 'fashion-mnist', 'mnist'"):
+        data.download(data.MINI, root=tmp_path)
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """A home folder, and no other folder named in the environment; a current folder of its own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("van_tutorial.data.sets.DEBIAN_ROOT", tmp_path / "debian")
+    for name in ("VAN_TUTORIAL_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def homeless(home, monkeypatch):
+    """A user without HOME and without an entry in the table of users."""
+    monkeypatch.delenv("HOME")
+    for name in ("getpwuid", "getpwnam"):
+        monkeypatch.setattr(f"pwd.{name}", lambda user: {}[user])
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({}, ".cache/van_tutorial"),
+        ({"VAN_TUTORIAL_DATA": "", "XDG_CACHE_HOME": ""}, ".cache/van_tutorial"),
+        ({"XDG_CACHE_HOME": "cache"}, ".cache/van_tutorial"),
+        ({"XDG_CACHE_HOME": "~/cache"}, "cache/van_tutorial"),
+        ({"VAN_TUTORIAL_DATA": "~"}, ""),
+        ({"VAN_TUTORIAL_DATA": "~/my data/sets", "XDG_CACHE_HOME": "/cache"}, "my data/sets"),
+    ],
+    ids=str,
+)
+def test_the_default_folder_takes_empty_variables_as_not_set_and_a_tilde_as_home(
+    home, monkeypatch, small_set, variables, folder
+):
+    monkeypatch.delenv("VAN_TUTORIAL_DATA")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    put(small_set, home / folder / "MNIST" / "raw")
+    assert data.load("mnist").source == str(home / folder / "MNIST" / "raw")
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("root", ["~/sets", Path("~/sets")], ids=repr)
+def test_a_tilde_in_root_is_home(home, small_set, root):
+    put(small_set, home / "sets" / "MNIST" / "raw")
+    assert data.find("mnist", root) == home / "sets" / "MNIST" / "raw"
+    assert data.fetch_command("cifar10", root).endswith(f"--root {home}/sets")
+
+
+def test_an_empty_root_is_the_default_folder(home, capsys):
+    assert cli.main(["data", "verify", "--root", ""]) == 0
+    assert f"not in {home}/.cache/van_tutorial;" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["VAN_TUTORIAL_DATA", "XDG_CACHE_HOME"])
+def test_without_a_home_folder_a_variable_is_enough(homeless, monkeypatch, tmp_path, name):
+    monkeypatch.setenv(name, str(tmp_path / "given"))
+    assert [finding.name for finding in data.verify()] == list(data.NAMES)
+    assert data.find("mnist") is None
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"VAN_TUTORIAL_DATA": "~/sets"}, {"XDG_CACHE_HOME": "~nobody-here/x"}]
+)
+def test_where_a_home_folder_is_needed_and_none_is_known_one_sentence_says_so(
+    homeless, monkeypatch, variables
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    embedded, *others = data.verify()
+    assert embedded.state == "ok"
+    assert {finding.state for finding in others} == {"broken"}
+    with pytest.raises(
+        data.DataError, match=r"^The folder ~.* needs a home .*: give .* VAN_TUTORIAL_DATA in full\.$"
+    ):
+        data.load("mnist")
+
+
+def test_an_empty_home_is_none(home, monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    with pytest.raises(data.DataError, match="needs a home folder"):
+        data.find("mnist")
+
+
+def test_a_root_that_is_a_file_is_named(home, capsys):
+    file = home.parent / "file"
+    file.write_text("")
+    for call in (data.load, data.find, data.download):
+        with pytest.raises(
+            data.DataError, match=rf"^{file} is not a folder that can be read: give the folder"
+        ):
+            call("mnist", file)
+    assert {finding.detail for finding in data.verify(file)} - {f"{data.MINI_FILE}, checksum holds"} == {
+        f"{file} is not a folder that can be read"
+    }
+    assert cli.main(["data", "list", "--root", str(file)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@contextlib.contextmanager
+def ordinary_user():
+    """No rights but those of an ordinary user, whoever runs the tests."""
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on Unix")
+@pytest.mark.parametrize("locked", ["MNIST", "MNIST/raw", f"MNIST/raw/{FILES[2]}"])
+def test_what_may_not_be_read_is_said_of_its_own_set_only(small_set, locked):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        put(small_set, root / "MNIST" / "raw")
+        put(small_set, root / "FashionMNIST" / "raw")
+        mode = (root / locked).stat().st_mode
+        (root / locked).chmod(0)
+        try:
+            with ordinary_user():
+                findings = {finding.name: finding for finding in data.verify(root)}
+                with pytest.raises(data.DataError, match=r"cannot be read .*Permission denied"):
+                    data.load("mnist", root)
+        finally:
+            (root / locked).chmod(mode)
+    assert [findings[name].state for name in ("fashion-mnist", "mnist", "cifar10")] == [
+        "ok",
+        "broken",
+        "missing",
+    ]
+    assert "cannot be read" in findings["mnist"].detail
+    assert findings["mnist"].fixes[0].startswith("give this user the permission to read it, or put")
+
+
+@pytest.mark.parametrize("name", ["my data", "it's mine", 'a "b"', "$HOME", "a;b", "~", "ünï & co", "*"])
+def test_the_advised_command_means_the_same_folder_when_it_is_typed(tmp_path, name):
+    (finding,) = (finding for finding in data.verify(tmp_path / name) if finding.name == "mnist")
+    command = finding.fixes[-1].removeprefix("go online and run: ")
+    assert shlex.split(command) == ["van-tutorial", "data", "fetch", "mnist", "--root", str(tmp_path / name)]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["raw", "gz"])
+def test_a_file_is_read_no_further_than_the_right_one_is_long(tmp_path, packed):
+    folder = tmp_path / "MNIST" / "raw"
+    put({FILES[1]: bytes(100_000_000)}, folder, packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DataError, match=r"more than 60,008 bytes .*, expected 60,008 "):
+            data.sets.read_checked(*data.sets.files_of(data.SETS["mnist"].layouts[0], folder)[1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes as on Unix")
+def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(small_set, tmp_path):
+    put(small_set, tmp_path / "MNIST" / "raw")
+    (tmp_path / "MNIST" / "raw" / FILES[0]).unlink()
+    os.mkfifo(tmp_path / "MNIST" / "raw" / FILES[0])
+    with pytest.raises(data.DataError, match=f"{FILES[0]} is truncated or altered"):
+        data.load("mnist", tmp_path)

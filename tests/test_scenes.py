@@ -169,7 +169,8 @@ def test_a_number_that_makes_no_scene_is_refused(images, choices, message):
 
 
 def test_scenes_of_scenes_and_of_coloured_images_are_refused(bright):
-    coloured = dataclasses.replace(bright, train_images=bright.train_images.expand(-1, 3, -1, -1))
+    train_images, test_images = (x.expand(-1, 3, -1, -1) for x in (bright.train_images, bright.test_images))
+    coloured = dataclasses.replace(bright, train_images=train_images, test_images=test_images)
     for wrong in (coloured, data.scenes(bright, num_train=2, num_test=2)):
         with pytest.raises(ValueError, match="one channel and one label each, such as 'fashion-mnist', got"):
             data.scenes(wrong)

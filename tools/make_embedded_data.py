@@ -3,7 +3,7 @@
     python -m tools.make_embedded_data [--root FOLDER]
 
 The first 500 training and the first 100 test images of each class, in the order of the full set. The file is
-the same byte for byte wherever numpy is built with the same zlib; its sha256 stands in van_tutorial/data/sets.py.
+the same byte for byte wherever numpy is built with the same zlib; its sha256 stands in van_tutorial/data/sets.toml.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from van_tutorial import data
+from van_tutorial.data.sets import MINI_FILE, read_arrays
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
@@ -23,22 +23,18 @@ def main() -> None:
     """Write the file and print its checksum."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", help="folder that holds FashionMNIST/raw")
-    folder = data.find("fashion-mnist", parser.parse_args().root) or data.download("fashion-mnist")
-    sums = data.SETS["fashion-mnist"].layouts[0].checksums
-    train_images, train_labels, test_images, test_labels = (
-        data.parse_idx(data.read_checked(path, sums[path.name.removesuffix(".gz")]))
-        for path in data.paths_in(folder)
-    )
+    raw, _ = read_arrays("fashion-mnist", parser.parse_args().root)
+    train_images, train_labels, test_images, test_labels = raw
     train = first_of_each_class(train_labels, 500)
     test = first_of_each_class(test_labels, 100)
     np.savez_compressed(
-        data.MINI_FILE,
+        MINI_FILE,
         train_images=train_images[train],
         train_labels=train_labels[train],
         test_images=test_images[test],
         test_labels=test_labels[test],
     )
-    print(hashlib.sha256(data.MINI_FILE.read_bytes()).hexdigest(), data.MINI_FILE)
+    print(hashlib.sha256(MINI_FILE.read_bytes()).hexdigest(), MINI_FILE)
 
 
 if __name__ == "__main__":

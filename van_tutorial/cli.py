@@ -131,9 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_argument("action", choices=("list", "verify", "fetch"))
     data.add_argument("names", nargs="*", metavar="NAME", help="with fetch: which (default: all)")
     data.add_argument(
-        "--root",
-        type=Path,
-        help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)",
+        "--root", help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)"
     )
     data.set_defaults(function=run_data)
 
@@ -346,18 +344,18 @@ def run_data(options: argparse.Namespace) -> int:
         raise ValueError(f"data {options.action} is of all sets and takes no names; only data fetch does.")
     if options.action == "list":
         for name in data.NAMES:
-            place = data.MINI_FILE.parent if name == data.MINI else data.find(name, root)
+            place = data.find(name, root)
             print(f"{name:20s} {place or f'not here; get it with: {data.fetch_command(name, root)}'}")
         return 0
     if options.action == "fetch":
-        for name in options.names or data.SETS:
+        for name in options.names or data.NAMES:
             print(f"{name}: {data.load(name, root).source}")
         return 0
     is_broken = False
     for finding in data.verify(root):
         print(f"{finding.name:20s} {finding.state:8s} {finding.detail}")
-        for mend in finding.mends:
-            print(f"    - {mend}")
+        for fix in finding.fixes:
+            print(f"    - {fix}")
         is_broken |= finding.state == "broken"
     return int(is_broken)
 

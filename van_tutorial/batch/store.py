@@ -81,7 +81,7 @@ def identify(source: bytes | None) -> Identity:
 
 
 def package_digest(rooms: Collection[str] | None = None) -> str:
-    """Return the hash of the package's source files with their names.
+    """Return the hash of the package's source files and of its table of data sets, with their names.
 
     Args:
         rooms: of these rooms alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
@@ -92,7 +92,7 @@ def package_digest(rooms: Collection[str] | None = None) -> str:
     """
     package = Path(van_tutorial.__file__).parent
     paths = []
-    for path in package.rglob("*.py"):
+    for path in (*package.rglob("*.py"), *package.rglob("*.toml")):
         first, *rest = path.relative_to(package).parts
         is_helper = first.startswith("_") and not rest
         if first != "_course" and (

@@ -1,4 +1,4 @@
-"""Data files: checked, then read. Three formats: idx, and CIFAR's binary and pickled versions."""
+"""Data files: checked, then read. Formats: idx, numpy's npz, and CIFAR's binary and pickled versions."""
 
 import gzip
 import hashlib
@@ -6,7 +6,8 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,49 +19,69 @@ class DataError(RuntimeError):
 
     Args:
         problem: what is wrong.
-        mend: what helps.
+        fix: what helps.
     """
 
-    def __init__(self, problem: str, mend: str) -> None:
-        super().__init__(problem, mend)
-        self.problem = problem
-        self.mend = mend
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem, fix)
+        self.problem, self.fix = problem, fix
 
     def __str__(self) -> str:
         """Return both in one sentence."""
-        return f"{self.problem}: {self.mend}."
+        return f"{self.problem}: {self.fix}."
 
 
-def read_checked(path: Path, checksum: str, mend: str = "put the original file there") -> bytes:
-    """Return the bytes of a file, after they were found to be the right ones.
+def is_missing(path: Path) -> bool:
+    """Return whether nothing is there; what cannot be looked at may be there."""
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
+def read_at_most(path: Path, num_bytes: int) -> bytes:
+    """Return the first bytes of a file, of a .gz that is no .tar.gz unpacked; none of a pipe or a folder."""
+    if not path.is_file():
+        return b""
+    is_packed = path.suffix == ".gz" and not path.name.endswith(".tar.gz")
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        return file.read(num_bytes)
+
+
+def read_checked(
+    path: Path, num_bytes: int, checksum: str, fix: str = "put the original file there"
+) -> bytes:
+    """Return the bytes of a file, once they are known to be the right ones.
+
+    At most one byte more than expected is read or unpacked.
 
     Args:
         path: of the file; a .gz that is no .tar.gz is unpacked before it is checked.
+        num_bytes: expected size, unpacked.
         checksum: sha256 or md5 of the bytes, in hexadecimal; its length tells which.
-        mend: advice for the error.
+        fix: advice for the error.
 
     Returns:
         The bytes.
 
     Raises:
-        DataError: where the file is missing, cannot be read, or has another checksum.
+        DataError: where the file is missing, cannot be read, is larger than expected or has another checksum.
     """
+    if is_missing(path):
+        raise DataError(f"The data file {path} is missing", fix)
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz" and not path.name.endswith(".tar.gz"):
-            content = gzip.decompress(content)
-    except FileNotFoundError:
-        raise DataError(f"The data file {path} is missing", mend) from None
+        content = read_at_most(path, num_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"The data file {path} cannot be read ({error})", mend) from error
+        if isinstance(error, PermissionError):
+            fix = f"give this user the permission to read it, or {fix}"
+        raise DataError(f"The data file {path} cannot be read ({error})", fix) from error
     kind = {32: "md5", 64: "sha256"}[len(checksum)]
     found = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
     if found != checksum:
-        raise DataError(
-            f"The data file {path} is truncated or altered ({len(content):,} bytes with {kind} {found[:12]}…, "
-            f"expected {checksum[:12]}…)",
-            mend,
-        )
+        size = f"more than {num_bytes:,}" if len(content) > num_bytes else f"{len(content):,}"
+        came = f"{size} bytes with {kind} {found[:12]}…, expected {num_bytes:,} with {checksum[:12]}…"
+        raise DataError(f"The data file {path} is truncated or altered ({came})", fix)
     return content
 
 
@@ -98,42 +119,29 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def parse_pickle(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and (fine) labels in a file of CIFAR's Python version."""
+    """Return images and (fine) labels in a file of CIFAR's Python version; nothing in it is executed."""
     try:
         batch = ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except pickle.UnpicklingError as error:
-        raise DataError(
-            f"A pickle was refused, and not executed ({error})", "put the original file there"
-        ) from None
+        problem = f"A pickle was refused, and not executed ({error})"
+        raise DataError(problem, "put the original file there") from None
     labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
     return batch[b"data"].reshape(-1, 3, 32, 32), np.array(labels, dtype=np.uint8)
 
 
-def read_idx(contents: Iterable[bytes]) -> list[np.ndarray]:
-    """Return training images and labels, test images and labels from the contents of the four idx files."""
-    return [parse_idx(content) for content in contents]
-
-
-def read_binary(contents: Iterable[bytes], num_label_bytes: int) -> list[np.ndarray]:
-    """Return the four arrays from the contents of binary CIFAR files, the test file last."""
-    return join(parse_binary(content, num_label_bytes) for content in contents)
-
-
-def read_pickles(contents: Iterable[bytes]) -> list[np.ndarray]:
-    """Return the four arrays from the contents of pickled CIFAR files, the test file last."""
-    return join(map(parse_pickle, contents))
-
-
-def read_archive(contents: Iterable[bytes], members: Iterable[str], num_label_bytes: int) -> list[np.ndarray]:
-    """Return the four arrays from the contents of one .tar.gz of binary CIFAR files; nothing is unpacked to disk."""
-    (content,) = contents
+def extract(content: bytes, members: Iterable[str]) -> Iterator[bytes]:
+    """Yield the contents of files in a .tar.gz; nothing is unpacked to disk."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        files = (cast(IO[bytes], archive.extractfile(member)) for member in members)
-        return read_binary((file.read() for file in files), num_label_bytes)
+        yield from (cast(IO[bytes], archive.extractfile(member)).read() for member in members)
 
 
-def join(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """Return the four arrays from batches of images and labels, the test batch last."""
-    *train, test = batches
-    images, labels = zip(*train, strict=True)
-    return [np.concatenate(images), np.concatenate(labels), *test]
+def parse(form: str, contents: Iterable[bytes], num_label_bytes: int = 1) -> list[np.ndarray]:
+    """Return training images and labels, test images and labels from the checked contents of files, test files last."""
+    if form == "npz":
+        with np.load(io.BytesIO(*contents), allow_pickle=False) as arrays:
+            return [arrays[f"{part}_{kind}"] for part in ("train", "test") for kind in ("images", "labels")]
+    if form == "idx":
+        return list(map(parse_idx, contents))
+    parse_batch = parse_pickle if form == "pickle" else partial(parse_binary, num_label_bytes=num_label_bytes)
+    images, labels = zip(*map(parse_batch, contents), strict=True)
+    return [np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]]

@@ -1,5 +1,7 @@
 """Scenes of several garments, with a label for each pixel."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -38,15 +40,14 @@ def scenes(
     Raises:
         ValueError: where a number is too small, or the images have several channels or are scenes themselves.
     """
-    if images.train_images.shape[1] != 1 or images.train_labels.ndim != 1:
-        raise ValueError(
-            f"scenes are made of images with one channel and one label each, such as 'fashion-mnist', "
-            f"got {images.name!r} with images of shape {tuple(images.train_images.shape[1:])} and labels of shape "
-            f"{tuple(images.train_labels.shape[1:])}."
-        )
+    sizes, label_sizes = tuple(images.train_images.shape[1:]), tuple(images.train_labels.shape[1:])
+    if sizes[0] != 1 or label_sizes:
+        expected = "images with one channel and one label each, such as 'fashion-mnist'"
+        came = f"{images.name!r} with images of shape {sizes} and labels of shape {label_sizes}"
+        raise ValueError(f"scenes are made of {expected}, got {came}.")
     check_count("num_train", num_train)
     check_count("num_test", num_test)
-    check_count("size", size, minimum=max(images.train_images.shape[2:]))
+    check_count("size", size, minimum=max(sizes[1:]))
     check_count("num_objects", num_objects)
     check_count("seed", seed, minimum=0)
     black, white = images.train_images.aminmax()
@@ -60,14 +61,14 @@ def scenes(
         parts.append(compose(garments[:, 0], labels, draws.to(labels.device), size, black, white))
     (train_images, train_labels), (test_images, test_labels) = parts
     standardize(train_images, test_images)
-    return Images(
+    return replace(
+        images,
         name=f"scenes of {images.name}",
         train_images=train_images,
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
         class_names=("background", *images.class_names),
-        source=images.source,
     )
 
 

@@ -33,8 +33,8 @@ def installation(device: str = "auto") -> pd.DataFrame:
     """
     rows = [("Python", OK, platform.python_version()), *map(find_package, PACKAGES), find_device(device)]
     embedded = next(iter(data.verify()))  # the first of the data sets; the others may be missing
-    mends = "".join(f": {mend}" for mend in embedded.mends)
-    rows.append((f"data: {embedded.name}", embedded.state, f"{embedded.detail}{mends}"))
+    fixes = "".join(f": {fix}" for fix in embedded.fixes)
+    rows.append((f"data: {embedded.name}", embedded.state, f"{embedded.detail}{fixes}"))
     return pd.DataFrame(rows, columns=["part", "state", "detail"])
 
 

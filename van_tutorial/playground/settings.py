@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 from van_tutorial import constraints, models, training
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial.connections import SKIPS
-from van_tutorial.data import MINI, NAMES, Images
+from van_tutorial.data import ARRAYS, MINI, NAMES, Images
 
 CONNECTIONS = ("plain", "residual", "highway", "van")
 NORMALIZATIONS = ("none", "batch", "layer")
@@ -70,7 +70,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_choice("data", self.data, NAMES)
+        check_choice("data", self.data, (*NAMES, ARRAYS))
         check_choice("connection", self.connection, CONNECTIONS)
         check_choice("skip", self.skip, SKIPS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)

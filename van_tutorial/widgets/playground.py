@@ -45,6 +45,14 @@ class PlaygroundState(PanelState):
     pinned: list[Recording] = field(default_factory=list)
 
 
+def is_here(name: str, root: str | Path | None) -> bool:
+    """Return whether a data set can be chosen; without a folder for the full ones only the embedded one can."""
+    try:
+        return data.find(name, root) is not None
+    except data.DataError:
+        return False
+
+
 def controls_for(settings: Settings, dual_lr: float, sets: tuple[str, ...]) -> tuple[Control, ...]:
     """Return the controls, with these settings at the start."""
     return (
@@ -174,13 +182,13 @@ class Playground(ThreadedPanel):
         self._sets = {settings.data: images} if images is not None else {}
         self._lock = threading.RLock()  # the thread and a hand may draw, or say what the phase is, at once
         self._is_ready = self._is_moving = False
-        there = (name for name in data.SETS if name == settings.data or data.find(name, root))
+        there = [name for name in data.NAMES if name == settings.data or is_here(name, root)]
         run = Recording.begin(settings, self._images(settings.data))
         self.state = PlaygroundState(run=run)
         self._make_buttons()
         dual_lr = sized_dual_lr(settings, run.num_steps) if settings.dual_lr is None else settings.dual_lr
         check_range("dual_lr", dual_lr, SMALLEST_DUAL_LR, LARGEST_DUAL_LR)
-        controls = controls_for(settings, dual_lr, (data.MINI, *there))
+        controls = controls_for(settings, dual_lr, tuple(dict.fromkeys((*there, settings.data))))
         super().__init__(
             controls, (self.train, self.pause, self.step, self.stop, self.reset), playground.charts(run)
         )
