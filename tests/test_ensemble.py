@@ -8,6 +8,8 @@ import threading
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import prune
 
 from van_tutorial import diagnostics, ensemble, models, training
 
@@ -198,14 +200,111 @@ def test_what_cannot_be_trained_at_once_is_refused_in_one_sentence(few_images, q
         ([], [], "at least one"),
         ([network], [quick()] * 2, "1 models and 2 configs"),
         ([network, network], [quick()] * 2, "given twice"),
-        ([models.convnet(depth=8, width=2, in_channels=1)], [quick()], "model 0 is a ConvNet"),
-        ([network, models.mlp(depth=2, width=4).double()], [quick()] * 2, "same dtype"),
+        ([models.convnet(depth=8, width=2, in_channels=1)], [quick()], "Model 0 .*: it is a ConvNet"),
+        (
+            [network, models.mlp(depth=2, width=4).double()],
+            [quick()] * 2,
+            r"Model 1 .* \(2,\) torch.float64 in the place of",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             ensemble.train(networks, few_images, configs)
-    network.head.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"frozen ones \(head.weight\)"):
-        ensemble.train([network], few_images, [quick()])
+
+
+class OwnLinear(nn.Linear):
+    """A linear map that does something else."""
+
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+def exchange(path, module):
+    def change(network):
+        owner, _, name = path.rpartition(".")
+        setattr(network.get_submodule(owner), name, module())
+
+    return change
+
+
+def tie(network):
+    network.layers[1].linear.weight = network.layers[0].linear.weight
+
+
+def forget_momentum(network):
+    network.layers[0].norm.momentum = None
+
+
+CHANGED = {
+    "an activation with a parameter": exchange("layers.1.activation", nn.PReLU),
+    "an activation with a setting": exchange("layers.1.activation", lambda: nn.LeakyReLU(0.3)),
+    "a subclass of linear": exchange("layers.0.linear", lambda: OwnLinear(4, 4)),
+    "a head of its own": exchange("head", lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 10))),
+    "a head of another size": exchange("head", lambda: nn.Linear(4, 11)),
+    "a layer cut off": lambda network: network.layers.__delitem__(2),
+    "a module more": lambda network: network.add_module("extra", nn.Linear(4, 4)),
+    "a forward hook": lambda network: network.layers[0].register_forward_hook(lambda *_: None),
+    "a forward pre-hook": lambda network: network.layers[0].linear.register_forward_pre_hook(lambda *_: None),
+    "a backward hook": lambda network: network.layers[0].register_full_backward_hook(lambda *_: None),
+    "a hook on a weight": lambda network: network.head.weight.register_hook(lambda grad: 2 * grad),
+    "tied weights": tie,
+    "a frozen weight": lambda network: network.head.weight.requires_grad_(False),
+    "frozen skip weights": lambda network: network.skip_weight.requires_grad_(False),
+    "frozen statistics": lambda network: network.layers[1].norm.eval(),
+    "a normalization without momentum": forget_momentum,
+    "one without parameters": exchange("layers.0.norm", lambda: nn.BatchNorm1d(4, affine=False)),
+    "one without statistics": exchange("layers.0.norm", lambda: nn.BatchNorm1d(4, track_running_stats=False)),
+    "spectral normalization": lambda network: nn.utils.parametrizations.spectral_norm(network.head),
+    "pruning": lambda network: prune.l1_unstructured(network.head, "weight", 0.5),
+    "a forward of its own": lambda network: setattr(network.layers[0], "forward", lambda x, alpha: x),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_a_network_that_is_not_just_what_mlp_makes_is_refused_in_one_sentence(few_images, quick, kind):
+    networks = [models.mlp(depth=3, width=4, seed=seed) for seed in range(2)]
+    CHANGED[kind](networks[1])
+    before = {name: value.clone() for name, value in networks[0].state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"^Model 1 cannot be trained at once with others: it .*training.train"
+    ):
+        ensemble.train(networks, few_images, [quick()] * 2)
+    assert all(torch.equal(value, before[name]) for name, value in networks[0].state_dict().items())
+
+
+@pytest.mark.parametrize("width", [7, 33, 48, 50])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"skip": "additive", "order": "pre"},
+        {"connection": "residual", "normalization": "layer"},
+        {"connection": "rezero", "normalization": "center"},
+        {"connection": "highway", "normalization": "none", "activation": "tanh"},
+        {"connection": "plain", "activation": "crelu"},
+        {"connection": "plain", "parametrization": "dirac", "norm_shift": 1.0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_result_depends_on_the_network_alone_and_not_on_those_that_are_trained_with_it(
+    few_images, quick, width, choices, optimizer
+):
+    def run(*seeds):
+        networks = [models.mlp(depth=3, width=width, seed=seed, **choices) for seed in seeds]
+        results = ensemble.train(networks, few_images, [quick(seed=s, optimizer=optimizer) for s in seeds])
+        return dict(zip(seeds, results, strict=True))
+
+    alone, pair, five = run(3), run(1, 3), run(0, 3, 4, 2, 1)
+    network = models.mlp(depth=3, width=width, seed=3, **choices)
+    single = {3: training.train(network, few_images, quick(seed=3, optimizer=optimizer))}
+    for other in (single, pair, five):
+        pd.testing.assert_frame_equal(
+            alone[3].history.drop(columns="seconds"),
+            other[3].history.drop(columns="seconds"),
+            check_exact=True,
+        )
+        state = other[3].model.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in alone[3].model.state_dict().items())
 
 
 def test_each_network_ends_with_memory_of_its_own(few_images, quick):

@@ -1,6 +1,7 @@
 """Sweeps of networks without a notebook: the numbers of single runs, those of one shape at once, errors beforehand."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -36,6 +37,21 @@ def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, imag
         assert row["skips left"] == models.num_skips(model)
         assert row["steps"] == 10
     assert batch.sweep(file, runs=tmp_path / "runs").finished == ()
+
+
+def test_a_table_depends_neither_on_the_workers_nor_on_a_resume_at_a_width_that_leaves_lanes_half_filled(
+    write, tmp_path
+):
+    file = write(fixed={**SMALL, "depth": 20, "width": 50, "batch_size": 128}, seeds=4)
+
+    def table(runs, workers):
+        folder = batch.sweep(file, runs=tmp_path / runs, workers=workers).folder
+        return batch.results(folder).set_index("seed")[["test accuracy", "train loss"]].sort_index()
+
+    undisturbed = table("one", 1)
+    pd.testing.assert_frame_equal(undisturbed, table("two", 2), check_exact=True)
+    shutil.rmtree(next(folder for folder in (tmp_path / "one").rglob("metrics.json")).parent)
+    pd.testing.assert_frame_equal(undisturbed, table("one", 1), check_exact=True)
 
 
 def test_the_history_of_every_network_is_kept(write, tmp_path):

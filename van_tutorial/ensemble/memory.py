@@ -1,8 +1,8 @@
 """One block of memory for the parameters of K networks of one shape."""
 
 import contextlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -21,61 +21,58 @@ class Memory:
     treats what is left over in another way, with another rounding.
 
     Args:
-        weights: for each network its parameters that an optimizer updates, in the same order.
+        models: the networks, with parameters and buffers of the same names and shapes.
 
     Attributes:
-        grads: gradients of all parameters, shape (K, P).
+        leaves: by name the K networks' values of each parameter but their skip weights, shape (K, ...).
+        grads: gradients of all these, shape (K, P).
     """
 
-    def __init__(self, weights: Sequence[Sequence[nn.Parameter]]) -> None:
-        # Matrices first, since only they decay; what fits no long vector last.
-        first = weights[0]
-        kinds = [2 if first[i].numel() % LANES else int(first[i].ndim < 2) for i in range(len(first))]
-        order = sorted(range(len(first)), key=kinds.__getitem__)
-        self.weights = [[each[i] for i in order] for each in weights]
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.models = tuple(models)
+        kinds = {
+            name: 2 if weight.numel() % LANES else int(weight.ndim < 2)
+            for name, weight in models[0].named_parameters()
+            if name != "skip_weight"
+        }
+        names = sorted(
+            kinds, key=kinds.__getitem__
+        )  # matrices first, since only they decay; no multiple of 16 last
+        self.weights = [[model.get_parameter(name) for name in names] for model in models]
         sizes = [weight.numel() for weight in self.weights[0]]
-        self.offsets = [sum(sizes[:i]) for i in range(len(sizes))]
-        self.bounds = [
-            sum(size for i, size in zip(order, sizes, strict=True) if kinds[i] <= kind) for kind in (0, 1)
-        ]
-        self.num_odd = kinds.count(2)
-        self.values = first[0].new_empty(len(weights), sum(sizes))
+        order = sorted(kinds.values())
+        self.bounds = [sum(sizes[: bisect_right(order, kind)]) for kind in (0, 1)]
+        self.num_long = bisect_right(order, 1)
+        self.values = self.weights[0][0].new_empty(len(models), sum(sizes))
         self.grads = torch.zeros_like(self.values)
+        self.common, self.common_grads = (
+            [
+                part.view(-1, *weight.shape)
+                for part, weight in zip(block.split(sizes, 1), self.weights[0], strict=True)
+            ]
+            for block in (self.values, self.grads)
+        )  # of each parameter, shape (K, ...)
+        self.leaves = {
+            name: common.detach().requires_grad_() for name, common in zip(names, self.common, strict=True)
+        }
         self.buffers: list[tuple[Sequence[nn.Module], str, Tensor]] = []
-        self.leaves: dict[int, Tensor] = {}
 
-    def stacked(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Return the K networks' values of one parameter as a leaf of shape (K, ...)."""
-        place = next(i for i, weight in enumerate(self.weights[0]) if weight is parameters[0])
-        self.leaves[place] = self.view(self.values, place).detach().requires_grad_()
-        return self.leaves[place]
-
-    @cached_property
-    def inputs(self) -> list[tuple[Tensor, Tensor]]:
-        """All that gradients are taken for, the leaves and the networks' other parameters, each with its place."""
-        pairs = []
-        for place in range(len(self.offsets)):
-            common, leaf = self.view(self.grads, place), self.leaves.get(place)
-            if leaf is not None:
-                pairs.append((leaf, common))
-            else:
-                pairs += [(each[place], row) for each, row in zip(self.weights, common.unbind(), strict=True)]
-        return pairs
-
-    def backward(self, outputs: Sequence[Tensor], others: Sequence[nn.Parameter]) -> None:
-        """Put the gradients of the sum of all outputs into `grads`, and those of other parameters into their `grad`."""
-        inputs = [*others, *(leaf for leaf, _ in self.inputs)]
-        found = torch.autograd.grad(outputs, inputs, allow_unused=True)  # None: of a network that has stopped
-        for parameter, grad in zip(others, found[: len(others)], strict=True):
-            parameter.grad = grad
-        for (_, place), grad in zip(self.inputs, found[len(others) :], strict=True):
-            place.zero_() if grad is None else place.copy_(grad)
-
-    def stacked_buffers(self, modules: Sequence[nn.Module], name: str) -> Tensor:
-        """Return the K networks' values of one buffer, shape (K, ...)."""
+    def stacked_buffers(self, path: str, name: str) -> Tensor:
+        """Return the K networks' values of the buffer of that name in a module, shape (K, ...)."""
+        modules = [model.get_submodule(path) for model in self.models]
         common = torch.stack([module.get_buffer(name) for module in modules])
         self.buffers.append((modules, name, common))
         return common
+
+    def backward(self, outputs: Sequence[Tensor], others: Sequence[nn.Parameter]) -> None:
+        """Put the gradients of the sum of all outputs into `grads`, and those of other parameters into their `grad`."""
+        found = torch.autograd.grad(outputs, [*others, *self.leaves.values()], allow_unused=True)
+        for parameter, grad in zip(
+            others, found[: len(others)], strict=True
+        ):  # None: of a network that has stopped
+            parameter.grad = grad
+        for common, grad in zip(self.common_grads, found[len(others) :], strict=True):
+            common.zero_() if grad is None else common.copy_(grad)
 
     def vectors(self, network: int) -> list[nn.Parameter]:
         """Return what an optimizer is to update for one network: its matrices as one of shape (1, P), the rest flat."""
@@ -86,7 +83,7 @@ class Memory:
             if part.numel():
                 vectors.append(nn.Parameter(part))
                 vectors[-1].grad = grad
-        return vectors + self.weights[network][len(self.offsets) - self.num_odd :]
+        return vectors + self.weights[network][self.num_long :]
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
@@ -94,15 +91,12 @@ class Memory:
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
         with torch.no_grad():
             for network, weights in enumerate(self.weights):
-                for place, weight in enumerate(weights):
-                    view = self.view(self.values, place)[network]
-                    view.copy_(weight)
-                    weight.data = view
-                    weight.grad = self.view(self.grads, place)[network]
+                for weight, common, grads in zip(weights, self.common, self.common_grads, strict=True):
+                    weight.data = common[network].copy_(weight)
+                    weight.grad = grads[network]
             for modules, name, common in self.buffers:
                 for module, row in zip(modules, common.unbind(), strict=True):
-                    row.copy_(module.get_buffer(name))
-                    setattr(module, name, row)
+                    setattr(module, name, row.copy_(module.get_buffer(name)))
         try:
             yield
         finally:
@@ -112,12 +106,3 @@ class Memory:
             for modules, name, _ in self.buffers:
                 for module in modules:
                     setattr(module, name, module.get_buffer(name).clone())
-
-    def view(self, common: Tensor, place: int) -> Tensor:
-        """Return one parameter's part of a tensor (K, P), in the parameter's shape."""
-        weight, offset = self.weights[0][place], self.offsets[place]
-        return (
-            common[:, offset : offset + weight.numel()]
-            .unflatten(1, weight.shape or (1,))
-            .view(-1, *weight.shape)
-        )

@@ -1,12 +1,16 @@
 """What networks may differ in and still be trained at once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import Any, NoReturn, cast
 
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
+from van_tutorial.ensemble.stacked import STACKED
 from van_tutorial.models.mlp import MLP
+from van_tutorial.models.stack import build
 from van_tutorial.training import TrainConfig
 
 # Of the network: only what its values at the start are drawn from.
@@ -17,21 +21,25 @@ PATH = (
     "skip_penalty", "dual_lr", "dual_lr_spread", "stagger", "damping", "remove_by", "population_statistics",
 )  # fmt: skip
 MAY_DIFFER = {"model": START, "training": PATH}
+APART = {"_parameters", "_buffers", "_modules", "training", "config"}  # attributes that are compared apart
 
 
-def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]) -> list[MLP]:
-    """Return the networks if they and their configs can be trained at once.
+def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]) -> MLP:
+    """Raise unless the networks and their configs can be trained at once.
+
+    A network may differ from what `models.mlp` makes of the first network's config in the values of its parameters and
+    buffers, and in nothing else: no other module, no other attribute of one, no hook, no tensor that two of them share.
 
     Args:
         models: the networks.
         configs: as many train configs.
 
     Returns:
-        The networks.
+        One more network of their shape.
 
     Raises:
-        ValueError: for none at all, another number of configs than of networks, a network that `models.mlp` did not
-            make, the same network twice, or two that differ in more than `MAY_DIFFER` names.
+        ValueError: for none at all, another number of configs than of networks, two that differ in more than
+            `MAY_DIFFER` names or share a tensor, and a network that is not just what `models.mlp` makes.
     """
     if len(models) == 0 or len(models) != len(configs):
         raise ValueError(
@@ -40,29 +48,34 @@ def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]
         )
     if len({id(model) for model in models}) < len(models):
         raise ValueError("Every model must be a network of its own: one of them is given twice.")
-    stacks = [model for model in models if isinstance(model, MLP)]
+    first = models[0]
+    for index, (model, config) in enumerate(zip(models, configs, strict=True)):
+        if type(model) is not MLP or not isinstance(first, MLP):
+            refuse(index, f"is a {type(model).__name__}, and not one of models.mlp")
+        check_same("model", index, asdict(first.config), asdict(model.config), START)
+        check_same("config", index, asdict(configs[0]), asdict(config), PATH)
+    network = build(MLP, replace(cast(MLP, first).config, seed=0)).to(next(first.parameters()).dtype)
+    owners: dict[int, str] = {}
     for index, model in enumerate(models):
-        if not isinstance(model, MLP):
-            raise ValueError(
-                f"Networks of models.mlp can be trained at once, model {index} is a {type(model).__name__}: "
-                "train it by training.train."
-            )
-        refuse("model", index, asdict(stacks[0].config), asdict(model.config), START)
-        refuse("config", index, asdict(configs[0]), asdict(configs[index]), PATH)
-        if frozen := [name for name, weight in model.named_parameters() if not weight.requires_grad]:
-            raise ValueError(
-                f"All parameters are trained here, but model {index} has frozen ones ({', '.join(frozen[:3])}): "
-                "train it by training.train."
-            )
-        if (dtype := model.head.weight.dtype) != stacks[0].head.weight.dtype:
-            raise ValueError(
-                f"Networks that are trained at once must have the same dtype: model 0 has "
-                f"{stacks[0].head.weight.dtype}, model {index} has {dtype}."
-            )
-    return stacks
+        if found := difference(model, network):
+            refuse(index, found)
+        for name, tensor in chain(
+            model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+        ):
+            this = f"{name} of model {index}"
+            if (owner := owners.setdefault(tensor.data_ptr(), this)) != this:
+                refuse(index, f"shares {name} with {owner}")
+    return network
 
 
-def refuse(
+def refuse(index: int, found: str) -> NoReturn:
+    """Raise for a network that is not just what `models.mlp` makes."""
+    raise ValueError(
+        f"Model {index} cannot be trained at once with others: it {found}. Train it by training.train."
+    )
+
+
+def check_same(
     kind: str, index: int, first: dict[str, Any], other: dict[str, Any], may_differ: Sequence[str]
 ) -> None:
     """Raise where two configs differ in a name that must be the same."""
@@ -72,3 +85,38 @@ def refuse(
                 f"Networks that are trained at once must have the same {name}: {kind} 0 has {value!r}, "
                 f"{kind} {index} has {other[name]!r}. They may differ in {', '.join(may_differ)}."
             )
+
+
+def difference(model: nn.Module, expected: nn.Module) -> str:
+    """Return in what a network is not as expected, the values of its parameters and buffers aside; else nothing."""
+    found, known = (dict(each.named_modules(remove_duplicate=False)) for each in (model, expected))
+    for name in {**known, **found}:
+        where = f"its module {name}" if name else "itself"
+        if name not in found or name not in known:
+            return f"has {'lost' if name in known else 'been given'} {where}"
+        module, kind = found[name], type_before_parametrizations(known[name])
+        if type_before_parametrizations(module) is not kind:
+            return f"has a {type(module).__name__} in the place of a {kind.__name__} as {where}"
+        if name and kind not in STACKED and describe_tensors(module):
+            return f"has parameters or buffers of a {kind.__name__}, which is not made for many networks, in {where}"
+        if module.training != model.training:
+            return f"has another mode, training or eval, in {where}"
+        here, there = ({**describe_tensors(each), **vars(each)} for each in (module, known[name]))
+        for key in {**there, **here}.keys() - APART:
+            mine, other = here.get(key, "nothing"), there.get(key, "nothing")
+            if key.endswith("hooks") and mine != other:
+                return f"has a hook in {where}"
+            if type(mine) is not type(other) or mine != other:
+                return f"has {key} {mine} in the place of {other} in {where}"
+    return ""
+
+
+def describe_tensors(module: nn.Module) -> dict[str, str]:
+    """Return in words all that is to be said of a module's own parameters and buffers but their values."""
+    return {
+        name: f"{type(tensor).__name__} {tuple(tensor.shape)} {tensor.dtype}"
+        + ", frozen" * (isinstance(tensor, nn.Parameter) and not tensor.requires_grad)
+        + ", with a hook" * bool(tensor._backward_hooks or tensor._post_accumulate_grad_hooks)
+        for name, tensor in {**module._parameters, **module._buffers}.items()
+        if tensor is not None
+    }

@@ -1,189 +1,60 @@
 """A network's modules with a leading dimension: what K networks of one shape do, in one call each.
 
-Activations have shape (K, N, n): network, example, unit. Every product and every normalization is the one that the
-single network does, on its own slice and in the same order, so that the results can agree to the last bit.
+Activations have shape (K, N, n): network, example, unit. Every function here stands in for the `forward` of a module
+whose parameters and buffers have that leading dimension. On one thread each gives a network, to the last bit, what the
+module gives it alone: every sum is over the same numbers in the same order, and what a processor treats in another way
+at the end of a row, it treats so for each network.
 """
 
-import copy
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
-from van_tutorial.connections import LearnedResidual
-from van_tutorial.ensemble.memory import Memory
+from van_tutorial.connections import Activation, LearnedResidual, Transform
+from van_tutorial.ensemble.memory import LANES, Memory
 from van_tutorial.models.mlp import MLP
+from van_tutorial.models.parametrizations import Dirac
 from van_tutorial.models.parts import Center, CReLU
 from van_tutorial.models.stack import Stack
 
 
-class StackedLinear(nn.Module):
-    """K linear maps: y_k = x_k W_k^T + b_k, x of shape (K, N, inputs)."""
-
-    def __init__(self, layers: Sequence[nn.Linear], memory: Memory) -> None:
-        super().__init__()
-        self.layers = tuple(layers)  # not submodules: what is trained lies in the memory that all share
-        self.weight: Tensor | None = None
-        if not is_parametrized(layers[0]):
-            self.weight = memory.stacked([layer.weight for layer in layers])
-        self.bias: Tensor | None = None
-        if layers[0].bias is not None:
-            self.bias = memory.stacked([layer.bias for layer in layers])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape (K, N, outputs)."""
-        weight = self.weight
-        if weight is None:
-            weight = torch.stack([layer.weight for layer in self.layers])
-        if self.bias is None:
-            return torch.bmm(x, weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, weight.mT)
+def one_by_one(function: Callable[..., Tensor], *stacked: Tensor) -> Tensor:
+    """Return what a function gives for each network's own part of tensors (K, ...), shape (K, ...)."""
+    return torch.stack([function(*own) for own in zip(*(tensor.unbind() for tensor in stacked), strict=True)])
 
 
-class StackedBatchNorm(nn.Module):
-    """K batch normalizations as one of K n features, each with the statistics of its own network's batch."""
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, layers: Sequence[nn.BatchNorm1d], memory: Memory) -> None:
-        super().__init__()
-        self.momentum, self.eps = layers[0].momentum, layers[0].eps
-        self.weight = memory.stacked([layer.weight for layer in layers])
-        self.bias = memory.stacked([layer.bias for layer in layers])
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, memory.stacked_buffers(layers, name))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape (K, N, n)."""
-        if self.training:
-            self.num_batches_tracked.add_(1)
-        y = functional.batch_norm(
-            side_by_side(x),
-            self.running_mean.view(-1),
-            self.running_var.view(-1),
-            self.weight.flatten(),
-            self.bias.flatten(),
-            self.training,
-            cast(float, self.momentum),
-            self.eps,
-        )
-        return apart(y, len(x))
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Return y_k = x_k W_k^T + b_k, shape (K, N, outputs)."""
+    bias = cast("Tensor | None", layer.bias)
+    if bias is None:
+        return torch.bmm(x, layer.weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x, layer.weight.mT)
 
 
-class StackedCenter(nn.Module):
-    """K `Center`s as one of K n features."""
+def batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Return K batch normalizations as one of K n features, or one by one where n would leave lanes half filled."""
+    cast(Tensor, norm.num_batches_tracked).add_(1)
+    state = cast(Sequence[Tensor], (norm.running_mean, norm.running_var, norm.weight, norm.bias))
 
-    def __init__(self, layers: Sequence[Center], memory: Memory) -> None:
-        super().__init__()
-        self.center = Center(0, layers[0].momentum)
-        self.center.running_mean = memory.stacked_buffers(layers, "running_mean").view(-1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape (K, N, n)."""
-        return apart(self.center(side_by_side(x)), len(x))
-
-
-class StackedCReLU(nn.Module):
-    """(relu(z), relu(-z)) along the units, which come last here."""
-
-    def __init__(self, layers: Sequence[CReLU], memory: Memory) -> None:
-        super().__init__()
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return shape (K, N, 2 n)."""
-        return torch.cat((torch.relu(z), torch.relu(-z)), dim=-1)
-
-
-class OneByOne(nn.Module):
-    """K modules in a row, each on its own slice."""
-
-    def __init__(self, layers: Sequence[nn.Module], memory: Memory) -> None:
-        super().__init__()
-        self.layers = tuple(layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape (K, N, n)."""
-        return torch.stack([layer(each) for layer, each in zip(self.layers, x.unbind(), strict=True)])
-
-
-class StackedLearnedResidual(LearnedResidual):
-    """K residual connections with learned scales."""
-
-    def __init__(self, layers: Sequence[LearnedResidual], memory: Memory) -> None:
-        super().__init__()
-        del self.scale
-        self.scales = tuple(layer.scale for layer in layers)
-
-    @property
-    def scale(self) -> Tensor:  # type: ignore[override]  # a parameter there, put together here
-        """The scales, shape (K, 1, 1)."""
-        return torch.stack(self.scales).view(-1, 1, 1)
-
-
-STACKED: dict[type[nn.Module], Callable[[Any, Memory], nn.Module]] = {
-    nn.Linear: StackedLinear,
-    nn.BatchNorm1d: StackedBatchNorm,
-    nn.LayerNorm: OneByOne,
-    Center: StackedCenter,
-    CReLU: StackedCReLU,
-    LearnedResidual: StackedLearnedResidual,
-}
-
-
-def stack(modules: Sequence[nn.Module], memory: Memory) -> nn.Module:
-    """Return one module that does what the K do; they must be of one shape.
-
-    A module that is not in the table and has neither parameters nor buffers of its own is taken as it is: the
-    connections and the activations work along any leading dimensions.
-    """
-    for kind, maker in STACKED.items():
-        if isinstance(modules[0], kind):
-            return maker(modules, memory)
-    whole = copy.copy(modules[0])
-    whole._modules = {  # a shallow copy shares this dictionary with its original
-        name: stack([module.get_submodule(name) for module in modules], memory) for name in whole._modules
-    }
-    return whole
-
-
-class StackedMLP(Stack):
-    """K networks of one shape as one.
-
-    Args:
-        models: the networks; what they are made of is shared with them by way of `memory`.
-        memory: where their parameters and buffers lie.
-    """
-
-    def __init__(self, models: Sequence[MLP], memory: Memory) -> None:
-        super().__init__()
-        self.config = models[0].config
-        self.models = tuple(models)  # not submodules, as above
-        self.input_layer = stack([model.input_layer for model in models], memory)
-        self.layers = nn.ModuleList(
-            stack(layers, memory) for layers in zip(*(model.layers for model in models), strict=True)
+    def normalize(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.batch_norm(
+            x, mean, variance, weight, bias, training=True, momentum=cast(float, norm.momentum), eps=norm.eps
         )
 
-    @property
-    def skip_weight(self) -> Tensor:  # type: ignore[override]  # a parameter there, put together here
-        """The skip weights, shape (L, K, 1, 1): a number for each network in each layer."""
-        return torch.stack([model.skip_weight for model in self.models], dim=1)[..., None, None]
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return each network's logits, (N, num_classes), for images (K, N, ...)."""
-        x = self.run_layers(self.input_layer(images.flatten(2)))
-        return [
-            model.head(model.head_activation(each))
-            for model, each in zip(self.models, x.unbind(), strict=True)
-        ]
+    if x.shape[2] % LANES:
+        return one_by_one(normalize, x, *state)
+    side_by_side = Exchange.apply(x).flatten(1)  # (N, K n)
+    y = normalize(side_by_side, *(each.flatten() for each in state))
+    return Exchange.apply(y.unflatten(1, (len(x), -1)))
 
 
 class Exchange(torch.autograd.Function):
-    """Exchange the first two dimensions in memory, and those of the gradient on its way back.
+    """Exchange the first two dimensions in memory, and those of the gradient in the backward pass.
 
     A gradient that was only looked at in another order would be summed in another order.
     """
@@ -199,11 +70,94 @@ class Exchange(torch.autograd.Function):
         return grad.transpose(0, 1).contiguous()
 
 
-def side_by_side(x: Tensor) -> Tensor:
-    """Return (N, K n) for (K, N, n): the units of all networks in a row."""
-    return Exchange.apply(x).flatten(1)
+def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Return K layer normalizations."""
+    return one_by_one(
+        lambda x, weight, bias: functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps),
+        x, norm.weight, norm.bias,
+    )  # fmt: skip
 
 
-def apart(x: Tensor, num_networks: int) -> Tensor:
-    """Return (K, N, n) for (N, K n)."""
-    return Exchange.apply(x.unflatten(1, (num_networks, -1)))
+def center(norm: Center, x: Tensor) -> Tensor:
+    """Return x less each network's own mean over the batch."""
+    mean = x.mean(dim=1)
+    with torch.no_grad():
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    return x - mean.unsqueeze(1)
+
+
+def crelu(activation: CReLU, z: Tensor) -> Tensor:
+    """Return (relu(z), relu(-z)) along the units, which come last here."""
+    return torch.cat((torch.relu(z), torch.relu(-z)), dim=-1)
+
+
+def dirac(parametrization: Dirac, weight: Tensor) -> Tensor:
+    """Return the K weights diag(a) I + diag(b) V / |V|."""
+    scaled = parametrization.filter_scale.unsqueeze(2) * functional.normalize(weight, dim=2)
+    written = torch.addcmul(scaled, parametrization.identity_scale.unsqueeze(2), parametrization.identity)
+    written.register_hook(
+        torch.Tensor.contiguous
+    )  # as it comes, transposed, it would be summed in another order
+    return written
+
+
+def learned_residual(
+    connection: LearnedResidual, x: Tensor, transform: Transform, activation: Activation, skip_weight: None
+) -> Tensor:
+    """Return x + s f(x)."""
+    return torch.addcmul(x, transform(x, activation), connection.scale.view(-1, 1, 1))
+
+
+# What has no parameters and is not here, the activations and the other connections, works along any leading dimensions.
+STACKED: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Linear: linear,
+    nn.BatchNorm1d: batch_norm,
+    nn.LayerNorm: layer_norm,
+    Center: center,
+    CReLU: crelu,
+    ParametrizationList: ParametrizationList.forward,
+    Dirac: dirac,
+    LearnedResidual: learned_residual,
+}
+
+
+class StackedMLP(Stack):
+    """K networks of one shape as one, in training mode.
+
+    Args:
+        network: one more of the same shape; its modules are made to do what those of the K do.
+        memory: of the K networks.
+    """
+
+    def __init__(self, network: MLP, memory: Memory) -> None:
+        super().__init__()
+        self.config = network.config
+        self.models = memory.models
+        self.input_layer, self.layers = network.input_layer, network.layers
+        self.head_activation, self.head = network.head_activation, network.head
+        for name, module in self.named_modules():
+            if name:
+                self._stack(name, module, memory)
+
+    def _stack(self, path: str, module: nn.Module, memory: Memory) -> None:
+        """Give a module the parameters and buffers of the K networks' modules, and what it then has to do."""
+        for name in list(module._parameters):
+            if module._parameters[name] is not None:
+                delattr(module, name)
+                setattr(module, name, memory.leaves[f"{path}.{name}"])
+        for name in module._buffers:
+            setattr(module, name, memory.stacked_buffers(path, name))
+        if forward := STACKED.get(type_before_parametrizations(module)):
+            module.forward = MethodType(forward, module)
+
+    @property
+    def skip_weight(self) -> Tensor:  # type: ignore[override]  # a parameter there, put together here
+        """The skip weights, shape (L, K, 1, 1): a number for each network in each layer."""
+        skip_weights = [cast(Tensor, model.skip_weight) for model in self.models]
+        return torch.stack(skip_weights, dim=1)[..., None, None]
+
+    def forward(self, images: Tensor) -> Sequence[Tensor]:
+        """Return each network's logits, (N, num_classes), for images (K, N, ...)."""
+        # One by one, since several threads share out sums as long as an image's in another way for many networks.
+        x = one_by_one(functional.linear, images.flatten(2), self.input_layer.weight, self.input_layer.bias)
+        return self.head(self.head_activation(self.run_layers(x))).unbind()

@@ -52,20 +52,20 @@ class Trainer:
         configs: Sequence[TrainConfig],
         stop: threading.Event | None = None,
     ) -> None:
-        stacks = check_same_shape(models, configs)
+        network = check_same_shape(models, configs)
         self.stop = stop or threading.Event()
         device = training.pick_device(configs[0].device)
         self.examples = Examples(images, configs[0], device)
         self.members = [
             training.Trainer(model, self.examples, config, self.stop)
-            for model, config in zip(stacks, configs, strict=True)
+            for model, config in zip(models, configs, strict=True)
         ]
-        self.memory = Memory([member.weights for member in self.members])
-        self.stacked = StackedMLP(stacks, self.memory)
-        self._forward = torch.compile(self.stacked) if configs[0].compile else self.stacked
-        for network, member in enumerate(self.members):
-            member.optimize(self.memory.vectors(network))
-        self.errors: list[DivergenceError | None] = [None] * len(stacks)
+        self.memory = Memory(models)
+        stacked = StackedMLP(network.to(device), self.memory)
+        self._forward = torch.compile(stacked) if configs[0].compile else stacked
+        for index, member in enumerate(self.members):
+            member.optimize(self.memory.vectors(index))
+        self.errors: list[DivergenceError | None] = [None] * len(models)
         self.num_steps = self.members[0].num_steps
         self.step = 0
         self._seconds = 0.0
@@ -81,12 +81,12 @@ class Trainer:
             started = time.perf_counter()
             is_stopping = self.stop.is_set()
             while self.step < self.num_steps and not is_stopping and not all(self.errors):
-                self._set_mode(is_training=True)
                 self._train_step()
                 is_stopping = self.stop.is_set()
                 if self.step % log_every == 0 or self.step == self.num_steps or is_stopping:
                     records = self._make_records(started)
-                    self._set_mode(is_training=self.step < self.num_steps)
+                    for member in self.members:
+                        member.model.train(self.step < self.num_steps)
                     yield records
                     started = time.perf_counter()
                     is_stopping = self.stop.is_set()
@@ -121,16 +121,12 @@ class Trainer:
         """Return the records of all networks that have not stopped; each one's time is its share of the whole."""
         self._seconds += time.perf_counter() - started
         share = self._seconds / len(self.members)
+        for member in self.members:  # whoever iterates may have looked at a network in eval mode
+            member.model.train()
         return [
             member.make_record(share) if error is None else None
             for member, error in zip(self.members, self.errors, strict=True)
         ]
-
-    def _set_mode(self, is_training: bool) -> None:
-        """Put all networks into training or eval mode."""
-        for module in (self.stacked, *(member.model for member in self.members)):
-            if module.training != is_training:  # whoever iterates may have looked at a network in eval mode
-                module.train(is_training)
 
     def results(self) -> list[TrainResult]:
         """Return what came out so far, for each network."""
