@@ -25,8 +25,10 @@ class Trainer:
 
     Each network has a `training.Trainer` of its own for all that is not the network's own work: the order of its
     examples, its loss, its phase-out, its optimizer and its records. Forward and backward pass are done for all
-    together (`StackedMLP`). The results are those of single runs up to rounding. Up to rounding is not always near: a
-    plain network of 40 layers makes another course of training out of a difference in the last digit, within ten steps.
+    together (`StackedMLP`). A result depends on its own network and config alone, not on those that are trained with it:
+    on one thread of a processor it is that of a single run to the last bit, elsewhere up to rounding. Up to rounding is
+    not always near: a plain network of 40 layers makes another course of training out of a difference in the last
+    digit, within ten steps.
 
     A network whose loss is no longer finite stops, the others go on; `errors` says which and why.
 
@@ -136,7 +138,7 @@ class Trainer:
 def train(models: Sequence[nn.Module], images: Images, configs: Sequence[TrainConfig]) -> list[TrainResult]:
     """Train K networks of one shape at once, to the end.
 
-    The same, up to rounding, as [training.train(m, images, c) for m, c in zip(models, configs)].
+    The same as [training.train(m, images, c) for m, c in zip(models, configs)]; `Trainer` says how nearly.
 
     Args:
         models: K networks made by `models.mlp`, of one shape, each trained in place and left in eval mode.
