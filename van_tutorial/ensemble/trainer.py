@@ -25,8 +25,8 @@ class Trainer:
 
     Each network has a `training.Trainer` of its own for all that is not the network's own work: the order of its
     examples, its loss, its phase-out, its optimizer and its records. Forward and backward pass are done for all
-    together (`StackedMLP`). A result depends on its own network and config alone, not on those that are trained with it:
-    on one thread of a processor it is that of a single run to the last bit, elsewhere up to rounding. Up to rounding is
+    together (`StackedMLP`). A result depends on its own network and config alone, not on those trained with it: on
+    one thread of a processor it is that of a single run to the last bit, elsewhere up to rounding. Up to rounding is
     not always near: a plain network of 40 layers makes another course of training out of a difference in the last
     digit, within ten steps.
 
