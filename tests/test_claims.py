@@ -1,14 +1,15 @@
 """docs/evidence.md: made from the recordings alone, which are what the sweep files and commands beside them make."""
 
 import json
+import math
 import shutil
 
 import pandas as pd
 import pytest
 
-from tools.evidence import page, record
+from tools.evidence import controls, page, record, tables
 from tools.evidence.claims import CLAIMS
-from tools.evidence.tables import beside, chosen_step_sizes, label_of_network
+from tools.evidence.tables import chosen_step_sizes, label_of_network
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
@@ -108,18 +109,51 @@ def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
             assert {(run["data"], run["num_epochs"]) for run in small.runs} == {("fashion-mnist-mini", 2)}
 
 
-def test_a_difference_is_that_of_runs_of_one_seed_and_none_within_two_standard_errors():
-    runs = pd.DataFrame(
-        [
-            {"network": network, "seed": seed, "test_accuracy": value}
-            for network, values in {"a": (0.8, 0.7, 0.6), "b": (0.7, 0.61, 0.5), "c": (0.5, 0.7, 0.9)}.items()
-            for seed, value in enumerate(values)
-        ]
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_words_of_the_page_keep_all_networks_apart(name):
+    runs = pd.DataFrame(recorded(name)["runs"])
+    assert tables.named(runs)["network"].nunique() == runs["network"].nunique()
+
+
+@pytest.mark.parametrize(
+    ("removed", "total", "words"),
+    [
+        (500, 1000, "18.2 %"),  # 1/2 - 1/pi
+        (3870, 4680, "0.84 %"),
+        (0, 10, "100.0 %"),
+    ],
+)
+def test_what_is_left_of_the_learning_rate_is_the_rest_of_the_cosine(removed, total, words):
+    runs = pd.DataFrame({"removed_at_step": [removed, None], "num_steps": [total, total]})
+    assert tables.learning_left(runs) == words
+
+
+def test_a_removal_that_listens_to_the_loss_would_be_noticed():
+    runs = page.table_in(RESULTS / "clock.json")
+    assert "no layer's step differs by more than 3" in controls.clock(runs)
+    of = runs["network"] == controls.WITH
+    later = [
+        [step + 40 if is_with else step for step in steps]
+        for is_with, steps in zip(of, runs["zero_steps"], strict=True)
+    ]
+    assert "no layer's step differs by more than 43" in controls.clock(runs.assign(zero_steps=later))
+
+
+def test_the_frontier_is_predicted_without_the_loss():
+    runs = tables.with_prediction(page.table_in(RESULTS / "frontier.json"))
+    reached = runs.dropna(subset=["median_zero_step"])
+    ratios = reached["median_zero_step"] / (math.pi / 2 / (1e-3 * reached["dual_lr"]) ** 0.5)
+    assert (reached["median_zero_step"] / reached["predicted"]).tolist() == pytest.approx(ratios.tolist())
+    assert ratios.between(1.0, 1.02).all()
+
+
+def test_a_plain_network_that_never_had_a_skip_is_compared_with_the_vans_at_depth_100():
+    runs = page.table_in(RESULTS / "start.json")
+    better = runs["test_accuracy"] + 0.1 * runs["network"].eq("VAN, BatchNorm bias 2")
+    assert "VAN with bias 2 (0.866) is level with it" in controls.start(runs)
+    assert "VAN with bias 2 (0.966) is 10.2 points above it" in controls.start(
+        runs.assign(test_accuracy=better)
     )
-    # 10, 9 and 10 points: standard deviation 0.577, over the root of 3
-    assert beside(runs, "a", "b") == "9.7 ± 0.3 points above"
-    assert beside(runs, "b", "a") == "9.7 ± 0.3 points below"
-    assert beside(runs, "a", "c") == "level with (within 34.6 points)"  # 30, 0 and -30
 
 
 def test_a_figure_and_a_table_can_be_made_of_every_claim_with_a_line_that_reads_it():

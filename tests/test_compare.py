@@ -76,6 +76,7 @@ def test_runs_of_other_seeds_are_compared_by_welchs_interval():
         (0.001, -0.002, 0.006, "not told apart from b [−0.2, 0.6]"),
         (0.01, 0.004, 0.016, "1.0 points above b [0.4, 1.6]"),
         (-0.01, -0.016, -0.004, "1.0 points below b [0.4, 1.6]"),
+        (-0.003, -0.0058, -0.0002, "0.3 points below b [0.0, 0.6]"),
     ],
 )
 def test_level_is_said_only_where_the_whole_interval_lies_within_half_a_point(mean, low, high, words):

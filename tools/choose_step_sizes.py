@@ -39,8 +39,8 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "step_sizes_mini",
-        "Which step sizes are best on held-out training images? Embedded Fashion-MNIST subset, fully connected, "
-        "depth 40, width 32, batch normalization, 30 epochs, 4,000 images to train on and 1,000 held out.",
+        "Which learning rates are best on a validation set? Embedded Fashion-MNIST subset, fully connected, "
+        "depth 40, width 32, batch normalization, 30 epochs, 4,000 training images and a validation set of 1,000.",
         "python -m tools.choose_step_sizes",
     )
     images = data.load()

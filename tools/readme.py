@@ -9,19 +9,20 @@ import re
 import sys
 from functools import partial
 
-from tools.evidence.tables import cells
+from tools.evidence.controls import findings
+from tools.evidence.tables import beside, cells
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
 LABELS = {
     "plain": "plain",
-    "plain, lr 0.01": "plain, best step size",
-    "plain, shifted": "plain, shifted",
+    "plain, lr 0.01": "plain, best learning rate",
+    "plain, shifted": "plain, BatchNorm bias 1",
     "residual": "residual, skips kept",
-    "residual, lr 0.01": "residual, skips kept, best step size",
+    "residual, lr 0.01": "residual, skips kept, best learning rate",
     "van": "**VAN, skips phased out and collapsed**",
-    "van, lr 0.01": "**VAN, skips phased out and collapsed**, best step sizes",
-    "van, one after the other": "**VAN, skips phased out one after the other and collapsed**",
+    "van, lr 0.01": "**VAN, skips phased out and collapsed**, best learning rates",
+    "van, one after the other": "**VAN, skips phased out sequentially and collapsed**",
 }
 
 
@@ -37,7 +38,15 @@ def main_result() -> str:
         f"| {LABELS[row['network']]} | {skips[row['network']]} | {row['mean']:.3f} ± {row['sd']:.3f} |"
         for row in recorded.summary().to_dict(orient="records")
     ]
-    return "\n".join([*lines, "", origin(recorded)])
+    compared = {
+        "plain": "the plain network",
+        "plain, shifted": "the plain one with BatchNorm bias 1",
+        "residual": "the residual network",
+    }
+    words = ", ".join(beside(recorded.table, "van", name, words) for name, words in compared.items())
+    return "\n".join(
+        [*lines, "", origin(recorded), f"With the lessons' learning rates the VAN is {words}.\n"]
+    )
 
 
 def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
@@ -58,16 +67,15 @@ def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
 def photographs() -> str:
     """Return the table of the networks on CIFAR-10."""
     labels = {name: LABELS[name] for name in ("plain", "residual", "van", "van, one after the other")}
-    labels["van"] = "**VAN, skips phased out all at once and collapsed**"
+    labels["van"] = "**VAN, skips phased out simultaneously and collapsed**"
     return by_depth("cifar10", "convolutional network", "{} layers", labels)
 
 
 def depths() -> str:
     """Return the table of networks of growing depth on all of Fashion-MNIST."""
-    labels = {"plain": "plain", "plain, shifted": "plain, shifted", "residual": LABELS["residual"]}
-    return by_depth(
-        "degradation", "network", "depth {}", labels | {"VAN, shifted": "**VAN, shifted, no skip left**"}
-    )
+    labels = {name: LABELS[name] for name in ("plain", "plain, shifted", "residual")}
+    labels["VAN, shifted"] = "**VAN, BatchNorm bias 1, no skip left**"
+    return by_depth("degradation", "network", "depth {}", labels)
 
 
 def origin(recorded: batch.Recorded) -> str:
@@ -77,7 +85,17 @@ def origin(recorded: batch.Recorded) -> str:
     return f"Seeds {seeds}; {recorded.hardware}; {versions}. Made by `{recorded.command}`.\n"
 
 
-BLOCKS = {"phase_out_mini": main_result, "degradation": depths, "cifar10": photographs}
+def controls() -> str:
+    """Return what the controls say."""
+    return f"{findings()}\n"
+
+
+BLOCKS = {
+    "phase_out_mini": main_result,
+    "controls": controls,
+    "degradation": depths,
+    "cifar10": photographs,
+}
 
 
 def between_markers(made: str, match: re.Match[str]) -> str:

@@ -46,8 +46,8 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "capstone_mini",
-        "Which skips should go first? Embedded Fashion-MNIST subset, VANs, fully connected, depth 20, width 32, 10 "
-        "epochs on 4,000 images, 1,000 held out, multipliers alone (dual_lr 1.0, no cap).",
+        "Which skips should be removed first? Embedded Fashion-MNIST subset, VANs, fully connected, depth 20, width "
+        "32, 10 epochs on 4,000 images, 1,000 for validation, multipliers alone (dual_lr 1.0, no cap).",
         "python -m tools.record_capstone",
     )
     rows = run_all()

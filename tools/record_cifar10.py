@@ -2,7 +2,7 @@
 
     python -m tools.record_cifar10
 
-Width 8 (half of the published networks), batch normalization, 4 epochs, random crops and flips; step sizes are the
+Width 8 (half of the published networks), batch normalization, 4 epochs, random crops and flips; learning rates are the
 library's defaults, nothing was tuned. Takes about five hours on one core; a run that is in the file is not repeated,
 so it can be stopped and started again. Needs the full CIFAR-10 (`van-tutorial data verify` tells where it is looked
 for).
@@ -28,8 +28,8 @@ COMMAND = "python -m tools.record_cifar10"
 QUESTION = (
     "How accurate are plain, residual and VAN convolutional networks of 20 and 56 layers after a few epochs of "
     f"CIFAR-10? The family of He et al. at half its width ({WIDTH}, {2 * WIDTH}, {4 * WIDTH} channels), batch "
-    f"normalization, {NUM_EPOCHS} epochs, random crops and flips, Adam at the library's default step sizes; test "
-    "accuracy in eval mode, of the VAN after its collapse."
+    f"normalization, {NUM_EPOCHS} epochs, random crops and flips, Adam at the library's default learning rates; "
+    "test accuracy in eval mode, of the VAN after its collapse."
 )
 
 

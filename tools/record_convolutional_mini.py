@@ -2,7 +2,7 @@
 
     python -m tools.record_convolutional_mini
 
-Images of 14 by 14 pixels (means over 2 by 2), width 4, batch normalization, 8 epochs; step sizes are the library's
+Images of 14 by 14 pixels (means over 2 by 2), width 4, batch normalization, 8 epochs; learning rates are the library's
 defaults, nothing was tuned. Accuracy in eval mode, of the VAN after its collapse. Takes about ten minutes on one core.
 """
 

@@ -3,8 +3,8 @@
     python -m tools.record_phase_out
 
 Depth 40, width 32, batch normalization, 30 epochs, seeds 0, 1, 2; accuracy in eval mode, of the VAN after its
-collapse. With the step sizes of the lessons, and with those that `python -m tools.choose_step_sizes` found best on
-held-out training images (lr 0.01); the plain network also with layers that begin closer to linear (norm_shift 1).
+collapse. With the learning rates of the lessons, and with those that `python -m tools.choose_step_sizes` found best on
+a validation set (lr 0.01); the plain network also with layers initialized closer to linear (norm_shift 1).
 """
 
 import argparse
@@ -15,7 +15,7 @@ from van_tutorial import data, models, training
 
 SEEDS = (0, 1, 2)
 NUM_EPOCHS = 30
-# Name, how the network differs from a plain one, and the step sizes that differ from the defaults.
+# Name, how the network differs from a plain one, and the learning rates that differ from the defaults.
 NETWORKS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("plain", {}, {}),
     ("plain, lr 0.01", {}, {"lr": 0.01}),
@@ -59,8 +59,8 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "phase_out_mini",
-        "How accurate is the plain network that is left when all skips of a VAN have been phased out, beside a network "
-        "trained plain and a residual one? Embedded Fashion-MNIST subset, fully connected, depth 40, width 32, batch "
+        "How accurate is the plain network that is left when all skips of a VAN have been phased out, compared with a "
+        "plain and a residual network? Embedded Fashion-MNIST subset, fully connected, depth 40, width 32, batch "
         "normalization, 30 epochs; test accuracy in eval mode.",
         "python -m tools.record_phase_out",
     )

@@ -81,8 +81,8 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "skip_connections_mini",
-        "How accurate are plain, residual, highway and ReZero networks of growing depth, and does the bias with which "
-        "highway gates begin matter? Embedded Fashion-MNIST subset, fully connected, width 32, 10 epochs; accuracy in "
+        "How accurate are plain, residual, highway and ReZero networks of growing depth, and does the initial bias of "
+        "highway gates matter? Embedded Fashion-MNIST subset, fully connected, width 32, 10 epochs; accuracy in "
         "eval mode; shares: by layer the mean of T(x) over the test images, or s of ReZero, after training.",
         "python -m tools.record_skip_connections",
     )

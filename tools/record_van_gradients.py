@@ -45,9 +45,9 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "van_gradients_mini",
-        "Do the gradients of a VAN shatter while its skips go? Embedded Fashion-MNIST subset, depth 40, width 32, "
-        "batch normalization, 30 epochs, eval mode, output of class 0: mean correlation between the gradients at pairs "
-        "of 64 test images, and the share of a straight line between two images after which it falls to 1/e.",
+        "Do the gradients of a VAN shatter while its skips are removed? Embedded Fashion-MNIST subset, depth 40, width "
+        "32, batch normalization, 30 epochs, eval mode, output of class 0: mean correlation between the gradients at "
+        "pairs of 64 test images, and the share of a straight line between two images after which it falls to 1/e.",
         "python -m tools.record_van_gradients",
     )
     images = data.load()

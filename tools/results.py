@@ -12,7 +12,7 @@ import torch
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
-# How skips went before one went after the other: what was recorded so, and is too long to record again, says it.
+# Simultaneously, those next to the input faster: how skips were removed before the removal became sequential.
 ALL_AT_ONCE: dict[str, Any] = {"stagger": 0.0, "dual_lr_spread": 5.0}
 
 

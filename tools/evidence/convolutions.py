@@ -13,16 +13,16 @@ SHIFTS = (0.0, 0.5, 1.0, 2.0)
 # How the network is made, and how it is trained, where that is not the default.
 NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "residual": ({"connection": "residual"}, {}),
-    **{f"plain, bias {shift:g}": ({"norm_shift": shift}, {}) for shift in SHIFTS},
+    **{f"plain, BatchNorm bias {shift:g}": ({"norm_shift": shift}, {}) for shift in SHIFTS},
     **{
-        f"VAN, simultaneously, bias {shift:g}": (
+        f"VAN, simultaneously, BatchNorm bias {shift:g}": (
             {"connection": "van", "norm_shift": shift},
             {"stagger": 0.0},
         )
         for shift in (0.0, 1.0)
     },
     **{
-        f"VAN, additive, sequentially, bias {shift:g}": (
+        f"VAN, additive, sequentially, BatchNorm bias {shift:g}": (
             {"connection": "van", "skip": "additive", "skip_weight": 1.0, "norm_shift": shift},
             {},
         )

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tools.evidence.tables import named, with_prediction
+from tools.evidence.tables import convolutional, with_prediction
 from van_tutorial.plots.style import finish, style
 from van_tutorial.plots.sweeps import metric_by_depth
 
@@ -45,20 +45,20 @@ def trials(table: pd.DataFrame) -> go.Figure:
         table,
         "validation_accuracy",
         "depth",
-        "How the skips go, and how deep that carries",
-        "One run each, judged on held-out training images.",
+        "Validation accuracy by how skips are removed",
+        "One run each, on a validation set of the training images.",
         "validation accuracy",
     )
 
 
 def step_sizes(table: pd.DataFrame) -> go.Figure:
-    """Validation accuracy of each network with each step size."""
+    """Validation accuracy of each network with each learning rate."""
     return dots(
         table.assign(network=table["network"] + ", depth " + table["depth"].astype(str)),
         "validation_accuracy",
         "lr",
-        "Step sizes of the weights",
-        "One run each, judged on held-out training images.",
+        "Validation accuracy by learning rate",
+        "One run each, on a validation set of the training images.",
         "validation accuracy",
     )
 
@@ -79,13 +79,13 @@ def networks(table: pd.DataFrame) -> go.Figure:
 
 
 def longer(table: pd.DataFrame) -> go.Figure:
-    """Test accuracy of each network at each depth, but for the plain one, beside which the others could not be told."""
+    """Test accuracy of each network at each depth, without the plain one, which would hide the others."""
     others = table[table["network"] != "plain"]
-    return by_depth(others, "After 30 epochs", " The plain network is far to the left: see the table.")
+    return by_depth(others, "Test accuracy after 30 epochs", " The plain network is left out: see the table.")
 
 
 def frontier(table: pd.DataFrame) -> go.Figure:
-    """Accuracy by multiplier step size, and the step at which half of the skips are at 0 against the predicted one."""
+    """Accuracy by dual learning rate, and the step at which half of the skips are at 0 against the predicted one."""
     figure = make_subplots(
         cols=2,
         subplot_titles=("test accuracy", "step at which half of the skips are at 0"),
@@ -120,10 +120,10 @@ def frontier(table: pd.DataFrame) -> go.Figure:
     line = {"color": "#888888", "dash": "dot"}
     figure.add_scatter(x=ends, y=ends, mode="lines", name="as predicted", line=line, col=2, row=1)
     caption = "Left: mean over the seeds with one standard deviation. Right: every run."
-    finish(figure, "What a sooner removal costs, and when it comes", caption, "", "")
+    finish(figure, "Test accuracy and removal step by dual learning rate", caption, "", "")
     sizes = sorted(runs["dual_lr"].unique())
     ticks = {"tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
-    figure.update_xaxes(type="log", title="multiplier step size", col=1, **ticks)
+    figure.update_xaxes(type="log", title="dual learning rate", col=1, **ticks)
     figure.update_xaxes(type="log", title="predicted step", dtick="D2", col=2)
     figure.update_yaxes(type="log", dtick="D2", col=2)
     return figure.update_layout(legend={"orientation": "h", "y": -0.35}, margin={"t": 110}, height=480)
@@ -131,9 +131,9 @@ def frontier(table: pd.DataFrame) -> go.Figure:
 
 def schedules(table: pd.DataFrame) -> go.Figure:
     """Test accuracy of each schedule at each depth."""
-    return by_depth(table, "Who takes the skips away")
+    return by_depth(table, "Test accuracy by how skips are removed")
 
 
 def photographs(runs: pd.DataFrame) -> go.Figure:
     """Test accuracy of convolutional networks by number of layers."""
-    return by_depth(named(runs), "CIFAR-10, four epochs")
+    return by_depth(convolutional(runs), "Test accuracy on CIFAR-10 after four epochs")

@@ -1,4 +1,4 @@
-"""Gradients before, during and after the phase-out, and what each shortcut would still be worth."""
+"""Gradients before, during and after the phase-out, and the price of each shortcut at its end."""
 
 from itertools import product
 from typing import Any
@@ -20,7 +20,7 @@ PHASES = ("before", "during", "after")
 MEASURES = {
     "pair_correlation": "correlation of gradients",
     "grad_norm_ratio": "first / last layer's gradient",
-    "dead_share": "share of dead units",
+    "dead_share": "fraction of dead units",
 }
 
 
@@ -144,17 +144,17 @@ def reading(runs: pd.DataFrame) -> str:
     share = (paid["multiplier"] > paid["price"]).mean()
     multiplier, price = paid["multiplier"].median(), paid["price"].abs().median()
     return (
-        f"Before, during and after stand for epochs {when['before']}, {when['during']} (mean skip weight "
-        f"{weight:.2f}) and {when['after']}. Correlation after the training: {correlations}. First layer's gradient "
-        f"over the last one's during the removal: {ratios}. At the end {100 * share:.0f} % of the multipliers stand "
-        "above the price of their shortcut, which is what holds a skip weight at 0, and far above it: the median "
-        f"multiplier is {multiplier:.2g}, the median size of a price {price:.2g}. So it is not what a skip is worth "
-        "that decides when it goes, but the step size and the window of its multiplier."
+        f"*Before*, *during* and *after* are epochs {when['before']}, {when['during']} (mean skip weight "
+        f"{weight:.2f}) and {when['after']}. Mean correlation after the training: {correlations}. Mean ratio of the "
+        f"first layer's gradient to the last one's during the removal: {ratios}. At the end {100 * share:.0f} % of the "
+        "multipliers exceed the price of their shortcut, which holds a skip weight at 0. They exceed it by far: the "
+        f"median multiplier is {multiplier:.2g}, the median absolute price {price:.2g}. So the price of a skip does "
+        "not decide when it is removed; its window and its two learning rates do."
     )
 
 
 def figure(runs: pd.DataFrame) -> go.Figure:
-    """The three measures by epoch, and prices beside multipliers."""
+    """The three measures by epoch, and prices with multipliers."""
     titles = (*MEASURES.values(), "price and multiplier by layer")
     drawn = make_subplots(
         rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.1
@@ -192,9 +192,7 @@ def figure(runs: pd.DataFrame) -> go.Figure:
             col=2,
             **style(3 + index),
         )
-    finish(
-        drawn, "Gradients while the skips go", "Mean over the seeds with one standard deviation.", "epoch", ""
-    )
+    finish(drawn, "Gradients and prices", "Mean over the seeds with one standard deviation.", "epoch", "")
     drawn.update_xaxes(title="layer", row=2, col=2)
     drawn.update_yaxes(type="log", exponentformat="power", row=1, col=2)
     return drawn.update_layout(height=720, legend={"orientation": "h", "y": -0.1}, margin={"t": 110})

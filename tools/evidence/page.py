@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from tools.evidence import figures, gradients, picture, tables
+from tools.evidence import controls, figures, gradients, picture, tables
 from tools.evidence.claims import CLAIMS, Claim
 from tools.evidence.record import METRICS
 from van_tutorial._course import course_path
@@ -20,6 +20,7 @@ from van_tutorial.plots import style, sweeps
 
 FIGURES = "evidence"
 DRAWN_BY = (
+    controls,
     figures,
     gradients,
     tables,
@@ -31,23 +32,31 @@ MEASURES = (*METRICS.values(), "median_zero_step")
 HEAD = """\
 # Evidence
 
-What the course claims about phasing out skip-connections, measured: each claim with its table, its figure, the command
-that makes it again, and its limits. The page is made from the files in `assets/results`: tables, figures and every
-measured number in a sentence come from there. Words are those of the course; [the glossary](glossary.md) has them.
+What the course claims about phasing out skip-connections, measured: each claim with its table, its figure, its command
+and its limits. The page is made from the files in `assets/results`: tables, figures and every measured number in a
+sentence come from there. Words are those of the course; [the glossary](glossary.md) has them.
 
-Accuracies are shares of images, as mean ± standard deviation over seeds (with n - 1): on test and held-out images of
-the network in eval mode, in training the mean over the last epoch in training mode. *1.0 ± 0.1 points above* is the
-mean of the differences between runs of the same seed with its standard error; *level* is said within two of those.
+Accuracies are mean ± standard deviation over seeds (with n - 1). Test and validation accuracy are those of the network
+in eval mode; training accuracy is the mean over the last epoch in training mode. *1.0 points above [0.6, 1.4]* is the
+mean difference between runs with the same seeds and its 95 % interval by Student's t (`batch.compare`; Welch's
+interval where the seeds differ). *Level* is said only where the whole interval lies within half a point; *not told
+apart* where it contains 0 and is wider. Intervals are not corrected for their number: of twenty, expect one to miss.
+Earlier versions of this page went by two standard errors, which at three seeds hold in 82 of 100 cases.
+
+*BatchNorm bias 1* means `models.mlp(norm_shift=1.0)`: layers that are initialized closer to linear. *Sequentially*
+means `TrainConfig(stagger=0.9)`, the default: one layer at a time, from input to output, each in a window of its own.
+*Simultaneously* (`stagger=0.0`) is nearest to the paper's abstract. The *cap* is a bound on skip weights that falls to
+0 by a set step and removes what the multipliers have left. *Removed by the multipliers* is recorded where the cap
+lowered no skip weight; it does not say that the loss chose the step. *Removed by 0.5* means that a skip weight is at 0
+after half of the training (0.85 in the sweeps where nothing is said). *Damping* is a quadratic penalty in addition to
+the multipliers.
 
 - `make evidence` measures everything. Runs of sweeps that are under `runs` are not made again. It takes hours.
 - `make evidence-quick` measures a small part of each claim in minutes, in `runs/evidence-quick`, to see that it runs.
 - `python -m tools.evidence NAME` measures one claim.
 
-*Shifted* networks begin closer to linear: `models.mlp(norm_shift=1.0)`. *One after the other* means
-`TrainConfig(stagger=0.9)`: every skip has a window of its own, and that of the layer nearest to the input opens first.
-The *cap* is a bound on skip weights that falls to 0 by a set time, and so takes what the multipliers have left. *Gone
-by 0.5* means that it is at 0 after that share of the training (0.85 in the sweeps where nothing is said); *damping* is
-a quadratic penalty beside the multipliers.
+## What the controls say
+
 """
 OTHERS = """\
 ## Recorded for the lessons
@@ -58,12 +67,18 @@ On the embedded 5,000 images, in minutes each; lessons show them with their spre
 UNCOMPARED = """\
 ## What could not be compared
 
-- **The paper's own numbers.** Of Monti, Tootoonian and Cao (2018) the abstract could be read, the text could not. The
-  layer, its initial skip weight, the step sizes and the networks here are our reading of the abstract; no number on
-  this page is theirs, and none is set beside one of theirs.
-- **CIFAR-100**, which they used as well, could not be had: `data.load("cifar100")` reads it where it is, and nothing on
-  this page was measured on it.
+- **The paper's own numbers.** The accepted version of Monti, Tootoonian and Cao (2018) is listed as open access at UCL
+  Discovery (record 10061069); the first version is at OpenReview with its reviews (BJQPG5lR-). For this page only the
+  abstracts were read. The layer, its initial skip weight, the learning rates and the networks are our reading of them;
+  no number on this page is the paper's, and none is compared with one of the paper's.
+- **CIFAR-100**, which the paper used as well: `data.load("cifar100")` reads it where it is; nothing on this page was
+  measured on it.
 - **GPUs.** Everything ran on a processor, so the networks are narrow and the trainings short.
+- **Other ways to networks without skips**, beyond those of the lessons: Residual Distillation (Li et al., NeurIPS
+  2020), where a residual teacher is dropped; Deep Kernel Shaping (Martens et al. 2021) and TAT (Zhang, Botev and
+  Martens, ICLR 2022), which shape the activation instead. CReLU, which the looks-linear networks use, is of Shang et
+  al. (ICML 2016). Fixup (Zhang, Dauphin and Ma, ICLR 2019) keeps the skips and removes the normalization. Only
+  CReLU was used here.
 """
 
 
@@ -128,13 +143,17 @@ def table_in(file: Path) -> pd.DataFrame:
 
 
 def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with every measure as a column, also with one that none of them has, such as a step of removal."""
+    """Return runs in the page's words with every measure as a column, also one that none of them has."""
+    runs = tables.named(runs)
     return runs.reindex(columns=[*runs, *(name for name in MEASURES if name not in runs)])
 
 
 def text_of(claims: Sequence[Claim], results: Path) -> str:
     """Return the page."""
-    parts = [HEAD, *(section(claim, results / f"{claim.name}.json") for claim in claims)]
+    parts = [
+        HEAD + controls.findings() + "\n",
+        *(section(claim, results / f"{claim.name}.json") for claim in claims),
+    ]
     return "\n".join([*parts, OTHERS + others(results), UNCOMPARED])
 
 

@@ -1,6 +1,7 @@
 """How a claim is measured: by sweeps of the library, or by a function of its own, and condensed into one small file."""
 
 import math
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,24 @@ def swept(name: str, is_quick: bool) -> pd.DataFrame:
     }  # what diverged got somewhere as well
     table = batch.results(made.folder)
     table = table[table["run"].isin(kept)]
-    return table.assign(median_zero_step=table["run"].map(lambda run: median_zero_step(kept[run])))
+    steps = table["run"].map(lambda run: zero_steps(kept[run]))
+    return table.assign(zero_steps=steps, median_zero_step=steps.map(median_of))
 
 
-def median_zero_step(folder: Path) -> float | None:
-    """Return the step at which half of a network's skips had been at 0 once; None where half of them never were."""
+def zero_steps(folder: Path) -> list[int | None] | None:
+    """Return the step at which each layer's skip weight was 0 for the first time; None without skips."""
     file = folder / "removal.csv"
     if not file.is_file():
         return None
-    steps = pd.read_csv(file)["first_zero_step"]
-    median = float(steps.fillna(math.inf).median())
-    return median if math.isfinite(median) else None
+    return [None if math.isnan(step) else int(step) for step in pd.read_csv(file)["first_zero_step"]]
+
+
+def median_of(steps: list[int | None] | None) -> float | None:
+    """Return the step at which half of a network's skips had been at 0 once; None where half of them never were."""
+    if not steps:
+        return None
+    median = statistics.median(math.inf if step is None else step for step in steps)
+    return float(median) if math.isfinite(median) else None
 
 
 def row_of(run: dict[Any, Any], claim: Claim) -> dict[str, Any]:
@@ -85,6 +93,7 @@ def row_of(run: dict[Any, Any], claim: Claim) -> dict[str, Any]:
     kept: dict[str, Any] = {"network": claim.label(run)} if claim.label else {}
     kept |= {name: run.get(name) for name in (*claim.columns, "seed")}
     kept |= {short: run.get(name) for name, short in METRICS.items()}
+    kept |= {name: run.get(name) for name in claim.measures}
     if not is_missing(kept["validation_accuracy"]):
         del kept["test_accuracy"]  # what is chosen with does not look at it
     kept["median_zero_step"] = run.get("median_zero_step")

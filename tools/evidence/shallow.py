@@ -15,7 +15,7 @@ NUM_EPOCHS = {"fashion-mnist": 10, "fashion-mnist-mini": 30}  # as in the claims
 DEPTHS = {"linear": 0, "one hidden layer": 1, "two hidden layers": 2}
 QUESTION = (
     "How accurate are a linear classifier and plain networks of one and two layers, width 32, batch normalization? "
-    "All of Fashion-MNIST, 10 epochs, and its embedded subset, 30 epochs, as in the claims beside it. The learning "
+    "All of Fashion-MNIST, 10 epochs, and its embedded subset, 30 epochs, as in the other claims. The learning "
     "rate is the best of three on a validation set of a tenth of the training images."
 )
 

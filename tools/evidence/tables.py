@@ -1,18 +1,57 @@
 """What is shown of each recording as a table, and what it says in sentences."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from van_tutorial import batch
 from van_tutorial.constraints import predict_removal_step
 
-SLOPE = 0.3  # of the loss in the prediction, as everywhere in the library
+# What names of recorded networks say, in the words of the page; the longer phrase first.
+WORDS = {
+    "one after the other, input side first": "sequentially, from input to output",
+    "one after the other, output side first": "sequentially, from output to input",
+    "one after the other": "sequentially",
+    "all at once": "simultaneously",
+    "all alike": "equal dual learning rates",
+    "input side faster": "faster next to the input",
+    "fixed, then off": "constant, then 0",
+    "gone by": "removed by",
+    ", shifted": ", BatchNorm bias 1",
+    ", shift ": ", BatchNorm bias ",
+}
+CONVOLUTIONAL = {"van": "VAN, simultaneously", "van, sequentially": "VAN, sequentially"}
+BEST = "VAN, BatchNorm bias 1"
 
 
 # Names of networks.
+
+
+def named(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with the names of their networks in the words of the page."""
+    if "network" not in runs:
+        return runs
+    names = runs["network"]
+    for recorded, words in WORDS.items():
+        names = names.str.replace(recorded, words, regex=False)
+    return runs.assign(network=names)
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return the runs of a recording, with the names of the page."""
+    return named(batch.recorded(name).table)
+
+
+def label_of_start(run: Mapping[str, Any]) -> str:
+    """Return the name of a network by how it is initialized."""
+    return f"{'VAN' if run['connection'] == 'van' else 'plain'}, BatchNorm bias {run['norm_shift']:g}"
+
+
+def label_of_gradient(run: Mapping[str, Any]) -> str:
+    """Return whether the loss has a say in a network's skip weights."""
+    return f"{'with' if run['skip_gradient'] else 'without'} the loss's gradient"
 
 
 def label_of_network(run: Mapping[str, Any]) -> str:
@@ -56,7 +95,7 @@ def label_of_spread(run: Mapping[str, Any]) -> str:
 
 
 def label_of_schedule(run: Mapping[str, Any]) -> str:
-    """Return who takes the skips away, and in which order."""
+    """Return what removes the skips, and in which order."""
     who = {"cut": "fixed, then off"}.get(run["skip_schedule"], run["skip_schedule"])
     if run["damping"]:
         who += ", damped"
@@ -77,7 +116,8 @@ def spread_of(values: pd.Series) -> str:
     numbers = values.dropna().astype(float)
     if numbers.empty:
         return "–"
-    return f"{numbers.mean():.3f}" + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
+    mean = round(float(numbers.mean()), 6)  # so that 0.8455 is rounded alike, however it was summed
+    return f"{mean:.3f}" + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
 
 
 def cells(table: pd.DataFrame, rows: str | Sequence[str], column: str, value: str) -> pd.DataFrame:
@@ -94,18 +134,24 @@ def mean_of(table: pd.DataFrame, value: str, **chosen: Any) -> float:
     return float(table[value].mean())
 
 
-def beside(table: pd.DataFrame, one: str, other: str, value: str = "test_accuracy") -> str:
-    """Return in words how far a network is above or below another, each seed's run beside the other's of that seed.
+def beside(table: pd.DataFrame, one: str, other: str, words: str, value: str = "test_accuracy") -> str:
+    """Return how far a network is above or below another, with the interval of `batch.compare`."""
+    return batch.compare(table, one, other, value).in_words(words)
 
-    The mean of the differences comes with its standard error, sd / sqrt(n); within two of those it is no difference.
+
+def learning_left(runs: pd.DataFrame) -> str:
+    """Return which fraction of the summed learning rate is left after the last removal, under cosine decay.
+
+    With T steps, the last removal after step t, and learning rates proportional to 1 + cos(pi s / T) for s = 0, ...,
+    T - 1: their sum from s = t on, over the whole sum.
     """
-    by_seed = table.pivot_table(index="seed", columns="network", values=value)
-    differences = 100 * (by_seed[one] - by_seed[other]).dropna()
-    mean = float(differences.mean())
-    error = float(differences.std()) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    if abs(mean) <= max(2 * error, 0.05):
-        return f"level with (within {max(2 * error, 0.05):.1f} points)"
-    return f"{abs(mean):.1f} ± {error:.1f} points {'above' if mean > 0 else 'below'}"
+    steps = runs[["removed_at_step", "num_steps"]].dropna().drop_duplicates()
+    left = []
+    for removed, total in steps.itertuples(index=False):
+        rates = 1.0 + np.cos(np.pi * np.arange(total) / total)
+        left.append(100.0 * rates[int(removed) :].sum() / rates.sum())
+    low, high = (f"{value:.1f}" if value >= 1.0 else f"{value:.2f}" for value in (min(left), max(left)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 # Trials.
@@ -116,7 +162,7 @@ def trials(table: pd.DataFrame) -> pd.DataFrame:
     made = cells(table, "network", "depth", "validation_accuracy")
     made = made.sort_values(made.columns[-1], ascending=False)
     made.columns = [f"depth {depth}" for depth in made.columns]
-    return made.reset_index(names="how the skips go")
+    return made.reset_index(names="how skips are removed")
 
 
 def reading_of_trials(table: pd.DataFrame) -> str:
@@ -131,19 +177,19 @@ def reading_of_trials(table: pd.DataFrame) -> str:
     )
     one, other = (mean_of(same, "validation_accuracy", stagger=stagger) for stagger in (0.9, -0.9))
     return (
-        f"At depth {deepest} the best, {best['validation_accuracy']:.3f}, is: {best['network']}. Where no layer has a "
-        f"shift the best of those tried there is {unshifted['validation_accuracy']:.3f} ({unshifted['network']}), and "
-        f"{together['validation_accuracy']:.3f} where in addition all multipliers begin together. The order counts: at "
-        f"depth 40 shifted networks with orthogonal weights end at {one:.3f} where the input side goes first, and at "
-        f"{other:.3f} the other way round."
+        f"Single runs. At depth {deepest} the best, {best['validation_accuracy']:.3f}, is: {best['network']}. With "
+        f"BatchNorm biases of 0 the best is {unshifted['validation_accuracy']:.3f} ({unshifted['network']}); of "
+        f"those in which all multipliers rise simultaneously as well, {together['validation_accuracy']:.3f}. At depth "
+        f"40, with orthogonal weights and biases of 1, the removal from input to output ends at {one:.3f}, the one "
+        f"from output to input at {other:.3f}."
     )
 
 
-# Step sizes.
+# Learning rates.
 
 
 def chosen_step_sizes(table: pd.DataFrame) -> dict[str, float]:
-    """Return for each network the step size whose mean validation accuracy is best."""
+    """Return for each network the learning rate whose mean validation accuracy is best."""
     means = table.groupby(["network", "lr"], sort=False, as_index=False)["validation_accuracy"].mean()
     best = (
         pd.DataFrame(means)
@@ -155,7 +201,7 @@ def chosen_step_sizes(table: pd.DataFrame) -> dict[str, float]:
 
 
 def step_sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """Validation accuracy by network, depth and step size."""
+    """Validation accuracy by network, depth and learning rate."""
     made = cells(
         table.assign(step=[f"lr {lr:g}" for lr in table["lr"]]),
         ["network", "depth"],
@@ -195,57 +241,72 @@ def degradation(table: pd.DataFrame) -> pd.DataFrame:
 COMPARED = {
     "residual": "the residual network",
     "plain": "the plain one",
-    "plain, shifted": "the plain one with the same start",
-    "VAN": "the VAN without the shift",
+    "plain, BatchNorm bias 1": "the plain one with the same bias",
+    "VAN": "the VAN without a bias",
 }
 
 
 def reading_of_vans(table: pd.DataFrame) -> str:
-    """How many skips were left, and when the last one went."""
+    """How many skips were left, when the last one was removed, and what was left to learn with."""
     vans = table[table["network"].str.startswith("VAN")]
     left = int(vans["skips_left"].max())
     first, last = vans["removed_at_step"].min(), vans["removed_at_step"].max()
     if left or pd.isna(first):
         return f"At most {left} skips are left in a VAN."
     return (
-        f"No VAN has a skip left. The last one goes between steps {first:.0f} and {last:.0f} of "
-        f"{vans['num_steps'].max():.0f}, whatever the network: windows and step sizes set the time, not the loss."
+        f"No VAN has a skip left. The last one is removed between steps {first:.0f} and {last:.0f} of "
+        f"{vans['num_steps'].max():.0f} in every network: windows, caps and learning rates set the step. "
+        f"After it {learning_left(vans)} of the summed learning rate is left, so the collapsed network is hardly "
+        "trained as a plain one."
     )
 
 
-def reading_of_degradation(table: pd.DataFrame) -> str:
-    """What was found, and how it stands to what was aimed at."""
+def reading_by_depth(table: pd.DataFrame) -> str:
+    """What was found, network by network, at each depth."""
     lines = [reading_of_vans(table)]
     for depth in sorted(table["depth"].unique()):
         here = table[table["depth"] == depth]
         means = here.groupby("network")["test_accuracy"].mean()
         parts = [
-            f"{beside(here, 'VAN, shifted', name)} {words} ({means[name]:.3f})"
+            f"{beside(here, BEST, name, words)} ({means[name]:.3f})"
             for name, words in COMPARED.items()
             if name in means
         ]
         lines.append(
-            f"Depth {depth}: the shifted VAN ends at {means['VAN, shifted']:.3f}, {', '.join(parts)}."
+            f"Depth {depth}: the VAN with BatchNorm bias 1 ends at {means[BEST]:.3f}, {', '.join(parts)}."
         )
     return "\n".join(f"- {line}" for line in lines)
 
 
+def reading_of_degradation(table: pd.DataFrame) -> str:
+    """What was found, and what a bias that suits the plain network better gives without any skip."""
+    start = read("start")
+    deepest = table["depth"].max()
+    plain = mean_of(start.query("network == 'plain, BatchNorm bias 2'"), "test_accuracy", depth=deepest)
+    if pd.isna(plain):
+        return reading_by_depth(table)
+    return (
+        f"{reading_by_depth(table)}\n- Depth {deepest}: a plain network with BatchNorm bias 2 ends at {plain:.3f} "
+        "(next section). So the difference from the plain one with bias 1 is no gain of the phase-out alone."
+    )
+
+
 def reading_of_longer(table: pd.DataFrame) -> str:
     """Whether the distance to the residual network has become smaller."""
-    before = batch.recorded("degradation").table
-    lines = [reading_of_degradation(table)]
+    before = read("degradation")
+    lines = [reading_by_depth(table)]
     for depth in sorted(table["depth"].unique()):
         long, short = table[table["depth"] == depth], before[before["depth"] == depth]
         lines.append(
-            f"- The distance at depth {depth}: after the ten epochs above the shifted VAN was "
-            f"{beside(short, 'VAN, shifted', 'residual')} the residual network, now it is "
-            f"{beside(long, 'VAN, shifted', 'residual')} it."
+            f"- The distance at depth {depth}: after ten epochs the VAN with BatchNorm bias 1 was "
+            f"{beside(short, BEST, 'residual', 'the residual network')}, after thirty it is "
+            f"{beside(long, BEST, 'residual', 'the residual network')}."
         )
     return "\n".join(lines)
 
 
 def reading_of_others(table: pd.DataFrame) -> str:
-    """What was found: the networks of each depth, the best first."""
+    """The networks of each depth, the highest mean first."""
     lines = []
     for depth in sorted(table["depth"].unique()):
         means = table[table["depth"] == depth].groupby("network")["test_accuracy"].mean()
@@ -253,6 +314,13 @@ def reading_of_others(table: pd.DataFrame) -> str:
         lines.append(
             f"Depth {depth}: " + ", ".join(f"*{name}* {value:.3f}" for name, value in order.items()) + "."
         )
+    both = pd.concat([table, read("degradation")])
+    both = both[both["depth"] == table["depth"].max()]
+    lines += [
+        f"Depth {table['depth'].max()}: *{name}* is {beside(both, name, BEST, f'*{BEST}*, measured above')}."
+        for name in ("Dirac", "looks-linear")
+        if name in set(table["network"]) and BEST in set(both["network"])
+    ]
     return "\n".join(f"- {line}" for line in [reading_of_vans(table), *lines])
 
 
@@ -276,34 +344,42 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 def reading_of_mnist(table: pd.DataFrame) -> str:
     """What was found."""
     parts = [
-        f"*{name}* is {beside(table, name, 'residual')} the residual network"
+        f"*{name}* is {beside(table, name, 'residual', 'the residual network')}"
         for name in table["network"].unique()
         if name != "residual"
     ]
-    return "On the test images " + ", ".join(parts) + "."
+    vans = table[table["network"] == "VAN"]
+    return (
+        f"On the test images {', '.join(parts)}. The VAN is {beside(table, 'VAN', 'plain', 'the plain network')}. "
+        f"{learning_left(vans)} of the summed learning rate is left after its last removal."
+    )
 
 
 # The frontier.
 
 
 def with_prediction(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the predicted removal step of a layer with the mean step size."""
-    return table.assign(predicted=[predict_removal_step(0.95, 1e-3, lr, SLOPE) for lr in table["dual_lr"]])
+    """Return the table with the predicted removal step, pi / (2 sqrt(skip_lr dual_lr)): the loss is left out."""
+    return table.assign(
+        predicted=[predict_removal_step(0.95, 1e-3, lr, slope=0.0) for lr in table["dual_lr"]]
+    )
 
 
 def frontier(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and steps by multiplier step size."""
+    """Accuracy and steps by dual learning rate."""
     rows = []
     for (network, lr), runs in with_prediction(table).groupby(["network", "dual_lr"], sort=False):
         removed, middle = runs["removed_at_step"], runs["median_zero_step"]
+        predicted = float(runs["predicted"].iloc[0])
         rows.append(
             {
                 "multipliers": network,
                 "dual_lr": f"{lr:g}",
                 "test": spread_of(runs["test_accuracy"]),
-                "predicted step": f"{runs['predicted'].iloc[0]:.0f}",
+                "predicted step": f"{predicted:.0f}",
                 "half of the skips at 0 (mean)": f"{middle.mean():.0f}" if middle.notna().any() else "never",
-                "all gone (mean)": f"{removed.mean():.0f}" if removed.notna().all() else "not in all runs",
+                "ratio": f"{middle.mean() / predicted:.3f}" if middle.notna().any() else "",
+                "all removed (mean)": f"{removed.mean():.0f}" if removed.notna().all() else "not in all runs",
                 "skips left (most)": f"{runs['skips_left'].max():.0f}",
             }
         )
@@ -312,25 +388,28 @@ def frontier(table: pd.DataFrame) -> pd.DataFrame:
 
 def reading_of_frontier(table: pd.DataFrame) -> str:
     """What was found."""
-    alike = with_prediction(table[table["network"] == "all alike"]).dropna(subset=["median_zero_step"])
-    ratios = (alike["median_zero_step"] / alike["predicted"]).groupby(alike["dual_lr"]).mean()
-    if alike.empty:
-        return "In no run with multipliers all alike half of the skips were at 0."
+    equal = with_prediction(table[table["network"] == WORDS["all alike"]]).dropna(subset=["median_zero_step"])
+    if equal.empty:
+        return "In no run with equal dual learning rates half of the skips were at 0."
+    ratios = (equal["median_zero_step"] / equal["predicted"]).groupby(equal["dual_lr"]).mean()
     groups = table.groupby(["network", "dual_lr"], as_index=False)
     ends = groups.agg(test_accuracy=("test_accuracy", "mean"), left=("skips_left", "max"))
     ends = ends.sort_values("test_accuracy", ascending=False)
     found = [
-        f"Half of the skips are at 0 after {ratios.min():.2f} to {ratios.max():.2f} times the predicted number of "
-        f"steps (multipliers all alike, step sizes {ratios.index.min():g} to {ratios.index.max():g})."
+        f"Half of the skips are at 0 after {ratios.min():.3f} to {ratios.max():.3f} times "
+        "pi / (2 sqrt(skip_lr dual_lr)) steps, a quarter of a cosine (equal dual learning rates, from "
+        f"{ratios.index.min():g} to {ratios.index.max():g}). The loss does not enter this prediction. (Earlier "
+        "versions of this page assumed that the loss holds on with a slope of 0.3, and so predicted too late.)"
     ]
     for what, those in (
-        ("Of the step sizes that left no skip in any run", ends[ends["left"] == 0]),
-        ("Of those that left some, so that no plain network came out,", ends[ends["left"] > 0]),
+        ("Of the dual learning rates that left no skip in any run", ends[ends["left"] == 0]),
+        ("Of those that left some, so that the network is not plain,", ends[ends["left"] > 0]),
     ):
         if len(those):
             best = those.iloc[0]
             found.append(
-                f"{what} the best is {best['dual_lr']:g} ({best['network']}), with {best['test_accuracy']:.3f}."
+                f"{what} the highest mean is that of {best['dual_lr']:g} ({best['network']}), with "
+                f"{best['test_accuracy']:.3f}."
             )
     return " ".join(found)
 
@@ -348,59 +427,62 @@ def schedules(table: pd.DataFrame) -> pd.DataFrame:
     made["layers that the cap moved (mean)"] = [
         f"{capped[name]:.1f}" if name in capped else "" for name in made.index
     ]
-    return made.reset_index(names="who takes the skips away")
+    return made.reset_index(names="how skips are removed")
 
 
 def reading_of_schedules(table: pd.DataFrame) -> str:
-    """What was found, beside a network with the same start that never had a skip."""
-    trained_plain = batch.recorded("degradation").table.query("network == 'plain, shifted'")
+    """What was found, and what a network ends at that never had a skip."""
+    trained_plain = read("degradation").query("network == 'plain, BatchNorm bias 1'")
     lines = []
     for depth in sorted(table["depth"].unique()):
         here = table[table["depth"] == depth]
         means = here.groupby("network")["test_accuracy"].mean().sort_values(ascending=False)
         best = str(means.index[0])
-        versus = {
-            str(name): beside(here, best, str(name)).replace("level with", "level")
-            for name in means.index[1:]
-        }
-        level = [f"*{name}*" for name, words in versus.items() if words.startswith("level")]
+        parts = [f"{beside(here, best, str(name), f'*{name}*')}" for name in means.index[1:]]
+        plain = mean_of(trained_plain, "test_accuracy", depth=depth)
         lines.append(
-            f"Depth {depth}: the best is *{best}* ({means.iloc[0]:.3f}), the worst *{means.index[-1]}* "
-            f"({means.iloc[-1]:.3f}). Level with the best, within two standard errors of the difference: "
-            f"{', '.join(level) or 'none'}."
+            f"Depth {depth}: the highest mean is that of *{best}* ({means.iloc[0]:.3f}). It is {', '.join(parts)}."
             + (
-                f" A network with the same start that is trained plain comes to {plain:.3f} (above)."
-                if pd.notna(plain := mean_of(trained_plain, "test_accuracy", depth=depth))
+                f" A plain network with BatchNorm bias 1 that never had a skip ends at {plain:.3f} (above)."
+                if pd.notna(plain)
                 else ""
             )
         )
+        if "multipliers, sequentially" in means and "multipliers" in means:
+            order = beside(here, "multipliers, sequentially", "multipliers", "those that rise simultaneously")
+            lines.append(f"Depth {depth}: the multipliers that rise sequentially end {order}.")
     return "\n".join(f"- {line}" for line in lines)
 
 
 # Photographs.
 
 
-def named(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return convolutional networks with the names that all tables have."""
-    names = {"van": "VAN, all at once", "van, one after the other": "VAN, one after the other"}
-    return runs.assign(network=runs["network"].replace(names))
+def convolutional(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs on photographs, the VANs named by the order of the removal."""
+    return runs.assign(network=runs["network"].replace(CONVOLUTIONAL))
 
 
 def photographs(runs: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy by network and number of layers."""
-    made = cells(named(runs), "network", "depth", "test_accuracy")
+    made = cells(convolutional(runs), "network", "depth", "test_accuracy")
     made.columns = [f"{depth} layers" for depth in made.columns]
     return made.reset_index()
 
 
 def reading_of_photographs(runs: pd.DataFrame) -> str:
     """What was found."""
-    lines = []
+    runs = convolutional(runs)
+    vans = runs[runs["network"].str.startswith("VAN")]
+    lines = [f"After the last removal {learning_left(vans)} of the summed learning rate is left."]
     for depth in sorted(runs["depth"].unique()):
-        here = named(runs[runs["depth"] == depth])
+        here = runs[runs["depth"] == depth]
         lines += [
-            f"With {depth} layers the *{van}* is {beside(here, van, 'plain')} the network that was trained plain, and "
-            f"{beside(here, van, 'residual')} the residual one."
-            for van in ("VAN, all at once", "VAN, one after the other")
+            f"With {depth} layers *{van}* is {beside(here, van, 'plain', 'the plain network')}, and "
+            f"{beside(here, van, 'residual', 'the residual one')}."
+            for van in CONVOLUTIONAL.values()
         ]
+        lines.append(
+            f"With {depth} layers *VAN, sequentially* is "
+            f"{beside(here, 'VAN, sequentially', 'VAN, simultaneously', '*VAN, simultaneously*')}."
+        )
     return "\n".join(f"- {line}" for line in lines)

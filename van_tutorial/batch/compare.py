@@ -45,15 +45,20 @@ class Difference:
             >>> Difference(mean=-0.02, low=-0.03, high=-0.01, runs=3).in_words("the residual network")
             '2.0 points below the residual network [1.0, 3.0]'
         """
-        mean, low, high = (round(100.0 * value, 1) + 0.0 for value in (self.mean, self.low, self.high))
-        bounds = f"[{low:.1f}, {high:.1f}]".replace("-", "−")
+        low, mean, high = (points(value) for value in (self.low, self.mean, self.high))
         if self.is_level:
-            return f"level with {other} {bounds}"
+            return f"level with {other} [{low}, {high}]"
         if self.low <= 0.0 <= self.high:
-            return f"not told apart from {other} {bounds}"
-        if self.mean < 0.0:
-            return f"{-mean:.1f} points below {other} [{-high:.1f}, {-low:.1f}]"
-        return f"{mean:.1f} points above {other} {bounds}"
+            return f"not told apart from {other} [{low}, {high}]"
+        if self.mean > 0.0:
+            return f"{mean} points above {other} [{low}, {high}]"
+        low, mean, high = (points(-value) for value in (self.high, self.mean, self.low))
+        return f"{mean} points below {other} [{low}, {high}]"
+
+
+def points(value: float) -> str:
+    """Return a difference of accuracies in points, with a minus sign and never a negative 0."""
+    return f"{round(100.0 * value, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def t_quantile(probability: float, df: float) -> float:
