@@ -1,5 +1,6 @@
 """What is shown of each recording as a table, and what it says in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -283,7 +284,7 @@ def reading_of_degradation(table: pd.DataFrame) -> str:
     start = read("start")
     deepest = table["depth"].max()
     plain = mean_of(start.query("network == 'plain, BatchNorm bias 2'"), "test_accuracy", depth=deepest)
-    if pd.isna(plain):
+    if math.isnan(plain):
         return reading_by_depth(table)
     return (
         f"{reading_by_depth(table)}\n- Depth {deepest}: a plain network with BatchNorm bias 2 ends at {plain:.3f} "
