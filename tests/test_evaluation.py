@@ -94,8 +94,10 @@ def test_outputs_that_do_not_fit_the_labels_are_refused_before_training(few_imag
     halved = nn.Sequential(per_pixel(), nn.AvgPool2d(2))
     with pytest.raises(ValueError, match=r"shape \(3, 14, 14\), and its labels shape \(28, 28\)"):
         training.Trainer(halved, segmented, quick())
+    labels = {name: getattr(few_images, name) % 3 for name in ("train_labels", "test_labels")}
+    whole = dataclasses.replace(few_images, class_names=BRIGHTNESS, **labels)
     with pytest.raises(ValueError, match=r"outputs of shape \(3,\) would fit"):
-        training.Trainer(per_pixel(), dataclasses.replace(few_images, class_names=BRIGHTNESS), quick())
+        training.Trainer(per_pixel(), whole, quick())
 
 
 def iou_by_hand(chosen, labels, num_classes):

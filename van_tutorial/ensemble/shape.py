@@ -102,12 +102,14 @@ def difference(model: nn.Module, expected: nn.Module) -> str:
         if module.training != model.training:
             return f"has another mode, training or eval, in {where}"
         here, there = ({**describe_tensors(each), **vars(each)} for each in (module, known[name]))
-        for key in {**there, **here}.keys() - APART:
+        for key in sorted({**there, **here}.keys() - APART):
             mine, other = here.get(key, "nothing"), there.get(key, "nothing")
-            if key.endswith("hooks") and mine != other:
+            if type(mine) is type(other) and mine == other:
+                continue
+            if "hooks" in key:
                 return f"has a hook in {where}"
-            if type(mine) is not type(other) or mine != other:
-                return f"has {key} {mine} in the place of {other} in {where}"
+            mine = mine if isinstance(mine, str | bool | int | float) else f"of type {type(mine).__name__}"
+            return f"has {key} {mine} in the place of {other} in {where}"
     return ""
 
 
