@@ -5,9 +5,10 @@ operations on the way from it; or a *concatenation* with an operand that passes 
 
 A weight operation mixes the signal with something learned or constant: a linear map, a convolution, a recurrent layer.
 Elementwise operations, normalizations and writes into a part of a tensor are none, so that layer scales, position
-embeddings and biases count nothing. What is not known here, and mixes the signal with a tensor that is not the signal,
-counts as a weight operation. A product of two signals (attention, a squeeze-and-excitation gate) joins no paths: it
-passes as few weight operations as the factor that passes fewest.
+embeddings and biases count nothing. An elementwise operation that is summed over its weight, or that pairs each number
+of the signal with several of the weight, is one. What is not known here, and mixes the signal with a tensor that is not
+the signal, counts as a weight operation. A product of two signals (attention, a squeeze-and-excitation gate) joins no
+paths: it passes as few weight operations as the factor that passes fewest.
 """
 
 import itertools
@@ -33,7 +34,7 @@ GATES = frozenset({"mul", "multiply", "div", "divide", "true_divide", "__mul__",
 CONCATENATIONS = frozenset(
     {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack"}
 )
-SUMS = frozenset({"sum", "mean"})
+SUMS = frozenset({"sum", "mean", "cumsum"})
 # Products of all their factors; other operations on several signals are taken for mixes of them.
 PRODUCTS = frozenset(
     {
@@ -119,12 +120,15 @@ def joins_unequal_paths(program: "ExportedProgram") -> bool:
             name = operation_name(node.target)
             factors, terms = operands(node.target, node.args, node.kwargs)
             signals = [factor for factor in factors if factor in steps]
-            weight = int(applies_weight(node, factors, steps))
+            is_paired = is_elementwise(node.target) and pairs_with_weight(node, [*factors, *terms], steps)
+            weight = int(is_paired or applies_weight(node, factors, steps))
             if not signals and not any(term in steps for term in terms):
                 continue
             pooling = int("pool" in name)
             product = [later(steps[factor], weight, pooling) for factor in signals]
-            added = [steps[term] for term in terms if is_node(term) and term in steps]
+            added = [
+                later(steps[term], int(is_paired), 0) for term in terms if is_node(term) and term in steps
+            ]
             if name in CONCATENATIONS:
                 is_joined = any(passes_on(*pair, index) for pair in itertools.combinations(product, 2))
             else:
@@ -257,6 +261,23 @@ def sums_over_weight(node: fx.Node, signals: Any) -> bool:
         if any(shape[dim] != 1 for dim in over):
             return True
     return False
+
+
+def pairs_with_weight(node: fx.Node, values: list[Any], signals: Any) -> bool:
+    """Tell whether an elementwise operation pairs each number of the signal with several of a weight, to be reduced."""
+    nodes = [value for value in values if is_node(value) and isinstance(value.meta.get("val"), torch.Tensor)]
+    sizes = {value: tuple(value.meta["val"].shape) for value in nodes}
+    num_dims = max(map(len, sizes.values()), default=0)
+    padded = {value: (1,) * (num_dims - len(size)) + size for value, size in sizes.items()}
+    inside = [size for value, size in padded.items() if value in signals]
+    weights = [size for value, size in padded.items() if value not in signals and is_weight_like(value)]
+    return bool(inside) and any(
+        isinstance(many, int)
+        and many > 1
+        and all(isinstance(own[dim], int) and own[dim] == 1 for own in inside)
+        for size in weights
+        for dim, many in enumerate(size)
+    )
 
 
 def is_product(target: Any) -> bool:
