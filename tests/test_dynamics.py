@@ -73,7 +73,7 @@ def test_a_skip_weight_that_no_multiplier_pulls_at_stays_where_the_loss_wants_it
     assert path["multiplier"].abs().max() < 1e-9
     climbing = constraints.predict_path(5000, skip_lr=1e-2, dual_lr=0.0, slope=0.3)
     assert climbing["skip_weight"].iloc[-1] == 1.0
-    assert constraints.simulate_path(500, skip_lr=1e-2, dual_lr=0.0)["skip_weight"].iloc[-1] == 1.0
+    assert constraints.simulate_path(500, skip_lr=1e-2, dual_lr=0.0, slope=0.3)["skip_weight"].iloc[-1] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,8 @@ def test_the_skip_weight_check_says_which_way_to_go(alpha, is_right, words):
         (-1.0, False, "above 0"),
         (1e-9, False, "still there"),
         (1e-1, False, "before 500: take a smaller"),
-        (constraints.size_dual_lr(900), False, "after 500: take a larger"),
-        (constraints.size_dual_lr(500), True, "gone at step"),
+        (constraints.size_dual_lr(900, slope=0.3), False, "after 500: take a larger"),
+        (constraints.size_dual_lr(500, slope=0.3), True, "gone at step"),
     ],
 )
 def test_the_step_size_check_lets_the_librarys_steps_decide(dual_lr, is_right, words):

@@ -347,10 +347,11 @@ def test_a_network_with_one_number_for_an_image_is_refused(few_images, quick):
         training.Trainer(OneNumber(), few_images, quick())
 
 
-def test_the_default_step_sizes_remove_the_slowest_skip_just_when_the_cap_would():
+def test_the_default_step_sizes_remove_the_slowest_skip_when_the_cap_would_with_a_margin():
     config = training.TrainConfig(remove_by=0.5, dual_lr_spread=4.0, stagger=0.0)
     slowest = training.default_dual_lr(2000, 0.95, config) / 4.0
-    assert constraints.predict_removal_step(0.95, config.skip_lr, slowest) == pytest.approx(1000, rel=1e-6)
+    assert constraints.predict_removal_step(0.95, config.skip_lr, slowest, 0.3) == pytest.approx(1000, rel=1e-6)
+    assert 700 < constraints.predict_removal_step(0.95, config.skip_lr, slowest) < 900  # without a slope: a clock
 
 
 @pytest.mark.parametrize("schedule", ["fixed", "cut", "linear", "cosine"])
@@ -443,7 +444,7 @@ def test_with_a_stagger_no_multiplier_rises_before_its_window(few_images, quick)
 def test_the_default_multiplier_step_size_is_sized_for_the_window():
     config = training.TrainConfig(stagger=0.9, remove_by=0.5, dual_lr_spread=1.0)
     dual_lr = training.default_dual_lr(2000, 0.95, config)
-    assert constraints.predict_removal_step(0.95, config.skip_lr, dual_lr) == pytest.approx(75, rel=1e-6)
+    assert constraints.predict_removal_step(0.95, config.skip_lr, dual_lr, 0.3) == pytest.approx(75, rel=1e-6)
 
 
 def test_population_statistics_are_those_of_all_training_images(few_images, quick):

@@ -3,17 +3,20 @@
     python -m tools.record_dirac
 
 Embedded images, seeds 0, 1, 2, the library's default step size (0.003; 0.001 without normalization), nothing tuned.
-Four experiments, told apart by the column `experiment`:
+Five experiments, told apart by the column `experiment`:
 
     depth          fully connected, width 32, batch normalization, 10 epochs, depths 10, 40, 60
     long           the same at depth 40 for 30 epochs, the settings of `record_phase_out`
     decay          depth 40, 10 epochs, AdamW with weight decay 5 of V alone, of V and a, of V, a and b
     convolutions   DiracNet-10 with 16 and DiracNet-34 with 8 channels in the first group, and the same networks with
                    ordinary weights, 3 epochs, images averaged to 14 by 14
+    identity       how much of an identity the weights W_l hold at the end: the mean over the layers of their cosine to
+                   the identity matrix, tr(W_l) / (|W_l| sqrt(n)). Depth 40, 30 epochs, each network after its
+                   collapse; a random one has 0, give or take 1/32
 
 "no identity" is the Dirac network with a = 0 at the start, and all else the same; "plain, lr 0.01" has the step size
-that was best for plain networks of depth 40 on held-out images (`choose_step_sizes`). Takes about nine minutes on one
-core.
+that was best for plain networks of depth 40 on held-out images (`choose_step_sizes`). Experiments that the file holds
+are kept: remove it to run all of them again. Takes about fifty minutes on one core.
 """
 
 import argparse
@@ -182,6 +185,32 @@ def convolutions(images: data.Images) -> Iterator[dict[str, Any]]:
         yield {**head, **train_once(model, small, config)}
 
 
+def cosine_to_identity(model: nn.Module) -> list[float]:
+    """Return the cosine between each layer's weight and the identity matrix."""
+    weights = [layer.linear.weight.detach() for layer in models.collapse(model).layers]
+    return [float(weight.trace() / (weight.norm() * math.sqrt(len(weight)))) for weight in weights]
+
+
+def identities(images: data.Images) -> Iterator[dict[str, Any]]:
+    """Yield the runs of the experiment "identity"."""
+    networks = {name: NETWORKS[name] for name in ("plain", "dirac")} | {"van": {"connection": "van"}}
+    for (name, choices), seed in product(networks.items(), SEEDS):
+        model = models.mlp(depth=DEPTH, seed=seed, **choices)
+        config = training.TrainConfig(num_epochs=NUM_EPOCHS, seed=seed, device="cpu")
+        run = train_once(model, images, config)
+        cosines = cosine_to_identity(model)
+        yield {
+            "experiment": "identity",
+            "network": name,
+            "depth": DEPTH,
+            "seed": seed,
+            "cosine": round(sum(cosines) / DEPTH, 4),
+            "smallest_cosine": round(min(cosines), 4),
+            "largest_cosine": round(max(cosines), 4),
+            **run,
+        }
+
+
 def main() -> None:
     """Train everything and write the file."""
     argparse.ArgumentParser(
@@ -189,18 +218,26 @@ def main() -> None:
     ).parse_args()
     recording = Recording(
         "dirac_mini",
-        "What is an identity inside the weights worth at depths 10, 40 and 60, and what becomes of it in training, "
-        "with weight decay and without? Embedded Fashion-MNIST subset; accuracies in eval mode; gradients before "
-        "training, with batch statistics: correlation between those at pairs of 64 test images, where there is any.",
+        "What is an identity inside the weights worth at depths 10, 40 and 60, what becomes of it in training, with "
+        "weight decay and without, and how much of one do a plain network and a VAN end with? Embedded Fashion-MNIST "
+        "subset; accuracies in eval mode; gradients before training, with batch statistics: correlation between those "
+        "at pairs of 64 test images, where there is any.",
         "python -m tools.record_dirac",
     )
     images = data.load()
-    runs = []
-    for experiment in (fully_connected, decays, convolutions):
-        for run in experiment(images):
+    runs = recording.resume()
+    there = {run["experiment"] for run in runs}
+    experiments = {
+        "depth": fully_connected,
+        "decay": decays,
+        "convolutions": convolutions,
+        "identity": identities,
+    }
+    for name in [name for name in experiments if name not in there]:
+        for run in experiments[name](images):
             runs.append(run)
             print(run, flush=True)
-    print(recording.write(runs))
+        print(recording.write(runs))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ alone, and the layer need not know which.
 
 Where f(x) has another shape than x, a `Subsample` stands in for x.
 
-The full text of the paper on variable activation networks could not be read, and its abstract fits each of
-the three forms. At alpha = 0 each of them is the plain layer, to the last bit.
+The abstract of the paper on variable activation networks fits each of the three forms; `constraints` says where its
+text can be read. At alpha = 0 each of them is the plain layer, to the last bit.
 """
 
 from collections.abc import Callable

@@ -166,9 +166,9 @@ came = {f"{name}, {layers} layers": value for (name, layers), value in means.ite
 exercises.beside(my_depths, {name: came[name] for name in my_depths})
 
 # %% [markdown]
-# **See**: the curve of the plain networks falls, for training images (filled markers) and test images (open ones) alike,
-# and a better step size moves the fall to the right but does not stop it. The residual networks stay level on the training
-# images, and gain nothing on the test images either: what depth costs is gone, but here depth alone brings nothing.
+# **See**: the curve of the plain networks falls, on the training set (filled markers) and on the test set (open ones) alike.
+# A better learning rate moves the fall to larger depths but does not stop it. The residual networks keep their accuracy on
+# the training set, and gain nothing on the test set either: depth costs nothing there, but alone it brings nothing here.
 
 # %% tags=["nbval-ignore-output"]
 plots.accuracy_by_depth(recorded.table)

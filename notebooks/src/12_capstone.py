@@ -66,13 +66,14 @@ from van_tutorial import batch, exercises, plots, widgets
 #
 # | `question` | it asks | what varies |
 # | --- | --- | --- |
-# | `order` | Which skips should go first? | `dual_lr_spread`: above 1 those next to the input, below 1 those next to the output, at 1 all alike |
-# | `speed` | What does it cost to hurry? | `dual_lr`, the step size of the multipliers |
+# | `order` | Which skips should be removed first? | `dual_lr_spread`: above 1 those next to the input, below 1 those next to the output, at 1 all alike |
+# | `speed` | What does it cost to hurry? | `dual_lr`, the dual learning rate |
 # | `depth` | From which depth on does a VAN pay? | `depth`, for plain, residual and VAN (takes a few times as long) |
 # | `form` | Do our three readings of the layer differ? | `skip`: convex, additive, activation |
 #
-# In `order` and `speed` all multipliers rise from the beginning (`stagger` 0), and no cap helps: whatever goes, they take. Each question is a small dictionary, and `own`
-# is where yours goes.
+# In `order` and `speed` all multipliers rise simultaneously (`stagger` 0) and there is no cap. At these learning rates they
+# are a clock ([lesson 6](06_multiplier_dynamics.ipynb)), so both questions vary a schedule. Each question is a small
+# dictionary, and `own` is where yours goes.
 
 # %%
 questions = {

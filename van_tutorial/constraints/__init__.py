@@ -10,9 +10,13 @@
 Where the *activation* is to go, alpha_l is driven to 1 in the same way: its violation v_l = 1 - alpha_l takes
 the place of alpha_l in the penalty, the dual step and the projection.
 
+Under the clip and with the library's learning rates this is a clock, which the loss does not change: alpha_l follows
+alpha_0 cos(w (t - t_l)) with w = sqrt(skip_lr dual_lr) from the step t_l on at which its multiplier may rise.
+
 The formulas are our reading of the abstract of Monti, Tootoonian and Cao 2018, Avoiding degradation in deep
-feed-forward networks by phasing out skip-connections; its full text could not be read. The method of
-multipliers by simultaneous descent and ascent: Platt and Barr 1987, Constrained differential optimization.
+feed-forward networks by phasing out skip-connections. Its accepted version is listed as open access at UCL Discovery
+(record 10061069), its first version with the reviews at OpenReview (BJQPG5lR-). The method of multipliers by
+simultaneous descent and ascent: Platt and Barr 1987, Constrained differential optimization.
 
 Everything here sees skip weights as a tensor of shape (L,) and knows no network.
 """

@@ -19,7 +19,7 @@ from van_tutorial.constraints.multipliers import Multipliers, project
 
 
 def predict_removal_step(
-    skip_weight: float = 0.95, skip_lr: float = 1e-3, dual_lr: float = 1e-3, slope: float = 0.3
+    skip_weight: float = 0.95, skip_lr: float = 1e-3, dual_lr: float = 1e-3, slope: float = 0.0
 ) -> float:
     """Predict the step at which one skip weight reaches 0, for a loss that is linear in it.
 
@@ -31,7 +31,9 @@ def predict_removal_step(
                  the multiplier has grown to k, and then falls as cos(w t): it is 0 at step
                  t1 + (k - lambda(t1)) / dual_lr + pi / (2 w)
 
-    Where the loss already pushes the skip out (k <= 0), alpha falls from the start and the first case holds.
+    Where the loss already pushes the skip out (k <= 0), alpha falls from the start and the first case holds. With
+    k = 0 the skip weight is alpha_0 cos(w t): a clock, which reaches 0 after pi / (2 w) steps. Slopes that were measured
+    in training are near 0.
 
     Args:
         skip_weight: initial skip weight alpha_0, in (0, 1].
@@ -47,6 +49,8 @@ def predict_removal_step(
             not finite.
 
     Example:
+        >>> round(predict_removal_step(skip_weight=0.5, skip_lr=0.01, dual_lr=0.01))
+        157
         >>> round(predict_removal_step(skip_weight=0.5, skip_lr=0.01, dual_lr=0.01, slope=0.3))
         211
         >>> round(predict_removal_step(skip_weight=0.95, skip_lr=3e-3, dual_lr=3e-4, slope=0.5))
@@ -71,7 +75,7 @@ def predict_removal_step(
 
 
 def size_dual_lr(
-    removal_step: float, skip_weight: float = 0.95, skip_lr: float = 1e-3, slope: float = 0.3
+    removal_step: float, skip_weight: float = 0.95, skip_lr: float = 1e-3, slope: float = 0.0
 ) -> float:
     """Return the multiplier step size for which `predict_removal_step` is `removal_step`.
 
@@ -88,8 +92,8 @@ def size_dual_lr(
         ValueError: for values outside these bounds.
 
     Example:
-        >>> dual_lr = size_dual_lr(1000, skip_weight=0.95, skip_lr=1e-3, slope=0.3)
-        >>> round(predict_removal_step(0.95, 1e-3, dual_lr, 0.3))
+        >>> dual_lr = size_dual_lr(1000, skip_weight=0.95, skip_lr=1e-3)
+        >>> round(predict_removal_step(0.95, 1e-3, dual_lr))
         1000
     """
     check_range("removal_step", removal_step, 0.0, math.inf, open_low=True)
@@ -139,7 +143,7 @@ def predict_path(
     skip_weight: float = 0.95,
     skip_lr: float = 1e-3,
     dual_lr: float = 1e-3,
-    slope: float = 0.3,
+    slope: float = 0.0,
     damping: float = 0.0,
     curvature: float = 0.0,
     is_projected: bool = True,
@@ -223,7 +227,7 @@ def simulate_path(
     skip_weight: float = 0.95,
     skip_lr: float = 1e-3,
     dual_lr: float = 1e-3,
-    slope: float = 0.3,
+    slope: float = 0.0,
     damping: float = 0.0,
     curvature: float = 0.0,
     is_projected: bool = True,

@@ -26,10 +26,11 @@ def shortcut_prices(
     """Measure the price of each shortcut: by how much the loss would fall for a little of that skip-connection.
 
     price_l = -dC / dalpha_l at alpha = 0, by autograd. A multiplier equals it in the end only where nothing clips
-    the skip weights and the ascent is damped; with the clip a multiplier over-shoots and then stands still. One
-    forward and one backward pass (cheap). The model is left as it is, and measured in its present mode: under batch
-    normalization take training mode, in which the multipliers saw the loss; in eval mode the running statistics are
-    frozen, a little of a skip shifts signals that nothing normalizes again, and prices can come out below 0.
+    the skip weights and the ascent is damped. With the clip every multiplier at or above the price holds its skip
+    weight at 0, so by how much it is above says nothing about the skip. One forward and one backward pass (cheap). The
+    model is left as it is, and measured in its present mode: under batch normalization take training mode, in which the
+    multipliers saw the loss; in eval mode the running statistics are frozen, a little of a skip shifts signals that
+    nothing normalizes again, and prices can come out below 0.
 
     Args:
         model: one of its modules has a parameter `skip_weight` of shape (L,).
@@ -75,7 +76,7 @@ def shortcut_prices(
     return pd.DataFrame({"layer": range(1, len(alpha) + 1), "price": (-gradient).tolist()})
 
 
-def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.3) -> pd.DataFrame:
+def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.0) -> pd.DataFrame:
     """Compare, for each layer, the step at which its skip first reached 0 with the one that theory predicts.
 
     The prediction is `constraints.predict_removal_step` for the layer's own multiplier step size, counted from the

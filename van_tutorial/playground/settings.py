@@ -16,7 +16,6 @@ INITS = ("he", "orthogonal", "looks-linear")
 # Between two records: enough of them for a smooth replay, few enough to cost little.
 RECORDS_PER_RUN = 100
 FEWEST_STEPS = 8
-SLOPE = 0.3  # nats per unit of skip weight: what the default step size is sized with, too
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,7 @@ class Settings:
     def predicted_steps(self, num_images: int) -> list[float]:
         """Predict for each layer the step at which the multipliers will have removed its skip.
 
-        The oscillator of `constraints.predict_path`, with a loss that holds on to a skip by 0.3 nats per unit of its
-        weight, from the step at which the layer's turn comes. The cap is not counted.
+        The oscillator of `constraints.predict_path`, with a loss that has no say (slope 0), from the step at which the layer's turn comes. The cap is not counted.
 
         Args:
             num_images: training images.
@@ -172,9 +170,9 @@ class Settings:
         if self.skip_lr == 0.0 or dual_lr == 0.0:
             return math.inf
         if self.damping == 0.0:
-            return constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr, SLOPE)
+            return constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr)
         path = constraints.predict_path(
-            num_steps, self.skip_weight, self.skip_lr, dual_lr, SLOPE, damping=self.damping
+            num_steps, self.skip_weight, self.skip_lr, dual_lr, damping=self.damping
         )
         first = constraints.first_zero_step(path)
         return math.inf if first is None else float(first)

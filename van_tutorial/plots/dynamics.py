@@ -107,7 +107,7 @@ def predicted_and_real_steps(
 
 
 def prices_and_multipliers(
-    table: pd.DataFrame, caption: str = "Where the multiplier is above the price, the ascent has over-shot."
+    table: pd.DataFrame, caption: str = "At or above the price a multiplier holds its skip weight at 0."
 ) -> go.Figure:
     """Draw for each layer the price of its shortcut beside the final multiplier.
 

@@ -20,6 +20,7 @@ from van_tutorial.training.config import TrainConfig
 NEVER = -1  # no step yet
 IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
 ROUNDING = 1e-6  # how far the end of a window may be off in single precision, as a share of the training
+MARGIN = 0.3  # slope that the default dual learning rate is sized for; slopes that were measured are near 0
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
 
 
@@ -213,7 +214,8 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
-    of 0.3 nats per unit of violation: any later would be the cap's work. (On its way down the cap may still touch a
+    of 0.3 nats per unit of violation: any later would be the cap's work. Measured slopes are near 0, so that skips are
+    removed somewhat earlier than that: the slope is the margin. (On its way down the cap may still touch a
     skip that waits at 1 for its multiplier, in a long training above all.) With a stagger it is to be gone after three
     quarters of its window, which leaves the cap nothing to do.
 
@@ -231,5 +233,5 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     removal_step = config.removing_by * num_steps
     if config.staggering:
         removal_step *= IN_TIME * (1.0 - abs(config.staggering))
-    slowest = size_dual_lr(removal_step, violation, config.skip_lr)
+    slowest = size_dual_lr(removal_step, violation, config.skip_lr, MARGIN)
     return slowest * max(config.dual_lr_spread, 1.0 / config.dual_lr_spread)
