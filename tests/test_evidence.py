@@ -144,7 +144,7 @@ def test_an_untraced_or_wrong_number_is_named_in_one_sentence(text, entries, sen
 def test_a_digit_that_is_changed_in_a_lesson_is_noticed_with_what_the_recording_gives():
     name = "notebooks/src/10_convolutional_van.py"
     lesson = tracing.Page.read(PAGES[name])
-    changed = tracing.Page(name, lesson.text.replace("comes to 0.65,", "comes to 0.66,"))
+    changed = tracing.Page(name, lesson.text.replace("reaches 0.65,", "reaches 0.66,"))
     assert tracing.offences(changed, TRACES[name]) == [
         f"{name}: 0.65 stands there 0 times where its entry says 1: mend the entry.",
         f"{name}: no entry of tests/traces.yaml explains 0.66 in {changed.around(changed.find('0.66')[0])!r}.",

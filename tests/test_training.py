@@ -350,8 +350,12 @@ def test_a_network_with_one_number_for_an_image_is_refused(few_images, quick):
 def test_the_default_step_sizes_remove_the_slowest_skip_when_the_cap_would_with_a_margin():
     config = training.TrainConfig(remove_by=0.5, dual_lr_spread=4.0, stagger=0.0)
     slowest = training.default_dual_lr(2000, 0.95, config) / 4.0
-    assert constraints.predict_removal_step(0.95, config.skip_lr, slowest, 0.3) == pytest.approx(1000, rel=1e-6)
-    assert 700 < constraints.predict_removal_step(0.95, config.skip_lr, slowest) < 900  # without a slope: a clock
+    assert constraints.predict_removal_step(0.95, config.skip_lr, slowest, 0.3) == pytest.approx(
+        1000, rel=1e-6
+    )
+    assert (
+        700 < constraints.predict_removal_step(0.95, config.skip_lr, slowest) < 900
+    )  # without a slope: a clock
 
 
 @pytest.mark.parametrize("schedule", ["fixed", "cut", "linear", "cosine"])

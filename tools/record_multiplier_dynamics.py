@@ -132,9 +132,9 @@ def main() -> None:
     recording = Recording(
         "multiplier_dynamics_mini",
         "At which step does each skip of a VAN reach 0, when was it predicted to, how large are its multiplier and its "
-        "price in the end, and what does a constant in place of the multipliers do? Embedded Fashion-MNIST subset, depth 40, width 32, batch "
-        "normalization, 30 epochs; prices on the training set, with batch statistics (price) and in eval mode "
-        "(price_eval).",
+        "price in the end, and what does a constant in place of the multipliers do? Embedded Fashion-MNIST subset, "
+        "depth 40, width 32, batch normalization, 30 epochs; prices on the training set, with batch statistics "
+        "(price) and in eval mode (price_eval).",
         "python -m tools.record_multiplier_dynamics",
     )
     images = data.load()

@@ -149,9 +149,9 @@ plots.accuracy_curves({name: result.history for name, result in results.items()}
 # %% [markdown]
 # ## Is there a skip or is there none?
 #
-# The exported graph of a network is all that the computer does. `has_skip` looks in it for two paths that pass
-# different numbers of weights. In the Dirac network it finds none, *even before anything is folded*: $a I$ is added
-# to a weight, not to a signal. And `collapse` folds: it works $W$ out once and keeps only that.
+# The exported graph of a network is all that the computer does. `has_skip` looks in it for a sum that joins two paths from
+# one node, one of which passes fewer weights. In the Dirac network it finds none, *even before anything is folded*: $a I$
+# is added to a weight, not to a signal. And `collapse` folds: it works $W$ out once and keeps only that.
 
 # %% tags=["keep_output"]
 dirac = results["dirac"].model.cpu()

@@ -32,8 +32,8 @@ def predict_removal_step(
                  t1 + (k - lambda(t1)) / dual_lr + pi / (2 w)
 
     Where the loss already pushes the skip out (k <= 0), alpha falls from the start and the first case holds. With
-    k = 0 the skip weight is alpha_0 cos(w t): a clock, which reaches 0 after pi / (2 w) steps. Slopes that were measured
-    in training are near 0.
+    k = 0 the skip weight is alpha_0 cos(w t): a clock, which reaches 0 after pi / (2 w) steps. Slopes measured in
+    training are near 0.
 
     Args:
         skip_weight: initial skip weight alpha_0, in (0, 1].

@@ -143,7 +143,8 @@ class Settings:
     def predicted_steps(self, num_images: int) -> list[float]:
         """Predict for each layer the step at which the multipliers will have removed its skip.
 
-        The oscillator of `constraints.predict_path`, with a loss that has no say (slope 0), from the step at which the layer's turn comes. The cap is not counted.
+        The oscillator of `constraints.predict_path`, with a loss that has no say (slope 0), from the step at which the
+        layer's turn comes. The cap is not counted.
 
         Args:
             num_images: training images.
