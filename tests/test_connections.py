@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from van_tutorial import connections
+from van_tutorial import connections, models, training
 
 X = torch.tensor([[1.0, -2.0], [0.5, 3.0]], dtype=torch.float64)
 Z = torch.tensor([[-1.0, 4.0], [2.0, -8.0]], dtype=torch.float64)
@@ -132,3 +132,54 @@ def test_the_loss_pulls_at_a_skip_weight_by_the_derivative_of_its_formula(connec
     skip_weight = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
     connection(X, transform, functional.relu, skip_weight).sum().backward()
     assert skip_weight.grad.item() == pytest.approx(slope.sum().item())
+
+
+class ScaledSkip(connections.Connection):
+    """alpha s x + (1 - alpha) f(x), s learned from 1: the example of CONTRIBUTING.md."""
+
+    is_weighted = True
+
+    def __init__(self, num_features, shortcut=None):
+        super().__init__(shortcut)
+        self.scale = nn.Parameter(torch.ones(num_features))
+
+    @classmethod
+    def build(cls, config, make_map, shortcut):
+        return cls(config.width, shortcut)
+
+    def forward(self, x, transform, activation, skip_weight):
+        skip = self.scale * self.shortcut(x)
+        return connections.mix(transform(x, activation), skip, skip_weight)
+
+
+def test_a_new_connection_is_one_class_that_models_phase_out_and_collapse_take_as_it_is(
+    monkeypatch, few_images
+):
+    monkeypatch.setitem(connections.SKIPS, "scaled", ScaledSkip)
+    network = models.mlp(depth=3, width=8, skip="scaled", seed=0)
+    assert models.num_skips(network) == 3
+    before = [layer.connection.scale.clone() for layer in network.layers]
+    config = training.TrainConfig(num_epochs=1, batch_size=100, remove_by=0.5)
+    result = training.train(network, few_images, config)
+    assert result.removed_at_step is not None
+    assert not any(
+        torch.equal(a, layer.connection.scale) for a, layer in zip(before, network.layers, strict=True)
+    )
+    plain = models.collapse(network)
+    assert torch.equal(plain(few_images.test_images), network(few_images.test_images))
+    assert models.num_skips(plain) == 0
+
+
+class Kept(connections.Connection):
+    """x - f(x), whose skip nothing weighs."""
+
+    def forward(self, x, transform, activation, skip_weight=None):
+        return self.shortcut(x) - transform(x, activation)
+
+
+def test_a_new_connection_without_a_weight_is_counted_and_refused_by_collapse(monkeypatch):
+    monkeypatch.setitem(connections.CONNECTIONS, "kept", Kept)
+    network = models.convnet(depth=8, width=4, connection="kept", seed=0)
+    assert models.num_skips(network) == 3
+    with pytest.raises(ValueError, match="connection 'kept' keeps its skips"):
+        models.collapse(network)

@@ -1,7 +1,9 @@
 """Networks of the five choices: what alpha = 0 and 1 mean, collapsing, initial weights, refusals."""
 
 import dataclasses
+import inspect
 import itertools
+from dataclasses import fields
 
 import pytest
 import torch
@@ -582,3 +584,19 @@ def test_images_of_another_size_are_refused_with_the_mend():
         ValueError, match="takes 784 features per example, got 3072: make it with in_features=3072"
     ):
         small()(torch.zeros(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (models.mlp, models.MLPConfig),
+        (models.convnet, models.ConvNetConfig),
+        (models.msnet, models.MSNetConfig),
+    ],
+)
+def test_a_network_is_made_with_the_arguments_of_its_config_in_their_order(make, config):
+    shown = inspect.signature(make).parameters
+    assert [(p.name, p.default) for p in shown.values()] == [(f.name, f.default) for f in fields(config)]
+    assert make(width=4, seed=0).config == models.build(config(width=4, seed=0)).config
+    with pytest.raises(TypeError, match="widht"):
+        make(widht=4)

@@ -19,26 +19,14 @@ text can be read. At alpha = 0 each of them is the plain layer, to the last bit.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CONNECTIONS = ("plain", "residual", "rezero", "highway", "van")
-SKIPS = ("convex", "additive", "activation")
-
 Activation = Callable[[Tensor], Tensor]
 Transform = Callable[[Tensor, Activation], Tensor]
-
-
-class Connection(Protocol):
-    """What every connection can be called with."""
-
-    def __call__(
-        self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None
-    ) -> Tensor:
-        """Return the layer's output for the input `x`."""
 
 
 def mix(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
@@ -74,8 +62,48 @@ class Subsample(nn.Module):
         return f"num_new={self.num_new}, stride={self.stride}"
 
 
-class Plain(nn.Module):
+class Connection(nn.Module):
+    """How x and f(x) become a layer's output: each connection is one subclass, named in `CONNECTIONS` or `SKIPS`.
+
+    Called with (x, transform, activation, skip_weight) it returns the output, a tensor of the shape of f(x);
+    `skip_weight` is the layer's scalar tensor alpha where the connection is weighted, else None.
+
+    Args:
+        shortcut: fits x to f(x); None where it fits.
+
+    Attributes:
+        has_skip: whether x reaches the output past the layer.
+        is_weighted: whether a skip weight alpha scales the skip; at alpha = 0 the layer must be the plain one.
+        is_inside: whether it acts in place of the layer's activation, and not around the layer.
+    """
+
+    has_skip: ClassVar[bool] = True
+    is_weighted: ClassVar[bool] = False
+    is_inside: ClassVar[bool] = False
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.shortcut = shortcut or nn.Identity()
+
+    @classmethod
+    def build(cls, config: Any, make_map: Callable[[], nn.Module], shortcut: nn.Module | None) -> Self:
+        """Return the connection of one layer; a subclass with arguments of its own takes them from the config.
+
+        Args:
+            config: of the network.
+            make_map: returns a new linear map, or convolution, from what fits f(x) to the shape of f(x).
+            shortcut: fits x to f(x); None where it fits.
+        """
+        return cls(shortcut)
+
+
+class Plain(Connection):
     """Pass on f(x) alone: no skip-connection."""
+
+    has_skip = False
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        nn.Module.__init__(self)  # x is not used
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
@@ -84,12 +112,12 @@ class Plain(nn.Module):
         return transform(x, activation)
 
 
-class Residual(nn.Module):
+class Residual(Connection):
     """Add the input to the layer's output: x + scale f(x).
 
     Args:
         scale: factor of f(x), `residual_scale` in the models; Balduzzi et al. call it beta.
-        shortcut: what fits x to f(x); None where it fits.
+        shortcut: fits x to f(x); None where it fits.
 
     Source:
         He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, eq. 1; the scale:
@@ -97,9 +125,13 @@ class Residual(nn.Module):
     """
 
     def __init__(self, scale: float = 1.0, shortcut: nn.Module | None = None) -> None:
-        super().__init__()
+        super().__init__(shortcut)
         self.scale = scale
-        self.shortcut = shortcut or nn.Identity()
+
+    @classmethod
+    def build(cls, config: Any, make_map: Callable[[], nn.Module], shortcut: nn.Module | None) -> Self:
+        """Return the connection with the config's `residual_scale`."""
+        return cls(config.residual_scale, shortcut)
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
@@ -112,13 +144,13 @@ class Residual(nn.Module):
         return f"scale={self.scale}"
 
 
-class LearnedResidual(nn.Module):
+class LearnedResidual(Connection):
     """Add a share s of the layer's output to its input, s being learned from 0: x + s f(x).
 
     At the start every layer passes its input on. s is one number a layer.
 
     Args:
-        shortcut: what fits x to f(x); None where it fits.
+        shortcut: fits x to f(x); None where it fits.
 
     Attributes:
         scale: s, a parameter without dimensions.
@@ -129,9 +161,8 @@ class LearnedResidual(nn.Module):
     """
 
     def __init__(self, shortcut: nn.Module | None = None) -> None:
-        super().__init__()
+        super().__init__(shortcut)
         self.scale = nn.Parameter(torch.zeros(()))
-        self.shortcut = shortcut or nn.Identity()
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
@@ -140,7 +171,7 @@ class LearnedResidual(nn.Module):
         return torch.addcmul(self.shortcut(x), transform(x, activation), self.scale)
 
 
-class Highway(nn.Module):
+class Highway(Connection):
     """Mix input and output by a gate that is learned per unit and looks at the input.
 
     y = T(x) f(x) + (1 - T(x)) x, T(x) = sigmoid(W x + b). A negative b lets the input pass at the start.
@@ -148,19 +179,21 @@ class Highway(nn.Module):
     Args:
         gate: the linear map or convolution W x + b, from what fits f(x) to the shape of f(x).
         transform_bias: initial value of every entry of b.
-        shortcut: what fits x to f(x), for the gate too; None where it fits.
+        shortcut: fits x to f(x), for the gate too; None where it fits.
 
     Source:
         Srivastava, Greff and Schmidhuber 2015, Highway networks, eq. 3.
     """
 
-    def __init__(
-        self, gate: nn.Linear | nn.Conv2d, transform_bias: float, shortcut: nn.Module | None = None
-    ) -> None:
-        super().__init__()
+    def __init__(self, gate: nn.Module, transform_bias: float, shortcut: nn.Module | None = None) -> None:
+        super().__init__(shortcut)
         self.gate = gate
-        self.shortcut = shortcut or nn.Identity()
-        nn.init.constant_(gate.bias, transform_bias)  # type: ignore[arg-type]  # a gate has one
+        nn.init.constant_(gate.get_parameter("bias"), transform_bias)
+
+    @classmethod
+    def build(cls, config: Any, make_map: Callable[[], nn.Module], shortcut: nn.Module | None) -> Self:
+        """Return the connection with a gate of its own, which the deeper network opens less at initialization."""
+        return cls(make_map(), highway_bias(config.depth), shortcut)
 
     def forward(
         self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor | None = None
@@ -171,48 +204,50 @@ class Highway(nn.Module):
         return mix(x, output, torch.sigmoid(self.gate(x)))
 
 
-class ConvexSkip(nn.Module):
+class ConvexSkip(Connection):
     """Mix input and output by the skip weight: alpha x + (1 - alpha) f(x).
 
     alpha = 1 is the identity, alpha = 0 the plain layer. One fused operation, `torch.lerp`, which is exact at
     both ends.
 
     Args:
-        shortcut: what fits x to f(x); None where it fits.
+        shortcut: fits x to f(x); None where it fits.
     """
 
-    def __init__(self, shortcut: nn.Module | None = None) -> None:
-        super().__init__()
-        self.shortcut = shortcut or nn.Identity()
+    is_weighted = True
 
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return alpha x + (1 - alpha) f(x) for the scalar tensor alpha = `skip_weight`."""
         return mix(transform(x, activation), self.shortcut(x), skip_weight)
 
 
-class AdditiveSkip(nn.Module):
+class AdditiveSkip(Connection):
     """Add the weighted input to the output: f(x) + alpha x.
 
     alpha = 1 is a residual layer, alpha = 0 the plain one.
 
     Args:
-        shortcut: what fits x to f(x); None where it fits.
+        shortcut: fits x to f(x); None where it fits.
     """
 
-    def __init__(self, shortcut: nn.Module | None = None) -> None:
-        super().__init__()
-        self.shortcut = shortcut or nn.Identity()
+    is_weighted = True
 
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return f(x) + alpha x for the scalar tensor alpha = `skip_weight`."""
         return torch.addcmul(transform(x, activation), self.shortcut(x), skip_weight)
 
 
-class ActivationSkip(nn.Module):
+class ActivationSkip(Connection):
     """Let the skip go round the activation alone: alpha z + (1 - alpha) act(z) in place of act(z).
 
     alpha = 1 makes the layer affine, alpha = 0 plain. With ReLU it is a leaky ReLU of slope alpha.
     """
+
+    is_weighted = True
+    is_inside = True
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        nn.Module.__init__(self)  # z always fits act(z)
 
     def forward(self, x: Tensor, transform: Transform, activation: Activation, skip_weight: Tensor) -> Tensor:
         """Return f(x) with the variable activation, for the scalar tensor alpha = `skip_weight`."""
@@ -221,3 +256,38 @@ class ActivationSkip(nn.Module):
             return mix(activation(z), z, skip_weight)
 
         return transform(x, variable)
+
+
+def highway_bias(depth: int) -> float:
+    """Return the initial transform bias of a highway network: the deeper, the more its layers carry.
+
+    -1 up to 10 layers, -2 up to 20, -3 up to 50, -4 beyond. That deeper networks want a more negative bias,
+    in this range, is from Srivastava, Greff and Schmidhuber 2015, Training very deep networks; the three steps
+    are ours.
+
+    Args:
+        depth: number of layers.
+
+    Returns:
+        The bias.
+    """
+    return -1.0 if depth <= 10 else -2.0 if depth <= 20 else -3.0 if depth <= 50 else -4.0
+
+
+SKIPS: dict[str, type[Connection]] = {  # the forms of "van"
+    "convex": ConvexSkip,
+    "additive": AdditiveSkip,
+    "activation": ActivationSkip,
+}
+CONNECTIONS: dict[str, type[Connection]] = {
+    "plain": Plain,
+    "residual": Residual,
+    "rezero": LearnedResidual,
+    "highway": Highway,
+    "van": ConvexSkip,  # or another of `SKIPS`
+}
+
+
+def find(connection: str, skip: str) -> type[Connection]:
+    """Return the class of a connection, by the names that a config gives."""
+    return SKIPS[skip] if connection == "van" else CONNECTIONS[connection]

@@ -54,7 +54,7 @@ def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]
             refuse(index, f"is a {type(model).__name__}, and not one of models.mlp")
         check_same("model", index, asdict(first.config), asdict(model.config), START)
         check_same("config", index, asdict(configs[0]), asdict(config), PATH)
-    network = build(MLP, replace(cast(MLP, first).config, seed=0)).to(next(first.parameters()).dtype)
+    network = build(replace(cast(MLP, first).config, seed=0)).to(next(first.parameters()).dtype)
     owners: dict[int, str] = {}
     for index, model in enumerate(models):
         if found := difference(model, network):

@@ -2,14 +2,21 @@
 
 from van_tutorial.models.collapse import collapse, fold_batch_norm, merge, num_skips
 from van_tutorial.models.convnet import ConvNet, ConvNetConfig, convnet
-from van_tutorial.models.family import FAMILY, Recipe, diracnet, family_table, make
+from van_tutorial.models.family import (
+    FAMILY,
+    SCALAR_RECIPES,
+    Recipe,
+    diracnet,
+    family_table,
+    make,
+    scalar_network,
+)
 from van_tutorial.models.graph import has_skip
 from van_tutorial.models.lookup import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
 from van_tutorial.models.msnet import MSNet, MSNetConfig, msnet
 from van_tutorial.models.parametrizations import Dirac, add_dirac
-from van_tutorial.models.recipes import SCALAR_RECIPES, scalar_network
-from van_tutorial.models.stack import Stack
+from van_tutorial.models.stack import Stack, build
 
 __all__ = [
     "FAMILY",
@@ -24,6 +31,7 @@ __all__ = [
     "Recipe",
     "Stack",
     "add_dirac",
+    "build",
     "collapse",
     "convnet",
     "diracnet",

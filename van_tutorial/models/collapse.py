@@ -37,9 +37,8 @@ def num_skips(model: nn.Module) -> int:
     branched = sum(
         isinstance(module, Branches) and module.identity_norm is not None for module in model.modules()
     )
-    if model.config.connection == "van":
-        return int(torch.count_nonzero(skip_weights(model))) + branched
-    return sum(not isinstance(layer.connection, connections.Plain) for layer in model.layers) + branched
+    kept = sum(connection.has_skip and not connection.is_weighted for connection in model.connections)
+    return int(torch.count_nonzero(skip_weights(model))) + kept + branched
 
 
 def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
@@ -81,15 +80,13 @@ def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
 
 def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
     """Raise unless the network is plain or a VAN, and none of `alphas` is other than 0."""
-    if model.config.connection not in ("van", "plain"):
+    kind = model.config.connection_class
+    if kind.has_skip and not kind.is_weighted:
         raise ValueError(
             f"connection {model.config.connection!r} keeps its skips: only 'van' networks can be collapsed."
         )
     if (left := int(torch.count_nonzero(alphas))) > 0:
-        weighted = [
-            number for number, layer in enumerate(model.layers, 1)
-            if not isinstance(layer.connection, connections.Plain)
-        ]  # fmt: skip
+        weighted = [number for number, each in enumerate(model.connections, 1) if each.is_weighted]
         raise ValueError(
             f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer "
             f"{weighted[int(alphas.argmax())]}, is {alphas.max().item():.3g}): train until they are, or set remove_by "
@@ -264,7 +261,8 @@ def merge(model: nn.Module) -> MLP:
     stack = unwrapped(model)
     if (
         not isinstance(stack, MLP)
-        or (stack.config.connection, stack.config.skip, stack.config.order) != ("van", "activation", "post")
+        or not stack.config.connection_class.is_inside
+        or stack.config.order != "post"
         or stack.config.normalization not in ("none", "batch")
     ):
         raise ValueError(
@@ -274,9 +272,7 @@ def merge(model: nn.Module) -> MLP:
     alphas = skip_weights(stack)
     check_can_collapse(stack, alphas.where(alphas != 1.0, 0.0), target="0 or 1")
     weights = iter(alphas.tolist())
-    is_affine = [
-        not isinstance(layer.connection, connections.Plain) and next(weights) == 1.0 for layer in stack.layers
-    ]
+    is_affine = [each.is_weighted and next(weights) == 1.0 for each in stack.connections]
     if all(is_affine):
         raise ValueError("no activation is left: the network is one affine map, with no layer to keep.")
     merged = cast(MLP, copy_of(stack)).eval()

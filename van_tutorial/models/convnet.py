@@ -1,14 +1,15 @@
 """Convolutional stacks: the CIFAR family of He et al., with any connection."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from van_tutorial import connections
 from van_tutorial._checks import check_choice, check_count
-from van_tutorial.connections import Activation, Connection
+from van_tutorial.connections import Activation
 from van_tutorial.models import parametrizations, parts
-from van_tutorial.models.stack import Stack, StackConfig, build, make_connection
+from van_tutorial.models.stack import Stack, StackConfig, build, takes
 
 NUM_STAGES = 3
 DOWNSAMPLINGS = ("stride", "max-pool")
@@ -80,6 +81,10 @@ class ConvNetConfig(StackConfig):
                 "parametrization 'repvgg' needs an activation that keeps the number of channels."
             )
 
+    def network(self) -> "ConvNet":
+        """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""
+        return ConvNet(self)
+
     @property
     def blocks_per_stage(self) -> int:
         """Number n of blocks in each of the three stages."""
@@ -99,7 +104,7 @@ class Block(nn.Module):
     def __init__(self, config: ConvNetConfig, in_channels: int, out_channels: int, is_smaller: bool) -> None:
         super().__init__()
         self.is_pre = config.order == "pre"
-        self.acts_inside = config.connection == "van" and config.skip == "activation"
+        self.acts_inside = config.connection_class.is_inside
         self.pool = nn.MaxPool2d(2) if is_smaller and config.downsampling == "max-pool" else nn.Identity()
         stride = 2 if is_smaller and config.downsampling == "stride" else 1
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
@@ -113,7 +118,12 @@ class Block(nn.Module):
             self.norms.append(parts.make_normalization(norm, norm_channels, config.norm_shift, True))
             channels = out_channels
         self.activation = parts.ACTIVATIONS[config.activation]()
-        self.connection = make_block_connection(config, in_channels, out_channels, stride)
+        shortcut = None
+        if stride > 1 or out_channels > in_channels:
+            shortcut = connections.Subsample(out_channels - in_channels, stride)
+        self.connection = config.connection_class.build(
+            config, lambda: nn.Conv2d(out_channels, out_channels, 3, padding=1), shortcut
+        )
 
     def transform(self, x: Tensor, activation: Activation) -> Tensor:
         """Return F(x) with `activation` in the place of the block's own."""
@@ -145,17 +155,6 @@ def make_convolution(config: ConvNetConfig, in_channels: int, out_channels: int,
     return parametrizations.add_dirac(convolution) if config.parametrization == "dirac" else convolution
 
 
-def make_block_connection(
-    config: ConvNetConfig, in_channels: int, out_channels: int, stride: int
-) -> Connection:
-    """Return a block's connection; where size or channels change, x is fitted without parameters."""
-    shortcut = None
-    if stride > 1 or out_channels > in_channels:
-        shortcut = connections.Subsample(out_channels - in_channels, stride)
-    gate = nn.Conv2d(out_channels, out_channels, 3, padding=1) if config.connection == "highway" else None
-    return make_connection(config, gate, shortcut)
-
-
 class ConvNet(Stack):
     """A stack of convolutional blocks in three stages, between a first convolution and a linear head.
 
@@ -170,7 +169,7 @@ class ConvNet(Stack):
     Attributes:
         config: the frozen `ConvNetConfig`.
         layers: the L blocks.
-        skip_weight: parameter of shape (L,); only where connection is "van".
+        skip_weight: parameter of shape (L,); only where the connection is weighted.
 
     Source:
         He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, section 4.2; order "pre": the
@@ -223,47 +222,15 @@ class ConvNet(Stack):
         return self.head(x.mean(dim=(2, 3)))
 
 
-def convnet(
-    depth: int = 20,
-    width: int = 16,
-    connection: str = "van",
-    skip: str = "convex",
-    skip_weight: float = 0.95,
-    residual_scale: float = 1.0,
-    normalization: str = "batch",
-    norm_shift: float = 0.0,
-    activation: str = "relu",
-    order: str = "post",
-    init: str = "he",
-    parametrization: str = "none",
-    layers_per_block: int = 2,
-    downsampling: str = "stride",
-    in_channels: int = 3,
-    num_classes: int = 10,
-    seed: int | None = None,
-) -> ConvNet:
-    """Make a convolutional network from the five choices; `ConvNetConfig` says what each argument means.
+@takes(ConvNetConfig)
+def convnet(*choices: Any, **named: Any) -> ConvNet:
+    """Make a convolutional network from the five choices.
 
     torch's global random state is left as it was, unless `seed` is None.
 
     Args:
-        depth: 6 n + 2, or 3 n + 2 with one convolution a block.
-        width: channels of the first stage.
-        connection: "plain", "residual", "rezero", "highway" or "van".
-        skip: "convex", "additive" or "activation".
-        skip_weight: initial skip weight, in [0, 1].
-        residual_scale: factor of F(x) in a residual block.
-        normalization: "none", "batch", "layer" or "center".
-        norm_shift: initial bias of every normalization.
-        activation: "relu", "tanh", "selu" or "crelu".
-        order: "post" or "pre".
-        init: "he", "lecun", "orthogonal", "delta-orthogonal" or "looks-linear".
-        parametrization: "none", "dirac" or "repvgg".
-        layers_per_block: 1 or 2.
-        downsampling: "stride" or "max-pool".
-        in_channels: of the images.
-        num_classes: number of outputs.
-        seed: of the initial weights, or None.
+        *choices: those of `ConvNetConfig`, which says what each means and has the defaults.
+        **named: the same by name.
 
     Returns:
         The network, in training mode, on the CPU.
@@ -279,23 +246,5 @@ def convnet(
         >>> sum(parameter.numel() for parameter in resnet.parameters())
         269722
     """
-    config = ConvNetConfig(
-        depth=depth,
-        width=width,
-        connection=connection,
-        skip=skip,
-        skip_weight=skip_weight,
-        residual_scale=residual_scale,
-        normalization=normalization,
-        norm_shift=norm_shift,
-        activation=activation,
-        order=order,
-        init=init,
-        parametrization=parametrization,
-        layers_per_block=layers_per_block,
-        downsampling=downsampling,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        seed=seed,
-    )
-    return build(ConvNet, config)
+    network: ConvNet = build(ConvNetConfig(*choices, **named))
+    return network

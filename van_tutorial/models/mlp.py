@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from van_tutorial import connections
 from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial.connections import Activation, Connection
 from van_tutorial.models import parametrizations, parts
-from van_tutorial.models.stack import Stack, StackConfig, build, make_connection
+from van_tutorial.models.stack import Stack, StackConfig, build, takes
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class MLPConfig(StackConfig):
         if self.parametrization == "repvgg":
             raise ValueError("parametrization 'repvgg' is for convolutions: take 'dirac' or 'none'.")
 
+    def network(self) -> "MLP":
+        """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""
+        return MLP(self)
+
 
 class Layer(nn.Module):
     """One layer with its connection.
@@ -116,7 +121,7 @@ class MLP(Stack):
     Attributes:
         config: the frozen `MLPConfig`.
         layers: the L layers.
-        skip_weight: parameter of shape (L,), or (L / skip_every,) rounded up; only where connection is "van".
+        skip_weight: parameter of shape (L,), or (L / skip_every,) rounded up; only where the connection is weighted.
     """
 
     def __init__(self, config: MLPConfig) -> None:
@@ -127,10 +132,9 @@ class MLP(Stack):
         layers = []
         for index in range(config.depth):
             in_features = config.width if index == 0 or config.order == "pre" else config.width * expansion
-            connection: Connection = connections.Plain()
-            if index % config.skip_every == 0:
-                gate = nn.Linear(config.width, config.width) if config.connection == "highway" else None
-                connection = make_connection(config, gate)
+            is_connected = index % config.skip_every == 0
+            kind = config.connection_class if is_connected else connections.Plain
+            connection = kind.build(config, lambda: nn.Linear(config.width, config.width), shortcut=None)
             layers.append(Layer(config, in_features, connection))
         self.layers = nn.ModuleList(layers)
         self.head = nn.Linear(config.width * expansion, config.num_classes)
@@ -164,51 +168,15 @@ class MLP(Stack):
         return self.head(self.head_activation(x))
 
 
-def mlp(
-    depth: int = 40,
-    width: int = 32,
-    connection: str = "van",
-    skip: str = "convex",
-    skip_weight: float = 0.95,
-    skip_every: int = 1,
-    residual_scale: float = 1.0,
-    normalization: str = "batch",
-    activation: str = "relu",
-    order: str = "post",
-    init: str = "he",
-    init_scale: float = 1.0,
-    bias_std: float = 0.0,
-    input_init: str = "same",
-    norm_shift: float = 0.0,
-    parametrization: str = "none",
-    in_features: int = 784,
-    num_classes: int = 10,
-    seed: int | None = None,
-) -> MLP:
-    """Make a fully connected network from the five choices; `MLPConfig` says what each argument means.
+@takes(MLPConfig)
+def mlp(*choices: Any, **named: Any) -> MLP:
+    """Make a fully connected network from the five choices.
 
     torch's global random state is left as it was, unless `seed` is None.
 
     Args:
-        depth: number of layers, each with its connection.
-        width: units per layer.
-        connection: "plain", "residual", "rezero", "highway" or "van".
-        skip: "convex", "additive" or "activation".
-        skip_weight: initial skip weight, in [0, 1].
-        skip_every: every how many layers there is a connection.
-        residual_scale: factor of f(x) in a residual layer.
-        normalization: "none", "batch", "layer" or "center".
-        activation: "relu", "tanh", "selu" or "crelu".
-        order: "post" or "pre".
-        init: "he", "lecun", "orthogonal" or "looks-linear".
-        init_scale: factor of the layers' initial weights.
-        bias_std: standard deviation of the layers' initial biases.
-        input_init: "same" or "normal", of the input layer.
-        norm_shift: initial shift of the layers' normalization.
-        parametrization: "none" or "dirac".
-        in_features: features per example.
-        num_classes: number of outputs.
-        seed: of the initial weights, or None.
+        *choices: those of `MLPConfig`, which says what each means and has the defaults.
+        **named: the same by name.
 
     Returns:
         The network, in training mode, on the CPU.
@@ -224,25 +192,5 @@ def mlp(
         >>> model.skip_weight.shape
         torch.Size([3])
     """
-    config = MLPConfig(
-        depth=depth,
-        width=width,
-        connection=connection,
-        skip=skip,
-        skip_weight=skip_weight,
-        skip_every=skip_every,
-        residual_scale=residual_scale,
-        normalization=normalization,
-        activation=activation,
-        order=order,
-        init=init,
-        init_scale=init_scale,
-        bias_std=bias_std,
-        input_init=input_init,
-        norm_shift=norm_shift,
-        parametrization=parametrization,
-        in_features=in_features,
-        num_classes=num_classes,
-        seed=seed,
-    )
-    return build(MLP, config)
+    network: MLP = build(MLPConfig(*choices, **named))
+    return network

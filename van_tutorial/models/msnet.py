@@ -6,6 +6,7 @@ which takes two networks: a feed-forward network cannot feed itself what it has 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from van_tutorial._checks import check_choice, check_count
 from van_tutorial.models import parts
-from van_tutorial.models.stack import build
+from van_tutorial.models.stack import build, takes
 
 COMBINES = ("sum", "concat")
 NUM_LAYERS = 4
@@ -53,6 +54,10 @@ class MSNetConfig:
         check_choice("combine", self.combine, COMBINES)
         if self.seed is not None:
             check_count("seed", self.seed, minimum=0)
+
+    def network(self) -> "MSNet":
+        """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""
+        return MSNet(self)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -156,27 +161,15 @@ class MSNet(nn.Module):
         return resize(self.head(self.master(x, feedback)), x.shape[2:])
 
 
-def msnet(
-    width: int = 8,
-    has_slave: bool = True,
-    num_backward: int = 2,
-    combine: str = "sum",
-    in_channels: int = 1,
-    num_classes: int = 11,
-    seed: int | None = None,
-) -> MSNet:
-    """Make a master with or without a slave; `MSNetConfig` says what each argument means.
+@takes(MSNetConfig)
+def msnet(*choices: Any, **named: Any) -> MSNet:
+    """Make a master with or without a slave.
 
     torch's global random state is left as it was, unless `seed` is None.
 
     Args:
-        width: channels of the first layer.
-        has_slave: False leaves the master alone.
-        num_backward: layers of the master that get the slave's features.
-        combine: "sum" or "concat".
-        in_channels: of the images.
-        num_classes: classes of a pixel.
-        seed: of the initial weights, or None.
+        *choices: those of `MSNetConfig`, which says what each means and has the defaults.
+        **named: the same by name.
 
     Returns:
         The network, in training mode, on the CPU.
@@ -189,13 +182,5 @@ def msnet(
         >>> network(torch.zeros(2, 1, 48, 48)).shape
         torch.Size([2, 3, 48, 48])
     """
-    config = MSNetConfig(
-        width=width,
-        has_slave=has_slave,
-        num_backward=num_backward,
-        combine=combine,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        seed=seed,
-    )
-    return build(MSNet, config)
+    network: MSNet = build(MSNetConfig(*choices, **named))
+    return network

@@ -1,9 +1,10 @@
 """What all networks that are one stack of layers have in common: the five choices, and how a layer is connected."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from van_tutorial._checks import check_choice, check_count, check_range
 from van_tutorial._random import random_state_kept
 from van_tutorial.connections import Connection
 from van_tutorial.models import parts
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class StackConfig:
         if self.seed is not None:
             check_count("seed", self.seed, minimum=0)
         concatenates = self.expansion > 1
+        connection = self.connection_class
         if self.init == "looks-linear" and not concatenates:
             raise ValueError(f"init 'looks-linear' needs activation 'crelu', got {self.activation!r}.")
         if self.init == "looks-linear" and self.parametrization != "none":
@@ -62,16 +66,21 @@ class StackConfig:
                 f"init 'looks-linear' sets the weights that parametrization {self.parametrization!r} writes in "
                 "another way: take parametrization 'none'."
             )
-        if concatenates and self.connection == "van" and self.skip == "activation":
+        if concatenates and connection.is_inside:
             raise ValueError(
                 "skip 'activation' mixes z and act(z), which 'crelu' makes twice as long: "
                 "take skip 'convex' or 'additive'."
             )
-        if concatenates and self.connection != "plain" and self.order == "post":
+        if concatenates and connection.has_skip and self.order == "post":
             raise ValueError(
                 "activation 'crelu' doubles the length of f(x), so that x does not fit in connection "
                 f"{self.connection!r}: take order 'pre'."
             )
+
+    @property
+    def connection_class(self) -> type[Connection]:
+        """The class of the layers' connections."""
+        return connections.find(self.connection, self.skip)
 
     @property
     def expansion(self) -> int:
@@ -85,87 +94,64 @@ class Stack(nn.Module):
     Attributes:
         config: its frozen config, with `connection` among its values.
         layers: the layers, each with a module `connection`.
-        skip_weight: parameter of shape (L,), where the connection is "van".
+        skip_weight: parameter of shape (L,), where the connection is weighted.
     """
 
     config: Any
     layers: nn.ModuleList
 
+    @property
+    def connections(self) -> list[Connection]:
+        """The layers' connections."""
+        return [cast(Connection, layer.connection) for layer in self.layers]
+
     def add_skip_weights(self) -> None:
-        """Give the network its parameter `skip_weight`, an entry for every layer whose connection has one."""
-        if self.config.connection == "van":
-            number = sum(not isinstance(layer.connection, connections.Plain) for layer in self.layers)
+        """Give the network its parameter `skip_weight`, an entry for every layer whose connection is weighted."""
+        if number := sum(connection.is_weighted for connection in self.connections):
             self.skip_weight = nn.Parameter(torch.full((number,), float(self.config.skip_weight)))
 
     def run_layers(self, x: Tensor) -> Tensor:
         """Return what the layers make of x, one after another."""
-        weights: Iterator[Tensor] = iter(())
-        if self.config.connection == "van":
-            weights = iter(self.skip_weight.unbind())
-        for layer in self.layers:
-            is_plain = isinstance(layer.connection, connections.Plain)
-            x = layer(x, None if is_plain else next(weights, None))
+        weights = iter(self.skip_weight.unbind() if self.config.connection_class.is_weighted else ())
+        for layer, connection in zip(self.layers, self.connections, strict=True):
+            x = layer(x, next(weights) if connection.is_weighted else None)
         return x
 
 
-Model = TypeVar("Model", bound=nn.Module)
-
-
-def build(kind: Callable[[Any], Model], config: Any) -> Model:
+def build(config: Any) -> Any:
     """Return the network of a config, its weights drawn by the config's seed.
 
     torch's global random state is left as it was, unless the seed is None.
 
     Args:
-        kind: the network's class.
-        config: with a `seed`.
-    """
-    if config.seed is None:
-        return kind(config)
-    with random_state_kept():
-        torch.default_generator.manual_seed(
-            config.seed
-        )  # torch.manual_seed would reach the GPUs' generators too
-        return kind(config)
-
-
-def make_connection(
-    config: StackConfig, gate: nn.Linear | nn.Conv2d | None = None, shortcut: nn.Module | None = None
-) -> Connection:
-    """Return the connection module that the config names, for one layer.
-
-    Args:
-        config: of the network.
-        gate: the linear map or convolution of a highway layer.
-        shortcut: what fits the layer's input to its output; None where it fits.
-    """
-    if config.connection == "plain":
-        return connections.Plain()
-    if config.connection == "residual":
-        return connections.Residual(config.residual_scale, shortcut)
-    if config.connection == "rezero":
-        return connections.LearnedResidual(shortcut)
-    if config.connection == "highway":
-        assert gate is not None
-        return connections.Highway(gate, highway_bias(config.depth), shortcut)
-    if config.skip == "convex":
-        return connections.ConvexSkip(shortcut)
-    if config.skip == "additive":
-        return connections.AdditiveSkip(shortcut)
-    return connections.ActivationSkip()
-
-
-def highway_bias(depth: int) -> float:
-    """Return the initial transform bias of a highway network: the deeper, the more its layers carry.
-
-    -1 up to 10 layers, -2 up to 20, -3 up to 50, -4 beyond. That deeper networks want a more negative bias,
-    in this range, is from Srivastava, Greff and Schmidhuber 2015, Training very deep networks; the three steps
-    are ours.
-
-    Args:
-        depth: number of layers.
+        config: an `MLPConfig`, `ConvNetConfig` or `MSNetConfig`.
 
     Returns:
-        The bias.
+        The network, in training mode, on the CPU.
+
+    Example:
+        >>> from van_tutorial import models
+        >>> build(models.MLPConfig(depth=3, seed=0)).num_layers
+        5
     """
-    return -1.0 if depth <= 10 else -2.0 if depth <= 20 else -3.0 if depth <= 50 else -4.0
+    if config.seed is None:
+        return config.network()
+    with random_state_kept():
+        # torch.manual_seed would reach the GPUs' generators too
+        torch.default_generator.manual_seed(config.seed)
+        return config.network()
+
+
+Choices = ParamSpec("Choices")
+
+
+def takes(config: Callable[Choices, Any]) -> Callable[[Callable[..., Model]], Callable[Choices, Model]]:
+    """Give a function the signature of the config that it makes of its arguments."""
+
+    def decorate(function: Callable[..., Model]) -> Callable[Choices, Model]:
+        returned = inspect.signature(function).return_annotation
+        shown = inspect.signature(config).replace(return_annotation=returned)
+        function.__signature__ = shown  # type: ignore[attr-defined]  # which help and editors read
+        return function
+
+    return decorate

@@ -63,7 +63,11 @@ def controls_for(settings: Settings, dual_lr: float, sets: tuple[str, ...]) -> t
             "connection", "connection", settings.connection, playground.CONNECTIONS, "What goes round a layer"
         ),
         Choice(
-            "skip", "form of the VAN", settings.skip, SKIPS, "How a VAN mixes input and output of a layer"
+            "skip",
+            "form of the VAN",
+            settings.skip,
+            tuple(SKIPS),
+            "How a VAN mixes input and output of a layer",
         ),
         Slider(
             "skip_weight", "initial skip weight", settings.skip_weight, 0.0, 1.0, "Of every layer of a VAN"
