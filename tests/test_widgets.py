@@ -270,7 +270,7 @@ def test_without_a_hand_to_press_it_the_degradation_panel_is_a_figure_of_two_run
 @pytest.mark.parametrize(
     ("removed", "remover", "num_rows", "who"),
     [
-        ("skips", "multipliers", 4, "removed by the"),
+        ("skips", "multipliers", 4, "All gone since"),
         ("skips", "linear", 4, "removed by the schedule"),
         ("every second activation", "cosine", 2, "removed by the schedule"),
         ("activations", "penalty", 4, "left, at"),

@@ -2,6 +2,7 @@
 
     python -m tools.notebooks            make, run and write all of them
     python -m tools.notebooks NAME …     only these, such as 05_phasing_out
+    python -m tools.notebooks --prose    run none in which no code has changed, and keep its outputs
     python -m tools.notebooks --check    write nothing; fail where a notebook is not what its source gives
 
 From notebooks/src/NAME.py (py:percent, solutions inside) come the learner's notebooks/NAME.ipynb and the
@@ -94,10 +95,26 @@ def differs(made: nbformat.NotebookNode, path: Path) -> bool:
     ]
 
 
+def keep_outputs(made: nbformat.NotebookNode, path: Path) -> bool:
+    """Take over the outputs on disk, and tell whether they could be: whether all code is the same."""
+    if not path.exists():
+        return False
+    here, there = (
+        [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for notebook in (made, nbformat.read(path, as_version=4))
+    )
+    if [cell.source for cell in here] != [cell.source for cell in there]:
+        return False
+    for cell, run_cell in zip(here, there, strict=True):
+        cell.outputs, cell.execution_count = run_cell.outputs, run_cell.execution_count
+    return True
+
+
 def main() -> int:
     """Make or check the notebooks; return the exit status."""
     parser = argparse.ArgumentParser(description="Make the course's notebooks from their sources.")
     parser.add_argument("names", nargs="*", help="lessons, such as 05_phasing_out (default: all)")
+    parser.add_argument("--prose", action="store_true", help="run none in which no code has changed")
     parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
     options = parser.parse_args()
     stale = []
@@ -113,7 +130,8 @@ def main() -> int:
                     stale.append(path)
                 continue
             path.parent.mkdir(exist_ok=True)
-            nbformat.write(run(notebook, folder), path)
+            is_made = options.prose and keep_outputs(notebook, path)
+            nbformat.write(notebook if is_made else run(notebook, folder), path)
             print(path)
     for path in stale:
         print(f"{path} is not what its source gives: run make notebooks", file=sys.stderr)

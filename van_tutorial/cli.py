@@ -171,6 +171,9 @@ def run_demo(options: argparse.Namespace) -> int:
     )
     print_table(finished.metrics)
     print(
+        "\n'multipliers' says that the cap lowered no skip weight, not that the loss chose the step (lesson 6)."
+    )
+    print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
     )
     return 0

@@ -466,8 +466,9 @@ exercises.beside(
 # %% [markdown]
 # Every kind of skip mends degradation, and no kind is just like another. Plain networks fall from 0.87 to
 # guessing. Residual ones lose a little with depth even on their training images (0.92, 0.90, 0.89); highway and
-# ReZero networks do not. Highway networks are ahead, with gates that are further weights: each layer has twice as
-# many as a residual one's, so this is no contest of equals.
+# ReZero networks do not. Highway networks are ahead of residual ones at 80 layers; at 10 and 40 three
+# seeds do not tell them apart. Their gates are further weights: each layer has twice as many as a residual one's, so this
+# is no contest of equals.
 #
 # The bias is no detail. At 40 layers gates that begin half open (bias 0) or a quarter open (-1) leave a network that
 # learns little, with normalization or without; at -3 and -5 it learns as well as any. The direct path says why:

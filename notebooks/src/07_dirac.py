@@ -220,7 +220,8 @@ print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).
 print("seeds:", by_depth["seed"].nunique(), "  made by:", recorded.command)
 
 # %% [markdown]
-# **See**: Dirac and residual networks keep their accuracy with depth, and the three kinds without an identity lose it. A
+# **See**: residual networks keep their accuracy with depth, and Dirac networks lose a little of it. The three kinds without
+# an identity lose most of it. A
 # better learning rate only moves the loss of the plain ones to larger depths.
 
 # %% tags=["nbval-ignore-output"]
@@ -268,8 +269,8 @@ exercises.beside(my_long, dict(zip(my_long, values, strict=True)))
 # full strength, about ten times as long as what was learned beside it.
 #
 # And a collapsed VAN? It has no skip and no parametrization, but its weights are not without an identity. Their cosine to it
-# is 0.15 on average and above 0.06 in every layer, against 0.00 in the plain network. So it has *learned* a part of what its
-# skips carried. Neither network shows that depth does without identities altogether. The Dirac network keeps nearly all of
+# is 0.15 on average and above 0.06 in every layer, against 0.00 in the plain network. So it has *learned* a small part
+# of one. Whether a plain network that trains well (BatchNorm bias 1) learns as much was not measured. Neither network shows that depth does without identities altogether. The Dirac network keeps nearly all of
 # it in its weights, the VAN a small part.
 #
 # ## Before the ReLU
@@ -362,7 +363,7 @@ means = decay.groupby(["normalization", "decayed"], sort=False)["test_accuracy"]
 exercises.beside(my_decay, {f"{norm}: {decayed}": value for (norm, decayed), value in means.items()})
 
 # %% [markdown]
-# With batch normalization $a$ and $b$ may decay *together*: both become small, and next to nothing is lost. Batch
+# With batch normalization $a$ and $b$ may decay *together*: both become small, and the accuracy is not told apart. Batch
 # normalization divides what comes out by its size, so only the **ratio** of the two counts, and that is still 7 to 1.
 # Where $a$ decays alone the ratio falls below 1, and the accuracy with it. Without normalization nothing is divided:
 # every layer multiplies the signal by about $a$, and $0.38^{40}$ is $10^{-17}$; the network is left at chance. So the

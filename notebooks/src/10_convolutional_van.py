@@ -240,7 +240,7 @@ plots.accuracy_by_depth(mini.table)
 # above the plain one. The VAN's 0.77 and the plain network's 0.75 are not told apart by three seeds.
 #
 # In every run the last skip was removed just before two thirds of the steps: at step 202 to 204 of 312, whether there were
-# 9 skips or 27. The dual learning rate decides when, and the library sizes it from the number of steps.
+# 9 skips or 27. The learning rates decide when, and the library sizes the dual one from the number of steps.
 #
 # ## Is it the phase-out, or the initialization?
 #
@@ -453,7 +453,8 @@ exercises.check_subsample(my_subsample)
 # - What is left folds into bare convolutions and rectifiers. Gained: a third of the peak memory of the feature maps,
 #   and a simpler graph. Not gained: parameters, multiply-adds.
 # - In our small runs a phase-out repairs much of the degradation at 56 layers, on clothes and on photographs. So does a
-#   BatchNorm bias of 1 on clothes, without any skip. At 110 layers the bias alone fails, and with it a phase-out works.
+#   BatchNorm bias of 1 on clothes, without any skip. At 110 layers, with one learning rate and four biases, no plain network
+#   got far. There a phase-out adds much, with a bias of 1.
 #
 # **Next**: a VAN trains with something that it does not keep. Which other methods do that, with what, and is the result
 # still a deep network? [11 · After VAN](11_after_van.ipynb).

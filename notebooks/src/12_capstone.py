@@ -68,12 +68,12 @@ from van_tutorial import batch, exercises, plots, widgets
 # | --- | --- | --- |
 # | `order` | Which skips should be removed first? | `dual_lr_spread`: above 1 those next to the input, below 1 those next to the output, at 1 all alike |
 # | `speed` | What does it cost to hurry? | `dual_lr`, the dual learning rate |
-# | `depth` | From which depth on does a VAN pay? | `depth`, for plain, residual and VAN (takes a few times as long) |
+# | `depth` | From which depth on does a VAN pay? | `depth`, for plain, residual and VAN (takes a few times as long; the plain ones have BatchNorm bias 0, so add `norm_shift` before you claim anything) |
 # | `form` | Do our three readings of the layer differ? | `skip`: convex, additive, activation |
 #
-# In `order` and `speed` all multipliers rise simultaneously (`stagger` 0) and there is no cap. At these learning rates they
-# are a clock ([lesson 6](06_multiplier_dynamics.ipynb)), so both questions vary a schedule. Each question is a small
-# dictionary, and `own` is where yours goes.
+# In `order` and `speed` all multipliers rise simultaneously (`stagger` 0) and there is no cap. At these learning rates most
+# skips follow a clock ([lesson 6](06_multiplier_dynamics.ipynb)), so both questions vary a schedule; the last removal can
+# be later than the clock says. Each question is a small dictionary, and `own` is where yours goes.
 
 # %%
 questions = {
@@ -280,7 +280,7 @@ print("skips left in any run:", recorded.table["skips_left"].max(), "  made by:"
 #
 # Then look at the last removal. With a larger spread the skips go from the input side *and* the last of them goes later. Is it
 # the order, or is it the time? The value 0.2 is the answer that is in the data: its last skips go much later than those of
-# 1.0 as well, and it gained nothing. So time alone is not it. Always look for what else changed with the thing that you
+# 1.0 as well, and its accuracy is not told apart from theirs. So a later last removal alone is not it. Always look for what else changed with the thing that you
 # changed, and for a setting that has the one without the other.
 
 # %% [markdown]

@@ -86,7 +86,8 @@ def scheduled_skip_weight(
         "linear"   alpha_0 (1 - t)              until t = 1, then 0
         "cosine"   alpha_0 (1 + cos(pi t)) / 2  until t = 1, then 0
 
-    These are what the multipliers are compared with: they do not look at the loss.
+    These are what the multipliers are compared with: they do not look at the loss. (Multipliers at the library's
+    learning rates hardly look at it either: docs/evidence.md.)
 
     Args:
         schedule: one of these four names, `SCHEDULES`.

@@ -28,7 +28,7 @@ class MSNetConfig:
         width: channels n of the first layer; the four layers of a branch have n, 2 n, 4 n and 4 n.
         has_slave: False leaves the master alone.
         num_backward: layers of the master, from the first on, that get the slave's features, from 1 to 4.
-        combine: how they get them: "sum" or "concat". Which of the two the paper has could not be read.
+        combine: how they get them: "sum" or "concat". Which of the two the paper has was not looked up.
         in_channels: of the images, at least 1.
         num_classes: classes of a pixel, at least 1.
         seed: of the initial weights; None draws them from torch's global generator.
@@ -132,7 +132,7 @@ class MSNet(nn.Module):
 
     Source:
         Abdulnabi, Winkler and Wang 2017, Beyond forward shortcuts: fully convolutional master-slave networks (MSNets)
-        with backward skip connections for semantic segmentation (arXiv 1707.05537). Only its abstract could be read:
+        with backward skip connections for semantic segmentation (arXiv 1707.05537). Only its abstract was read:
         the layers, their number and the joint training are ours.
     """
 

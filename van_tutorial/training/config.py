@@ -35,7 +35,8 @@ class TrainConfig:
         stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
             layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
             side (`constraints.removal_starts`); s < 0 from the output side. None is 0.9 where multipliers take skips
-            away, which the trials of docs/evidence.md speak for, and 0 for all else.
+            away, which the trials of docs/evidence.md speak for in fully connected networks (in convolutional ones
+            no order was ahead), and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
             None leaves that to the multipliers, or to the penalty, which may not finish; a schedule takes all of it.

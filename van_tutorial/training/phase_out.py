@@ -188,9 +188,11 @@ class PhaseOut(nn.Module):
 
     @property
     def removal(self) -> str:
-        """Since when all is gone, and by whom, in words; empty while something is left."""
+        """Since when all is gone, and how it was removed, in words; empty while something is left."""
         if self.removed_by is None:
             return ""
+        if self.removed_by == "multipliers":
+            return f"All gone since step {self.removed_at_step}; the cap lowered no skip weight."
         who = f"falling cap (layers: {self.num_capped})" if self.removed_by == "cap" else self.removed_by
         return f"All gone since step {self.removed_at_step}, removed by the {who}."
 
@@ -215,7 +217,8 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
     of 0.3 nats per unit of violation: any later would be the cap's work. Measured slopes are near 0, so that skips are
-    removed somewhat earlier than that: the slope is the margin. (On its way down the cap may still touch a
+    removed earlier than that, the earlier the longer the training: without a stagger the clock ends
+    at 92 % of that time in 780 steps, at 55 % in 12,000. (On its way down the cap may still touch a
     skip that waits at 1 for its multiplier, in a long training above all.) With a stagger it is to be gone after three
     quarters of its window, which leaves the cap nothing to do.
 
