@@ -118,10 +118,10 @@ def project(alpha: Tensor, cap: float | Tensor = 1.0, target: float = 0.0) -> No
         cap: bound on their distance from the target, in [0, 1]; one for all or a tensor of shape (L,).
         target: 0 or 1.
     """
-    if isinstance(cap, Tensor):
-        alpha.clamp_((target - cap).clamp(min=0.0), (target + cap).clamp(max=1.0))
-    else:
-        alpha.clamp_(max(target - cap, 0.0), min(target + cap, 1.0))
+    bound = torch.as_tensor(
+        cap, dtype=None if isinstance(cap, Tensor) else torch.float64, device=alpha.device
+    )
+    alpha.clamp_((target - bound).clamp(min=0.0).to(alpha), (target + bound).clamp(max=1.0).to(alpha))
 
 
 def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tensor:

@@ -1,7 +1,6 @@
 """The training loop of many networks at once."""
 
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +14,10 @@ from van_tutorial.ensemble.shape import check_same_shape
 from van_tutorial.ensemble.stacked import StackedMLP
 from van_tutorial.training import DivergenceError, Record, TrainConfig, TrainResult
 from van_tutorial.training.examples import Examples
+from van_tutorial.training.loop import Loop
 
 
-class Trainer:
+class Trainer(Loop[list[Record | None]]):
     """Train K networks of one shape at once, K records after each logging interval.
 
         for records in ensemble.Trainer(models, images, configs):
@@ -55,7 +55,7 @@ class Trainer:
         stop: threading.Event | None = None,
     ) -> None:
         network = check_same_shape(models, configs)
-        self.stop = stop or threading.Event()
+        super().__init__(stop)
         device = training.pick_device(configs[0].device)
         self.examples = Examples(images, configs[0], device)
         self.members = [
@@ -68,9 +68,7 @@ class Trainer:
         for index, member in enumerate(self.members):
             member.optimize(self.memory.vectors(index))
         self.errors: list[DivergenceError | None] = [None] * len(models)
-        self.num_steps = self.members[0].num_steps
-        self.step = 0
-        self._seconds = 0.0
+        self.num_steps, self.log_every = self.members[0].num_steps, self.members[0].log_every
 
     def __iter__(self) -> Iterator[list[Record | None]]:
         """Train on from where the run is.
@@ -78,20 +76,17 @@ class Trainer:
         Yields:
             For each network a record, after each logging interval and at the end; None for one that has stopped.
         """
-        log_every = self.members[0].config.log_every or self.members[0].steps_per_epoch
         with self.memory.shared():
-            started = time.perf_counter()
-            is_stopping = self.stop.is_set()
-            while self.step < self.num_steps and not is_stopping and not all(self.errors):
-                self._train_step()
-                is_stopping = self.stop.is_set()
-                if self.step % log_every == 0 or self.step == self.num_steps or is_stopping:
-                    records = self._make_records(started)
-                    for member in self.members:
-                        member.model.train(self.step < self.num_steps)
-                    yield records
-                    started = time.perf_counter()
-                    is_stopping = self.stop.is_set()
+            yield from self.until(self.num_steps)
+
+    def _is_stopping(self) -> bool:
+        """Tell whether no further step is to be done: also where every network has stopped."""
+        return super()._is_stopping() or all(self.errors)
+
+    def _set_modes(self) -> None:
+        """Put the networks in training mode; in eval mode after the last step."""
+        for member in self.members:
+            member.model.train(self.step < self.num_steps)
 
     def _train_step(self) -> None:
         """Do one primal and one dual step of every network that has not stopped."""
@@ -119,14 +114,11 @@ class Trainer:
             self.members[network].finish_step(values[network][0], values[network][1], correct)
         self.step += 1
 
-    def _make_records(self, started: float) -> list[Record | None]:
-        """Return the records of all networks that have not stopped; each one's time is its share of the whole."""
-        self._seconds += time.perf_counter() - started
-        share = self._seconds / len(self.members)
-        for member in self.members:  # whoever iterates may have looked at a network in eval mode
-            member.model.train()
+    def _make_record(self) -> list[Record | None]:
+        """Return the records of all networks that have not stopped; each one's time is its fraction of the whole."""
+        seconds = self._seconds / len(self.members)
         return [
-            member.make_record(share) if error is None else None
+            member.make_record(seconds) if error is None else None
             for member, error in zip(self.members, self.errors, strict=True)
         ]
 

@@ -117,8 +117,7 @@ class PhaseOut(nn.Module):
 
     def cap(self, step: int) -> float:
         """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
-        caps = self.caps(step)
-        return caps if isinstance(caps, float) else float(caps.max())
+        return float(self.caps(step).max())
 
     def progress(self, step: int) -> Tensor:
         """Return how much of each layer's own window has passed after `step` steps, shape (L,), from 0 to 1.
@@ -129,19 +128,23 @@ class PhaseOut(nn.Module):
         passed = ((step - self.starts) / (share * self.config.removing_by * self.num_steps)).clamp_(0.0, 1.0)
         return passed.masked_fill_(passed > 1.0 - ROUNDING / share, 1.0)
 
-    def caps(self, step: int) -> float | Tensor:
-        """Return the bounds on the layers' violations after `step` steps, shape (L,), or the one for all of them."""
+    def caps(self, step: int) -> Tensor:
+        """Return the bounds on the layers' violations after `step` steps, shape (L,)."""
         if self.config.staggering == 0.0 or self.config.remove_by is None:
-            return falling_cap(step, self.num_steps, self.config.remove_by)
+            return self.for_all(falling_cap(step, self.num_steps, self.config.remove_by))
         return (2.0 - 2.0 * self.progress(step)).clamp_(max=1.0)
 
-    def scheduled(self, step: int) -> float | Tensor:
-        """Return what share of its initial violation a schedule leaves each layer, shape (L,), or the one for all."""
+    def scheduled(self, step: int) -> Tensor:
+        """Return what fraction of its initial violation a schedule leaves each layer, shape (L,)."""
         schedule, remove_by = self.config.skip_schedule, self.config.removing_by
         if self.config.staggering == 0.0:
-            return scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by)
+            return self.for_all(scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by))
         passed = self.progress(step).tolist()
         return self.skip_weight.new_tensor([scheduled_skip_weight(schedule, t, 1, 1.0, 1.0) for t in passed])
+
+    def for_all(self, value: float) -> Tensor:
+        """Return a value once for each layer, in double precision."""
+        return torch.full_like(self.starts, value, dtype=torch.float64)
 
     @torch.no_grad()
     def step(self, step: int) -> None:
@@ -152,18 +155,16 @@ class PhaseOut(nn.Module):
         elif config.is_scheduled:
             share = self.scheduled(step)
             if config.skip_target == 0.0:
-                alpha.copy_(self.initial * share)
+                alpha.copy_(self.initial * share.to(alpha))
             else:
-                alpha.copy_(torch.lerp(self.initial, torch.ones_like(alpha), 1.0 - share))
+                alpha.copy_(torch.lerp(self.initial, torch.ones_like(alpha), (1.0 - share).to(alpha)))
         else:
             caps = self.caps(step)
-            is_falling = not isinstance(caps, float) or caps < 1.0
-            if is_falling:  # before the gradient's noise
-                is_on_its_way = (self.first_zero_step == NEVER) | (self.violation() > FLICKER)
+            # Before the gradient's noise:
+            is_on_its_way = (self.first_zero_step == NEVER) | (self.violation() > FLICKER)
             if (gradient := self.gradient()) is not None:
                 alpha.sub_(gradient, alpha=config.skip_lr)
-            if is_falling:
-                self.capped |= (self.violation() > caps) & (caps < 1.0) & is_on_its_way
+            self.capped |= (self.violation() > caps) & (caps < 1.0) & is_on_its_way
             project(alpha, caps, config.skip_target)
             if config.skip_schedule == "multipliers":
                 self.multipliers.dual_step(self.violation() * (self.starts < step))

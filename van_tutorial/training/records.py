@@ -27,7 +27,7 @@ class Record:
         multipliers: shape (L,), on the CPU; empty where there are none.
         cap: bound on how far a skip weight is from config.skip_target; None where there are none, or a schedule sets
             them.
-        seconds: time spent in training and evaluation so far.
+        seconds: time spent in the steps so far; evaluation is left out.
         measures: what whoever iterates has measured at this step, by name: numbers, and tensors of shape (L,) on
             the CPU; `diagnostics.Recorder` fills it.
     """
@@ -73,7 +73,7 @@ class TrainResult:
         num_capped: layers whose skip weight the cap lowered on its way to 0.
         first_zero_steps: for each layer the step at which its skip weight was 0 for the first time, or None;
             empty where there were none. What `constraints.predict_removal_step` predicts.
-        seconds: time spent in training and evaluation.
+        seconds: time spent in the steps; evaluation is left out.
     """
 
     model: nn.Module

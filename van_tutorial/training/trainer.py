@@ -4,7 +4,6 @@ import contextlib
 import io
 import math
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
@@ -23,6 +22,7 @@ from van_tutorial.models import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.training.config import TrainConfig
 from van_tutorial.training.evaluation import evaluate, in_full, settle_statistics
 from van_tutorial.training.examples import Examples
+from van_tutorial.training.loop import Loop
 from van_tutorial.training.phase_out import PhaseOut
 from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
 
@@ -87,7 +87,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-class Trainer:
+class Trainer(Loop[Record]):
     """Train a network, one record after each logging interval.
 
         for record in Trainer(model, images, config):
@@ -128,16 +128,16 @@ class Trainer:
         config: TrainConfig | None = None,
         stop: threading.Event | None = None,
     ) -> None:
+        super().__init__(stop)
         self.config = config = config or TrainConfig()
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.stop = stop or threading.Event()
         self.examples = images if isinstance(images, Examples) else Examples(images, config, self.device)
         self.steps_per_epoch = self.examples.num_train // config.batch_size
         self.num_steps = config.num_epochs * self.steps_per_epoch
-        self.step = 0
+        self.log_every = config.log_every or self.steps_per_epoch
         self.records: list[Record] = []
         self._forward = torch.compile(model) if config.compile else model
         self._frozen = frozen_modules(model)
@@ -152,7 +152,6 @@ class Trainer:
         self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
         self.optimize(self.weights)
         self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
-        self._seconds = 0.0
         self._sums: dict[str, Any] = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
 
     def __iter__(self) -> Iterator[Record]:
@@ -166,34 +165,9 @@ class Trainer:
         """
         yield from self.until(self.num_steps)
 
-    def until(self, step: int) -> Iterator[Record]:
-        """Train on from where the run is, up to a step.
-
-        Args:
-            step: number of steps done in the end; the whole training has `num_steps`.
-
-        Yields:
-            A record after each logging interval, and one at the end.
-
-        Raises:
-            DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
-        """
-        log_every = self.config.log_every or self.steps_per_epoch
-        last = min(step, self.num_steps)
-        started = time.perf_counter()
-        is_stopping = self.stop.is_set()
-        if self.step < last and not is_stopping:
-            self._set_modes()
-        while self.step < last and not is_stopping:
-            self._train_step()
-            is_stopping = self.stop.is_set()
-            if self.step % log_every == 0 or self.step == last or is_stopping:
-                record = self.make_record(self._seconds + time.perf_counter() - started)
-                self._set_modes()
-                yield record
-                self._set_modes()  # the caller may have looked at the network in eval mode
-                started = time.perf_counter()
-                is_stopping = self.stop.is_set()
+    def _make_record(self) -> Record:
+        """Return the record of the steps since the last one."""
+        return self.make_record(self._seconds)
 
     def _set_modes(self) -> None:
         """Put the network in training mode, but for what its owner has frozen; in eval mode after the last step."""
