@@ -46,7 +46,7 @@ from van_tutorial import batch, data, exercises, models, plots, training, widget
 
 # %% tags=["nbval-ignore-output"]
 torch.set_num_threads(1)  # small networks: more threads would mostly wait for each other
-installation = exercises.installation(device)
+installation = widgets.installation(device)
 installation.style.hide().set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% [markdown]
@@ -267,18 +267,18 @@ exercises.check_wrong_images(my_number, result.test_accuracy, num_images=len(ima
 # %% [markdown]
 # ## Exercise 2 · A function
 #
-# Some checks call a function of yours, with inputs of their own. `answers` and `labels` are tensors of $N$ whole
-# numbers, one for each image. Return the accuracy. (Try to return the *number* of right answers first.)
+# Some checks call a function of yours, with inputs of their own. `predictions` and `labels` are tensors of $N$
+# integers, one for each image. Return the accuracy. (Try to return the *number* of right predictions first.)
 
 
 # %% tags=["nbval-ignore-output"]
 ### solution
-def my_accuracy(answers, labels):
-    return (answers == labels).float().mean()
+def my_accuracy(predictions, labels):
+    return (predictions == labels).float().mean()
 
 
 ### stub
-# def my_accuracy(answers, labels):
+# def my_accuracy(predictions, labels):
 #     return None  # your formula
 ### end
 exercises.check_accuracy(my_accuracy)

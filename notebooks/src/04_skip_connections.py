@@ -559,7 +559,7 @@ my_bias = math.log((1 - carried) / carried)
 ### stub
 # my_bias = None  # your number
 ### end
-exercises.check_transform_bias(my_bias, depth=100, share=0.5)
+exercises.check_transform_bias(my_bias, depth=100, fraction=0.5)
 
 # %% [markdown]
 # ## Exercise 3 · Build one
@@ -570,8 +570,8 @@ exercises.check_transform_bias(my_bias, depth=100, share=0.5)
 # %% tags=["nbval-ignore-output"]
 ### solution
 def my_highway(x, output, gate):
-    share = torch.sigmoid(gate)
-    return share * output + (1 - share) * x
+    transform = torch.sigmoid(gate)
+    return transform * output + (1 - transform) * x
 
 
 ### stub

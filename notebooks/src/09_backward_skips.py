@@ -347,17 +347,17 @@ exercises.check_equal_width(my_width)
 # %% [markdown]
 # ## Exercise 3 · What was it worth?
 #
-# From the recorded runs, in the mean over the seeds: by how much does the mean IoU rise from the master to the network
-# `"slave, sum"`? Which share of that rise does the wide master have too, without any slave?
+# From the recorded runs, on average over the seeds: by how much does the mean IoU rise from the master to the network
+# `"slave, sum"`? Which fraction of that rise does the wide master have too, without any slave?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
 mean = recorded.table.groupby("network")["mean_iou"].mean()
-my_share = (mean["wide master"] - mean["master"]) / (mean["slave, sum"] - mean["master"])
+my_fraction = (mean["wide master"] - mean["master"]) / (mean["slave, sum"] - mean["master"])
 ### stub
-# my_share = None  # your number, a share from 0 to 1
+# my_fraction = None  # your number, a fraction from 0 to 1
 ### end
-exercises.check_share_of_gain(my_share, recorded.table)
+exercises.check_gain_fraction(my_fraction, recorded.table)
 
 # %% [markdown] tags=["solution"]
 # *For the instructor.* Exercise 2: 12 channels. Exercise 3: about 0.63. Ask for the control that is missing: one network of

@@ -367,7 +367,8 @@ print(f"that setting, other seeds, test images: {accuracy.mean():.3f} ± {accura
 # ## Exercise 1 · Design
 #
 # *Does a VAN end better when its skips start weaker?* The initial skip weight is the parameter `skip_weight`, 0.95 where
-# nobody says otherwise. Describe the experiment. Splits are "training", "held-out" and "test".
+# nobody says otherwise. Describe the experiment. Splits are "training", "validation" (the held-out images) and
+# "test".
 
 # %% tags=["nbval-ignore-output"]
 my_design = dict.fromkeys(("vary", "values", "seeds", "validation_fraction", "choose on", "report on"))
@@ -376,13 +377,13 @@ my_design["vary"] = "skip_weight"
 my_design["values"] = [0.5, 0.8, 0.95]
 my_design["seeds"] = [0, 1, 2, 3]
 my_design["validation_fraction"] = 0.2
-my_design["choose on"] = "held-out"
+my_design["choose on"] = "validation"
 my_design["report on"] = "test"
 ### stub
 # my_design["vary"] = None  # your parameter: its name
 # my_design["values"] = None  # your list of values
 # my_design["seeds"] = None  # your list of seeds
-# my_design["validation_fraction"] = None  # your share of the training images that is held out
+# my_design["validation_fraction"] = None  # your fraction of the training images that is held out
 # my_design["choose on"] = None  # your split to choose on
 # my_design["report on"] = None  # your split to report on
 ### end

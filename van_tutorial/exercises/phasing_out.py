@@ -1,9 +1,9 @@
 """The checks of lesson 5, phasing out."""
 
-from van_tutorial.exercises.feedback import Feedback, is_number
-from van_tutorial.training import TrainResult
+from typing import Any
 
-TOLERANCE = 0.00051  # accuracies on 1,000 images are whole thousandths
+from van_tutorial.exercises.checker import MESSAGES, ROUNDED_ACCURACY, Check, Feedback, judge
+from van_tutorial.training import TrainResult
 
 
 def check_removal_window(result: TrainResult | None, earliest: float, latest: float) -> Feedback:
@@ -17,39 +17,22 @@ def check_removal_window(result: TrainResult | None, earliest: float, latest: fl
     Returns:
         The verdict with a hint.
     """
-    if result is None:
-        return Feedback(
-            False,
-            "there is no run yet. Give my_dual_lr a number: constraints.size_dual_lr(0.3 * num_steps) is a start.",
-        )
-    steps = result.first_zero_steps
-    if not steps:
-        return Feedback(False, "this network has no skip weights: make it with connection='van'.")
-    if any(step is None for step in steps):
-        left = sum(step is None for step in steps)
-        return Feedback(
-            False,
-            f"{left} of {len(steps)} skips never reached 0. The multipliers grew too slowly: take a larger dual_lr.",
-        )
-    last = max(step for step in steps if step is not None) / result.num_steps
-    if result.removed_by == "cap":
-        return Feedback(
-            False,
-            "the cap took some skips, not the multipliers. Train with remove_by=None, or take a larger dual_lr.",
-        )
-    if last < earliest:
-        return Feedback(
-            False,
-            f"the last skip went after {last:.0%} of the training, before {earliest:.0%}. "
-            "The time goes roughly as 1 / sqrt(dual_lr): twice as late needs about a quarter.",
-        )
-    if last > latest:
-        return Feedback(
-            False,
-            f"the last skip went after {last:.0%} of the training, later than {latest:.0%}. "
-            "The time goes roughly as 1 / sqrt(dual_lr): half of it needs about four times as much.",
-        )
-    return Feedback(True, f"the last skip went after {last:.0%} of the training, by the multipliers alone.")
+
+    def left(result: Any) -> str:
+        return f"{result.first_zero_steps.count(None)} of {len(result.first_zero_steps)}"
+
+    def last(result: Any) -> float:
+        return max(result.first_zero_steps) / result.num_steps
+
+    slips = {
+        "no_skip_weights": lambda result: not result.first_zero_steps,
+        "left": lambda result: None in result.first_zero_steps,
+        "cap": lambda result: result.removed_by == "cap",
+        "early": lambda result: last(result) < earliest,
+        "late": lambda result: last(result) > latest,
+    }
+    words = {"left": left, "last": last, "earliest": earliest, "latest": latest}
+    return judge("removal_window", result, Check(None, slips), **words)
 
 
 def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult | None) -> Feedback:
@@ -61,24 +44,10 @@ def check_cost(cost: float | None, unhurried: TrainResult, hurried: TrainResult 
         hurried: the learner's run; None where there is none yet.
 
     Returns:
-        The verdict with a hint.
+        The verdict with a hint: right to two significant digits, or to three decimals.
     """
     if hurried is None:
-        return Feedback(
-            False, "there is no hurried run to compare with. Do the exercise before this one first."
-        )
-    if cost is None:
-        return Feedback(False, "there is no number yet. Both results have a test_accuracy.")
-    if not is_number(cost):
-        return Feedback(False, f"{cost!r} is not a number.")
-    right = unhurried.test_accuracy - hurried.test_accuracy
-    if abs(cost - right) <= TOLERANCE:
-        verb = "cost" if right > 0 else "gained"
-        return Feedback(
-            True, f"hurrying {verb} {abs(right):.3f}. One run: another seed would give another number."
-        )
-    if abs(cost + right) <= TOLERANCE:
-        return Feedback(
-            False, "the sign is the wrong way round: take the hurried accuracy off the unhurried one."
-        )
-    return Feedback(False, "that is not the difference of the two test accuracies.")
+        return Feedback(False, MESSAGES["cost"]["no_run"])
+    lost = unhurried.test_accuracy - hurried.test_accuracy
+    check = Check(lost, {"sign": -lost}, ROUNDED_ACCURACY)
+    return judge("cost", cost, check, effect="cost" if lost > 0 else "gained", size=abs(lost))

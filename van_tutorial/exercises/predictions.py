@@ -1,4 +1,4 @@
-"""What a learner predicted, beside what came."""
+"""A learner's predictions and the results, in one table."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -7,27 +7,27 @@ from typing import Any
 import pandas as pd
 
 
-def beside(predicted: Mapping[str, Any], came: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a learner's predictions beside what came.
+def beside(predictions: Mapping[str, Any], results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a learner's predictions and the results, side by side.
 
     Nothing is judged: a prediction that was wrong has done its work.
 
     Args:
-        predicted: the learner's, by question; None, or no entry, where there is none yet.
-        came: what came, by question; its order is the table's.
+        predictions: the learner's, by question; None, or no entry, where there is none yet.
+        results: by question; their order is the table's.
 
     Returns:
-        A table with a row for each question and the columns predicted and came: numbers to three digits, a dash
+        A table with a row for each question and the columns prediction and result: numbers to three digits, a dash
         where nothing was predicted.
 
     Example:
         >>> print(beside({"accuracy": 0.5, "better": None}, {"accuracy": 0.1234, "better": "residual"}))
-                 predicted      came
-        accuracy       0.5     0.123
-        better           –  residual
+                 prediction    result
+        accuracy        0.5     0.123
+        better            –  residual
     """
-    rows = {question: (shown(predicted.get(question)), shown(value)) for question, value in came.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["predicted", "came"], dtype=object)
+    rows = {name: (shown(predictions.get(name)), shown(result)) for name, result in results.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["prediction", "result"], dtype=object)
 
 
 def shown(value: Any) -> str:

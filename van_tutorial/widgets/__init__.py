@@ -2,6 +2,7 @@
 
 from van_tutorial.widgets.degradation import degradation_panel
 from van_tutorial.widgets.explore import ExplorePanel, explore_panel
+from van_tutorial.widgets.installation import installation
 from van_tutorial.widgets.panel import Choice, Slider
 from van_tutorial.widgets.phase_out import phase_out_panel
 from van_tutorial.widgets.playground import Playground, playground_panel
@@ -16,6 +17,7 @@ __all__ = [
     "TrainingPanel",
     "degradation_panel",
     "explore_panel",
+    "installation",
     "phase_out_panel",
     "playground_panel",
     "removal_panel",
