@@ -1,120 +1,30 @@
-"""Many runs as tables and as a page: what is counted, what is not averaged, what is said where there is nothing."""
+"""Many runs as tables: what is counted, what is told apart, and what is damaged."""
 
-import hashlib
-import html
-import itertools
+import cProfile
 import json
+import os
+import pstats
 import re
 import shutil
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from plotly.offline import get_plotlyjs
 
-from van_tutorial.batch.report import report
-from van_tutorial.batch.results import measurements, results
-
-LESSON = "05_phasing_out"
-PARAMETERS = {"depth": 20, "lr": 0.003, "dual_lr": 0.0003, "seed": 0, "device": "cpu", "interactive": False}
-IDENTITY = {"notebook": "a" * 64, "package": "b" * 64, "data": "c" * 64, "torch": "2.14.1"}
+from tests.storing import IDENTITY, LESSON, PARAMETERS, three_networks, write_sweep
+from tests.storing import write_run as write_run_in
+from van_tutorial import cli
+from van_tutorial.batch import measurements, report, results
 
 
 @pytest.fixture
 def write_run(tmp_path):
-    """A function that writes the folder of a run, as a runner leaves it, and returns it."""
-
-    def write(parameters=PARAMETERS, rows=(), reason=None, notebook=LESSON, **config):
-        key = hashlib.sha256(json.dumps([parameters, config.get("identity")]).encode()).hexdigest()[:16]
-        folder = tmp_path / "runs" / notebook / (key if reason is None else f"{key}-failed")
-        folder.mkdir(parents=True)
-        content = {
-            "notebook": f"{notebook}.ipynb",
-            "parameters": parameters,
-            "identity": IDENTITY,
-            "started": "2025-03-01T10:00:00+00:00",
-            "seconds": 30.5,
-            "python": "3.11.7",
-            "versions": {"torch": "2.14.1"},
-        }
-        (folder / "config.json").write_text(json.dumps({**content, **config}))
-        (folder / "metrics.json").write_text(json.dumps(list(rows)))
-        if reason is not None:
-            (folder / "failure.json").write_text(json.dumps({"reason": reason, "cell": 3}))
-        return folder
-
-    return write
-
-
-def three_networks(depth=20, dual_lr=0.0003, seed=0):
-    """Rows as the lesson records them, with numbers that can be told again from the parameters."""
-    removed = {"removed at step": None, "removed by": None}
-    step = {0.0: 300, 0.0003: 500, 0.003: 100}[dual_lr] + seed
-    van = 0.7 + 0.01 * seed + {0.0: 0.05, 0.0003: 0.02, 0.003: 0.0}[dual_lr]
-    return [
-        {"network": "plain", "test accuracy": 0.8 - depth / 100, "skips left": 0, **removed, "seconds": 9.0},
-        {"network": "residual", "test accuracy": 0.85, "skips left": depth, **removed, "seconds": 9.0},
-        {
-            "network": "van",
-            "test accuracy": van,
-            "skips left": 0,
-            "removed at step": step,
-            "removed by": "multipliers",
-            "seconds": 11.0,
-        },
-    ]
+    return lambda *given, **named: write_run_in(tmp_path / "runs", *given, **named)
 
 
 @pytest.fixture
-def sweep(write_run, tmp_path):
-    """2 depths, 2 step sizes, 3 seeds, 3 networks; one of the runs failed."""
-    grid = list(itertools.product([20, 40], [0.0003, 0.003], [0, 1, 2]))
-    for depth, dual_lr, seed in reversed(grid):
-        parameters = {**PARAMETERS, "depth": depth, "dual_lr": dual_lr, "seed": seed}
-        is_last = (depth, dual_lr, seed) == grid[-1]
-        rows = three_networks(depth, dual_lr, seed)
-        write_run(
-            parameters, rows[:1] if is_last else rows, reason="ValueError: <b>deep</b>" if is_last else None
-        )
+def sweep(tmp_path):
+    write_sweep(tmp_path / "runs")
     return tmp_path / "runs"
-
-
-def write_sweep(write_run, varied, make_rows=three_networks, **config):
-    """Write a run for each point of a grid."""
-    for values in itertools.product(*varied.values()):
-        point = dict(zip(varied, values, strict=True))
-        write_run({**PARAMETERS, **point}, make_rows(**point), **config)
-
-
-class Page(HTMLParser):
-    """The texts of a page, and its elements with their attributes."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.elements = []
-        self.texts = []
-        self.open = []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        while self.open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open) and data.strip():
-            self.texts.append(data.strip())
-
-    @property
-    def text(self):
-        return "\n".join(self.texts)
-
-    def section(self, title):
-        return re.split(r"\n(?:Depth|Step sizes|Spread|Failures)\n", self.text.split(f"\n{title}\n")[1])[0]
 
 
 def test_one_row_a_run_with_parameters_and_the_metrics_of_every_network(sweep):
@@ -222,19 +132,6 @@ def test_measurements_have_a_row_for_each_run_and_recorded_row(sweep):
     assert mean[40, "plain"] == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("name", ["setting", "series", "panel", "seed", "runs", "row"])
-def test_rows_may_be_named_by_any_column(write_run, tmp_path, name):
-    def rows(dual_lr, seed):
-        return [
-            {name if key == "network" else key: value for key, value in row.items()}
-            for row in three_networks()
-        ]
-
-    write_sweep(write_run, {"dual_lr": [0.0003, 0.003], "seed": [0, 1]}, rows)
-    assert results(tmp_path / "runs")["van: removed at step"].tolist() == [500] * 4
-    assert "1: dual_lr 0.0003\nvan\n2\n500" in Page(report(tmp_path / "runs")).section("Step sizes")
-
-
 def test_runs_that_recorded_nothing_are_in_the_results(write_run, tmp_path):
     write_run()
     assert results(tmp_path / "runs")["state"].tolist() == ["finished"]
@@ -256,24 +153,15 @@ def test_two_notebooks_with_one_code_each_need_no_column_for_it(write_run, tmp_p
     assert "code" not in results(tmp_path / "runs")
 
 
-def cut_off(folder):
-    (folder / "config.json").write_text("{")
+def put(name, content):
+    """Return a function that replaces a file of a run."""
 
+    def replace(folder):
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
-def no_metrics(folder):
-    (folder / "metrics.json").unlink()
-
-
-def metrics_of_another_shape(folder):
-    (folder / "metrics.json").write_text('["accuracy"]')
-
-
-def metrics_not_a_list(folder):
-    (folder / "metrics.json").write_text('{"accuracy": 1}')
-
-
-def not_utf8(folder):
-    (folder / "config.json").write_bytes(b"\xff\xfe")
+    return replace
 
 
 def edit_config(**changes):
@@ -284,21 +172,60 @@ def edit_config(**changes):
     return edit
 
 
+def put_pipe(name):
+    def replace(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return replace
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (cut_off, r"config\.json cannot be read \(JSONDecodeError\)"),
-        (not_utf8, r"config\.json cannot be read \(UnicodeDecodeError\)"),
-        (no_metrics, r"metrics\.json is missing"),
-        (metrics_of_another_shape, r"metrics\.json is not a list of rows"),
-        (metrics_not_a_list, r"metrics\.json holds a dict, not a list"),
+        (put("config.json", "{"), r"config\.json cannot be read \(JSONDecodeError\)"),
+        (put("config.json", b"\xff\xfe"), r"config\.json cannot be read \(UnicodeDecodeError\)"),
+        (put("config.json", None), r"config\.json is missing"),
+        (put("config.json", "[" * 100_000), r"config\.json cannot be read \(RecursionError\)"),
+        (put("metrics.json", None), r"metrics\.json is missing"),
+        (put("metrics.json", '["accuracy"]'), r"metrics\.json is not a list of rows"),
+        (put("metrics.json", '{"accuracy": 1}'), r"metrics\.json holds a dict, not a list"),
+        (
+            put("metrics.json", '[{"accuracy": 1' + "0" * 400 + "}]"),
+            r"metrics\.json cannot be read \(ValueError\)",
+        ),
+        (
+            put("metrics.json", '[{"accuracy": 1' + "0" * 5000 + "}]"),
+            r"metrics\.json cannot be read \(ValueError\)",
+        ),
+        (put("metrics.json", '[{"loss": -1e999}]'), r"metrics\.json cannot be read \(ValueError\)"),
+        (
+            put("metrics.json", '[{"network": "\\ud83d"}]'),
+            r"metrics\.json cannot be read \(UnicodeEncodeError\)",
+        ),
+        (put("metrics.json", '[{"\\udc00": 1}]'), r"metrics\.json cannot be read \(UnicodeEncodeError\)"),
+        (
+            put("metrics.json", "[" * 500_000 + "]" * 500_000),
+            r"metrics\.json cannot be read \(RecursionError\)",
+        ),
+        (put_pipe("metrics.json"), r"metrics\.json is not a file"),
+        (put_pipe("config.json"), r"config\.json is not a file"),
         (edit_config(identity=None), r"config\.json has no 'identity' that can be used"),
         (edit_config(versions=None), r"config\.json has no 'versions' that can be used"),
         (edit_config(started="yesterday"), r"config\.json has no time with a zone under 'started'"),
         (edit_config(started="2025-03-01T10:00:00"), r"config\.json has no time with a zone under 'started'"),
+        (
+            edit_config(started="0001-01-01T00:00:00+05:00"),
+            r"config\.json has no time with a zone under 'started'",
+        ),
+        (
+            edit_config(started="9999-12-31T23:59:59-05:00"),
+            r"config\.json has no time with a zone under 'started'",
+        ),
     ],
+    ids=str,
 )
-def test_a_damaged_folder_is_named_and_the_others_are_read(sweep, write_run, break_it, message):
+def test_a_damaged_folder_is_named_and_the_others_are_read(sweep, write_run, break_it, message, capsys):
     folder = write_run({**PARAMETERS, "seed": 9}, three_networks())
     break_it(folder)
     table = results(sweep)
@@ -307,7 +234,45 @@ def test_a_damaged_folder_is_named_and_the_others_are_read(sweep, write_run, bre
     damaged = table.query("state == 'damaged'")
     assert damaged["run"].tolist() == [folder.name]
     assert re.fullmatch(rf".*{folder.name}/{message}: remove .*\.", damaged["reason"].item())
-    assert damaged["reason"].item() in html.unescape(report(sweep).read_text(encoding="utf-8"))
+    assert "damaged" not in set(measurements(sweep)["state"])
+    assert cli.main(["results", str(sweep)]) == 0
+    assert damaged["reason"].item() in capsys.readouterr().out
+
+
+def test_an_integer_that_needs_more_than_64_bits_is_kept_as_a_float(write_run, tmp_path):
+    write_run(rows=[{"paths": 2**80, "steps": 2**62}])
+    row = results(tmp_path / "runs").iloc[0]
+    assert row["paths"] == 2.0**80
+    assert row["steps"] == 2**62
+
+
+@pytest.mark.parametrize("name", ["{key} (copy)", "{key}-copy", "best", "{key}-failed"])
+def test_a_copied_folder_is_no_run_of_its_own(sweep, name):
+    original = next(folder for folder in sorted((sweep / LESSON).iterdir()) if "-" not in folder.name)
+    copy = original.with_name(name.format(key=original.name))
+    shutil.copytree(original, copy)
+    table = results(sweep)
+    assert (table["state"] == "finished").sum() == 11
+    assert len(measurements(sweep)) == 11 * 3 + 1
+    if not name.endswith("-failed"):  # else it would be what a finished run had left before
+        (row,) = table[table["state"] == "damaged"].to_dict("records")
+        assert row["reason"] == f"{copy} is a copy of {original}: remove one of them."
+
+
+def test_of_a_copied_folder_of_all_runs_each_run_counts_once(sweep):
+    shutil.copytree(sweep / LESSON, sweep / f"{LESSON} old")
+    assert results(sweep)["state"].value_counts().to_dict() == {"finished": 11, "damaged": 12, "failed": 1}
+
+
+def test_ten_times_as_many_runs_take_ten_times_as_many_calls(write_run, tmp_path):
+    def num_calls(num_runs):
+        for seed in range(num_runs):
+            write_run({**PARAMETERS, "seed": seed}, three_networks(), notebook=str(num_runs))
+        profile = cProfile.Profile()
+        assert len(profile.runcall(results, tmp_path / "runs" / str(num_runs))) == num_runs
+        return pstats.Stats(profile).total_calls
+
+    assert num_calls(300) < 12 * num_calls(30)
 
 
 @pytest.mark.parametrize("read", [results, measurements, report])
@@ -317,213 +282,3 @@ def test_no_folder_and_no_runs_are_one_sentence(read, tmp_path):
     with pytest.raises(FileNotFoundError, match=r" holds no runs: name the folder .*\.$"):
         read(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_report_lies_in_the_folder_and_needs_nothing_from_outside(sweep):
-    path = report(sweep)
-    assert path == sweep / "report.html"
-    page = Page(path)
-    assert page.source.count("Plotly.newPlot(") >= 3
-    assert page.source.count(get_plotlyjs()) == 1
-    assert "default-src 'none'" in page.source
-    assert page.source.count('"showSendToCloud": false') == page.source.count("Plotly.newPlot(")
-    for tag, attributes in page.elements:
-        assert tag not in ("link", "img", "iframe")
-        assert "src" not in attributes
-        assert "href" not in attributes
-
-
-def test_the_report_of_the_same_runs_is_the_same_page(sweep):
-    assert report(sweep).read_bytes() == report(sweep).read_bytes()
-    assert results(sweep)["state"].value_counts()["finished"] == 11  # the page is no run
-
-
-def test_the_report_can_be_read_without_seeing_it(sweep):
-    page = Page(report(sweep / LESSON))
-    assert ("html", {"lang": "en"}) in page.elements
-    assert "<title>Report on 05_phasing_out</title>" in page.source
-    headings = [tag for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
-    assert headings == ["h1", "h2", *["h3"] * 5]
-    tags = [tag for tag, _ in page.elements]
-    assert tags.count("table") == tags.count("caption") == 4
-    assert tags.count("figure") == tags.count("figcaption") == 3
-    assert all(attributes["scope"] in ("row", "col") for tag, attributes in page.elements if tag == "th")
-
-
-def test_the_report_says_what_was_run(sweep):
-    text = Page(report(sweep)).text
-    assert "12 runs: 11 finished, 1 failed." in text
-    for name, values in {"depth": "20, 40", "dual_lr": "0.0003, 0.003", "seed": "0, 1, 2"}.items():
-        assert f"{name} (varied)\n{values}\n" in text
-    assert "fixed\nlr 0.003, device cpu, interactive False\n" in text
-    assert "metric drawn\ntest accuracy\n" in text
-    assert "from 2025-03-01 10:00 to 2025-03-01 10:00" in text
-    assert "Python 3.11.7, torch 2.14.1" in text
-
-
-def test_texts_from_files_are_not_read_as_html(write_run, tmp_path):
-    evil = "<script>alert(1)</script>"
-    for seed in (0, 1):
-        rows = [{evil: name, f"{evil} accuracy": 0.5} for name in (evil, "b")]
-        write_run({"depth": 2, evil: evil + str(seed), "seed": 0}, rows, versions={evil: evil})
-    write_run({"depth": 2, evil: evil, "seed": 3}, reason=evil)
-    page = Page(report(tmp_path / "runs"))
-    assert evil in page.text
-    assert evil not in page.source
-    assert "\\u003cscript" not in page.source  # in a figure it would be plotly's to read
-
-
-def test_the_reports_spread_is_that_of_a_sample(sweep):
-    text = Page(report(sweep)).section("Spread")
-    # Seeds 0, 1 and 2 of the VAN at depth 20: 0.72, 0.73, 0.74; the run that failed leaves two seeds at 40.
-    assert "depth 20, dual_lr 0.0003\nvan\n3\n0.7300\n0.01000\n0.7200\n0.7400\n" in text
-    assert "depth 40, dual_lr 0.003\nvan\n2\n0.7050\n0.00707\n0.7000\n0.7100" in text
-
-
-def test_the_reports_frontier_holds_what_nothing_beats(write_run, tmp_path):
-    write_sweep(write_run, {"dual_lr": [0.0, 0.0003, 0.003], "seed": [0, 1]})
-    text = Page(report(tmp_path / "runs")).section("Step sizes")
-    assert "1: dual_lr 0\nvan\n2\n300.5\n0.7071\n0.7550\n0.007071\nyes\n" in text
-    assert "2: dual_lr 0.0003\nvan\n2\n500.5\n0.7071\n0.7250\n0.007071\nno\n" in text
-    assert "3: dual_lr 0.003\nvan\n2\n100.5\n0.7071\n0.7050\n0.007071\nyes" in text
-    assert "\nplain\n" not in text  # it has no skips to lose
-
-
-def test_a_metric_of_which_less_is_better_has_the_other_frontier(write_run, tmp_path):
-    def losses(dual_lr):
-        rows = three_networks(dual_lr=dual_lr)
-        return [{**row, "test loss": 1 - row["test accuracy"]} for row in rows]
-
-    write_sweep(write_run, {"dual_lr": [0.0, 0.0003, 0.003]}, losses)
-    text = Page(report(tmp_path / "runs", metric="test loss")).section("Step sizes")
-    assert "Lower is better" in text
-    assert re.findall(r"\n(yes|no)\b", text) == ["yes", "no", "yes"]
-
-
-def test_a_setting_that_kept_skips_with_one_seed_is_not_on_the_frontier(write_run, tmp_path):
-    def some_kept(dual_lr, seed):
-        rows = three_networks(dual_lr=dual_lr, seed=seed)
-        if (dual_lr, seed) == (0.003, 1):
-            rows[2]["removed at step"] = None
-        return rows
-
-    write_sweep(write_run, {"dual_lr": [0.0003, 0.003], "seed": [0, 1]}, some_kept)
-    text = Page(report(tmp_path / "runs")).section("Step sizes")
-    assert "skips left in 1 of 2" in text
-    assert re.findall(r"\n(yes|no)\b", text) == ["yes"]
-
-
-def test_a_step_size_that_leaves_skips_everywhere_has_no_frontier_and_is_listed(write_run, tmp_path):
-    def all_kept_with_one_seed(dual_lr, seed):
-        rows = three_networks(dual_lr=dual_lr, seed=seed)
-        return rows if seed else [*rows[:2], {**rows[2], "removed at step": None}]
-
-    write_sweep(write_run, {"dual_lr": [0.0003, 0.003], "seed": [0, 1]}, all_kept_with_one_seed)
-    page = Page(report(tmp_path / "runs"))
-    assert page.section("Step sizes").count("skips left in 1 of 2") == 2
-    assert [tag for tag, _ in page.elements].count("figure") == 1  # the spread's
-
-
-def test_without_steps_of_removal_the_metric_is_drawn_against_the_step_size(write_run, tmp_path):
-    write_sweep(
-        write_run, {"dual_lr": [0.0, 0.003], "seed": [0, 1]}, lambda **point: three_networks(**point)[:2]
-    )
-    page = Page(report(tmp_path / "runs"))
-    text = page.section("Step sizes")
-    assert "No finished run recorded the step at which its skips had gone" in text
-    assert "dual_lr (step size)" in page.source
-    assert [tag for tag, _ in page.elements].count("figure") == 2
-
-
-def test_sections_with_nothing_to_show_say_so(write_run, tmp_path):
-    write_run(rows=three_networks())
-    page = Page(report(tmp_path / "runs"))
-    assert page.section("Depth") == "depth did not vary: it was 20 in every finished run."
-    assert page.section("Step sizes") == "No step size varied: lr 0.003, dual_lr 0.0003."
-    assert "Every setting ran with one seed: there is no spread to tell" in page.section("Spread")
-    assert page.section("Failures") == "No run failed."
-
-
-def test_a_notebook_without_depth_or_step_sizes_has_sections_that_say_so(write_run, tmp_path):
-    write_run({"seed": 0}, [{"accuracy": 0.5}])
-    page = Page(report(tmp_path / "runs"))
-    assert page.section("Depth") == "The notebook has no parameter depth."
-    assert page.section("Step sizes") == "The notebook has no step size among its parameters."
-
-
-@pytest.mark.parametrize("rows", [[], [{"network": "a", "theory": "1e-3"}]])
-def test_runs_that_recorded_no_number_have_a_report_too(write_run, tmp_path, rows):
-    write_run(rows=rows)
-    assert "No finished run recorded a number" in Page(report(tmp_path / "runs")).text
-
-
-def test_runs_that_all_failed_have_a_report_too(write_run, tmp_path):
-    write_run(reason="ValueError: too deep")
-    text = Page(report(tmp_path / "runs")).text
-    assert "1 run: 1 failed." in text
-    assert "ValueError: too deep" in text
-
-
-def test_a_number_that_is_missing_is_counted_and_not_passed_over(write_run, tmp_path):
-    for seed in (0, 1, 2):
-        write_run({**PARAMETERS, "seed": seed}, [{"accuracy": None if seed else 0.5}])
-    text = Page(report(tmp_path / "runs")).section("Spread")
-    assert "2 of 3 recorded rows have no number there" in text
-
-
-def test_the_failed_runs_are_listed_with_parameters_and_reason(sweep):
-    text = Page(report(sweep)).section("Failures")
-    assert "1 of 12 runs failed." in text
-    assert "depth 40, dual_lr 0.003, seed 2\nValueError: <b>deep</b>" in text
-
-
-def test_a_metric_that_is_not_recorded_is_refused_with_those_that_are(sweep):
-    message = (
-        r"metric must be one of 'test accuracy', 'skips left', .*got 'accuracy'.*Did you mean 'test accuracy'"
-    )
-    with pytest.raises(ValueError, match=message):
-        report(sweep, metric="accuracy")
-    assert not (sweep / "report.html").exists()
-
-
-def test_a_metric_is_refused_where_there_is_none(write_run, tmp_path):
-    write_run()
-    with pytest.raises(
-        ValueError, match=r"No finished run in .* recorded a number: there is no 'accuracy' to draw"
-    ):
-        report(tmp_path / "runs", metric="accuracy")
-
-
-def test_a_notebook_that_lacks_the_metric_asked_for_says_so(write_run, tmp_path):
-    write_run(rows=three_networks())
-    write_run(rows=[{"pixel accuracy": 0.5}], notebook="09_backward_skips")
-    text = Page(report(tmp_path / "runs", metric="pixel accuracy")).text
-    assert "No finished run of this notebook recorded 'pixel accuracy'." in text
-    assert "Measurements" in text
-    assert "pixel accuracy by setting" in text
-
-
-def test_runs_with_different_code_are_not_averaged(write_run, tmp_path):
-    write_sweep(write_run, {"seed": [0, 1]})
-    write_sweep(write_run, {"seed": [0, 1]}, identity={**IDENTITY, "package": "d" * 64})
-    page = Page(report(tmp_path / "runs"))
-    headings = re.findall(r"<h2>(.*?)</h2>", page.source)
-    assert len(headings) == len(set(headings)) == 2
-    assert all(re.fullmatch(rf"{LESSON}, code [0-9a-f]{{8}}", heading) for heading in headings)
-    assert "no mean is taken over them" in page.text
-    assert page.text.count("all runs\nvan\n2\n") == 2
-
-
-def test_parameters_that_are_words_make_lines_of_their_own(write_run, tmp_path):
-    for combine, depth in itertools.product(["sum", "concat"], [2, 4]):
-        write_run({"combine": combine, "depth": depth, "seed": 0}, [{"accuracy": 0.5 + depth / 100}])
-    page = Page(report(tmp_path / "runs"))
-    assert '"name":"combine sum"' in page.source
-    assert "depth 4\ncombine concat\n1\n0.54" in page.section("Spread")
-
-
-def test_a_parameter_that_is_a_list_is_shown_as_a_text(write_run, tmp_path):
-    for seed in (0, None):
-        write_run({"scales": [1, 2], "seed": seed}, [{"accuracy": 0.5}])
-    assert results(tmp_path / "runs")["scales"].tolist() == ["[1, 2]"] * 2
-    assert "scales [1, 2]" in Page(report(tmp_path / "runs")).text

@@ -106,6 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
     report.add_argument("--metric", help="the recorded column that is drawn (default: an accuracy)")
+    report.add_argument("--notebook", type=Path, help="your copy of the notebook that makes the page")
     report.set_defaults(function=run_report)
 
     grade = commands.add_parser(
@@ -286,7 +287,7 @@ def run_report(options: argparse.Namespace) -> int:
     """Make the page of the runs in a folder, and print where it is."""
     from van_tutorial import batch
 
-    print(f"Page: {batch.report(options.folder, metric=options.metric)}")
+    print(f"Page: {batch.report(options.folder, options.metric, options.notebook)}")
     return 0
 
 

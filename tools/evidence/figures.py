@@ -5,8 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tools.evidence.tables import convolutional, with_prediction
-from van_tutorial.plots.style import finish, style
-from van_tutorial.plots.sweeps import metric_by_depth
+from van_tutorial.plots import finish, mean_curves, style
 
 
 def dots(table: pd.DataFrame, value: str, series: str, title: str, caption: str, x: str) -> go.Figure:
@@ -69,7 +68,7 @@ def degradation(table: pd.DataFrame) -> go.Figure:
         table.assign(panel=panel, accuracy=table[value])
         for panel, value in (("in training", "train_accuracy"), ("test images", "test_accuracy"))
     )
-    figure = metric_by_depth(both.assign(series=both["network"]), "accuracy")
+    figure = mean_curves(both, "accuracy", "depth", panel="panel")
     return figure.update_layout(height=480)
 
 

@@ -2,18 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+import math
+import os.path
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+HEAD = ("run", "notebook", "state")
 FAILED = "-failed"
 INTERRUPTED = "-interrupted"
-CONFIG_KEYS = {
+FOLDER_NAME = re.compile(rf"[0-9a-f]{{16}}({FAILED})?")
+CONFIG_KINDS: dict[str, Any] = {
     "notebook": str,
     "parameters": dict,
     "identity": dict,
@@ -22,6 +27,16 @@ CONFIG_KEYS = {
     "python": str,
     "versions": dict,
 }
+LARGEST_INTEGER = 2**63 - 1
+DTYPES: dict[frozenset[type], Any] = {
+    frozenset({int}): "Int64",
+    frozenset({float}): "Float64",
+    frozenset({int, float}): "Float64",
+    frozenset({bool}): "boolean",
+    frozenset({str}): "string",
+    frozenset({pd.Timestamp}): "datetime64[us, UTC]",
+}
+YEARS = range(1970, 2262)  # what pandas can hold, less the years before there were runs
 
 
 class DamagedRunError(ValueError):
@@ -33,32 +48,26 @@ class StoredRun:
     """A run as its folder tells of it.
 
     Attributes:
-        key: name of the folder, less what says how the run ended.
+        run: name of the folder, without what says how the run ended.
         notebook: name of the notebook, without its ending.
         state: "finished", "failed" or "damaged".
-        config: the whole of config.json; empty where the folder is damaged.
-        rows: what the notebook recorded.
-        label: the column that names the rows, where there is one.
-        row_names: one for each row; empty texts in a notebook that records one row a run.
         reason: why the run failed, or what is damaged.
+        config: the whole of config.json; empty where the folder is damaged.
+        rows: what the notebook recorded, each with the name of the row; "" where the notebook records one row a run.
+        label: the column that names the rows, where there is one.
+        code: short hash of the notebook, the package, the data and the version of torch that the run was made with.
+        identity: what two runs share only where they are the same run.
     """
 
-    key: str
+    run: str
     notebook: str
     state: str
-    config: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
-    label: str | None = None
-    row_names: Sequence[str] = ()
     reason: str | None = None
-
-    @property
-    def code(self) -> str | None:
-        """Short hash of the notebook, the package, the data and the version of torch that the run was made with."""
-        if not self.config:
-            return None
-        identity = json.dumps(self.config["identity"], sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:8]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    label: str | None = None
+    code: str | None = None
+    identity: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -66,26 +75,11 @@ class StoredRun:
         return dict(self.config.get("parameters", {}))
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table, and which of its columns are what.
-
-    Attributes:
-        frame: the table.
-        parameters: its columns of parameters.
-        metrics: its columns of metrics.
-    """
-
-    frame: pd.DataFrame
-    parameters: list[str]
-    metrics: list[str]
-
-
 def results(folder: str | Path) -> pd.DataFrame:
     """Read the runs in a folder into a table with one row a run.
 
     Where a notebook recorded several rows, each of their metrics is a column for each row, such as
-    "van: test accuracy": named by the first column of texts that tells the rows of every run apart, else by the
+    "van: test accuracy": named by the first column of strings that tells the rows of every run apart, else by the
     rows' numbers. A metric whose name a parameter or a column of the run has already is named "NAME (recorded)".
 
     Args:
@@ -94,14 +88,26 @@ def results(folder: str | Path) -> pd.DataFrame:
 
     Returns:
         Columns run, notebook, state ("finished", "failed" or "damaged"), the parameters, the metrics, seconds,
-        started (UTC) and reason. In state "damaged" the reason names the file that cannot be read. Where a
-        notebook ran with more than one version of itself, the package, the data or torch, the column code, behind
-        state, tells them apart. Rows are sorted by notebook, code and parameters.
+        started (UTC) and reason. In state "damaged" the reason names the file that cannot be read, or the folder that
+        this one is a copy of. Where a notebook ran with more than one version of itself, the package, the data or
+        torch, the column code, behind state, tells them apart. Rows are sorted by notebook, code and parameters.
+        The table's `attrs` hold the names of its columns under "parameters" and "metrics", and under "versions" those
+        that the runs were made with.
 
     Raises:
         FileNotFoundError: where there is no such folder, or no run in it.
     """
-    return one_row_a_run(read_runs(folder)).frame
+    runs = read_runs(folder)
+    metrics = [
+        {
+            f"{title}: {name}" if title else name: value
+            for title, row in run.rows
+            for name, value in row.items()
+            if name != run.label
+        }
+        for run in runs
+    ]
+    return tabulate(runs, runs, metrics)
 
 
 def measurements(folder: str | Path) -> pd.DataFrame:
@@ -113,12 +119,15 @@ def measurements(folder: str | Path) -> pd.DataFrame:
     Returns:
         Columns run, notebook, state, code (as for `results`), row, the parameters and the metrics. The column row
         holds what `results` writes before the names of the metrics; it is empty for a notebook that records one
-        row a run.
+        row a run. The table's `attrs` are those of `results`.
 
     Raises:
         FileNotFoundError: where there is no such folder, or no run in it.
     """
-    return one_row_a_record(read_runs(folder)).frame
+    runs = read_runs(folder)
+    entries = [(run, title, row) for run in runs for title, row in run.rows]
+    of_runs, titles, rows = zip(*entries, strict=True) if entries else ((), (), ())
+    return tabulate(runs, of_runs, rows, titles)
 
 
 def read_runs(folder: str | Path) -> list[StoredRun]:
@@ -126,81 +135,118 @@ def read_runs(folder: str | Path) -> list[StoredRun]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: name one that runs are kept in, such as runs.")
-    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/config.json"))
-    places = [place for place in found if not is_passed_over(place.relative_to(folder))]
+    places = [place for place in folders_below(folder) if is_run(place)]
     if not places:
         raise FileNotFoundError(
             f"{folder} holds no runs: name the folder that they are kept in (such as runs), or that of one notebook."
         )
     finished = set(places)
-    runs = [
-        read_run(place)
+    runs: dict[Path, StoredRun] = {
+        place: read_run(place)
         for place in places
-        if not (place.name.endswith(FAILED) and place.with_name(key_of(place)) in finished)
-    ]
-    return with_row_names(sorted(runs, key=sort_key))
+        if not (place.name.endswith(FAILED) and place.with_name(place.name.removesuffix(FAILED)) in finished)
+    }
+    return list(with_row_names(sorted(without_copies(runs), key=sort_key)))
 
 
-def is_passed_over(place: Path) -> bool:
-    """Whether a folder, relative to that of all runs, is being written, or is of a run that was interrupted."""
-    return place.name.endswith(INTERRUPTED) or any(part.startswith(".") for part in place.parts)
+def folders_below(folder: Path) -> Iterator[Path]:
+    """Return what lies in a folder and in the folders in it, in order, less what is hidden or was interrupted."""
+    for depth in ("*", "*/*"):
+        for place in sorted(folder.glob(depth)):
+            hidden = any(part.startswith(".") for part in place.relative_to(folder).parts)
+            if not hidden and not place.name.endswith(INTERRUPTED):
+                yield place
 
 
-def key_of(place: Path) -> str:
-    """Return the key of the run in a folder."""
-    return place.name.removesuffix(FAILED)
+def is_run(place: Path) -> bool:
+    """Whether a folder is a run's: by its name, or by what is in it."""
+    return bool(FOLDER_NAME.fullmatch(place.name)) or os.path.lexists(place / "config.json")
+
+
+def without_copies(runs: Mapping[Path, StoredRun]) -> Iterator[StoredRun]:
+    """Return runs by their folders; of a run that is there several times all but one are damaged."""
+    originals: dict[str | None, Path] = {None: Path()}
+    by_name = sorted(runs, key=lambda place: not FOLDER_NAME.fullmatch(place.name))
+    for place in by_name:
+        run = runs[place]
+        original = originals.setdefault(run.identity, place)
+        if run.identity is None or original == place:
+            yield run
+        else:
+            reason = f"{place} is a copy of {original}: remove one of them."
+            yield StoredRun(run.run, run.notebook, "damaged", reason)
 
 
 def read_run(place: Path) -> StoredRun:
     """Return the run in a folder; in state "damaged" where it cannot be read."""
+    key = place.name.removesuffix(FAILED)
     is_failed = place.name.endswith(FAILED)
     try:
         config = read_json(place / "config.json", dict)
-        for name, kind in CONFIG_KEYS.items():
+        for name, kind in CONFIG_KINDS.items():
             if not isinstance(config.get(name), kind):
-                raise DamagedRunError(damage(place / "config.json", f"has no {name!r} that can be used"))
-        try:
-            config["started"] = pd.Timestamp(datetime.fromisoformat(config["started"])).tz_convert("UTC")
-        except (TypeError, ValueError) as error:
-            problem = "has no time with a zone under 'started'"
-            raise DamagedRunError(damage(place / "config.json", problem)) from error
+                raise damage(place / "config.json", f"has no {name!r} that can be used")
         rows = read_json(place / "metrics.json", list)
         if not all(isinstance(row, dict) for row in rows):
-            raise DamagedRunError(damage(place / "metrics.json", "is not a list of rows"))
+            raise damage(place / "metrics.json", "is not a list of rows")
         reason = str(read_json(place / "failure.json", dict).get("reason")) if is_failed else None
+        started = utc(config["started"])
+        if started is None:
+            raise damage(place / "config.json", "has no time with a zone under 'started'")
     except DamagedRunError as error:
-        return StoredRun(key_of(place), place.parent.name, "damaged", {}, [], reason=str(error))
-    config["parameters"] = scalars(config["parameters"])
+        return StoredRun(key, place.parent.name, "damaged", str(error))
+    made_with = json.dumps(config["identity"], sort_keys=True)
+    notebook = Path(config["notebook"]).stem
     return StoredRun(
-        key=key_of(place),
-        notebook=Path(config["notebook"]).stem,
+        run=key,
+        notebook=notebook,
         state="failed" if is_failed else "finished",
-        config=config,
-        rows=[scalars(row) for row in rows],
         reason=reason,
+        config=config | {"parameters": scalars(config["parameters"]), "started": pd.Timestamp(started)},
+        rows=[("", scalars(row)) for row in rows],
+        code=hashlib.sha256(made_with.encode()).hexdigest()[:8],
+        identity=json.dumps([notebook, made_with, config["parameters"]], sort_keys=True),
     )
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """Return what a JSON file holds, or raise `DamagedRunError` where that is not of a kind."""
+    """Return what a JSON file holds, or raise `DamagedRunError` where that is not of a kind or no table can hold it."""
+    if not path.is_file():  # a pipe would be waited for
+        raise damage(path, "is not a file" if os.path.lexists(path) else "is missing")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DamagedRunError(damage(path, "is missing")) from error
-    except (OSError, ValueError) as error:
-        raise DamagedRunError(damage(path, f"cannot be read ({type(error).__name__})")) from error
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=number, parse_float=number)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character has no place in a file
+    except (OSError, ValueError, RecursionError) as error:
+        raise damage(path, f"cannot be read ({type(error).__name__})") from error
     if not isinstance(content, kind):
-        raise DamagedRunError(damage(path, f"holds a {type(content).__name__}, not a {kind.__name__}"))
+        raise damage(path, f"holds a {type(content).__name__}, not a {kind.__name__}")
     return content
 
 
-def damage(path: Path, problem: str) -> str:
-    """Return the sentence that names a damaged file, with the mend."""
-    return f"{path} {problem}: remove its folder and run the same again."
+def number(text: str) -> int | float:
+    """Return a number in JSON, a float where it is too large for an integer of 64 bits."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return int(text) if text.lstrip("-").isdigit() and abs(value) < LARGEST_INTEGER else value
+
+
+def utc(text: str) -> datetime | None:
+    """Return a time in UTC; None where it has no zone, or lies in a year before or after all runs."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo is not None and time.year in YEARS else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def damage(path: Path, problem: str) -> DamagedRunError:
+    """Return the error that names a damaged file, with the fix."""
+    return DamagedRunError(f"{path} {problem}: remove its folder and run the same again.")
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with lists and the like as texts, which can be compared and grouped."""
+    """Return values with lists and the like as strings, which can be compared and grouped."""
     return {
         name: value if value is None or isinstance(value, str | int | float) else json.dumps(value)
         for name, value in values.items()
@@ -209,129 +255,84 @@ def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def sort_key(run: StoredRun) -> tuple[Any, ...]:
     """Return what a run is sorted by: not when it finished, and numbers as numbers."""
-    values = [value_key(value) for value in run.parameters.values()]
-    return run.notebook, run.code or "", values, run.key
-
-
-def value_key(value: Any) -> tuple[int, float, str]:
-    """Return what a parameter's value is sorted by: numbers come first, by their size."""
-    return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
-
-
-def with_row_names(runs: list[StoredRun]) -> list[StoredRun]:
-    """Return runs, sorted by notebook, with a name for each of their rows, found in the same way in all of them."""
-    named = []
-    for _, group in groupby(runs, key=lambda run: run.notebook):
-        of_notebook = list(group)
-        if all(len(run.rows) <= 1 for run in of_notebook):
-            named += [replace(run, row_names=[""] * len(run.rows)) for run in of_notebook]
-            continue
-        columns = next(run.rows[0] for run in of_notebook if run.rows)
-        label = next((name for name in columns if tells_apart(name, of_notebook)), None)
-        named += [
-            replace(
-                run,
-                label=label,
-                row_names=[
-                    str(number if label is None else row[label]) for number, row in enumerate(run.rows, 1)
-                ],
-            )
-            for run in of_notebook
-        ]
-    return named
-
-
-def tells_apart(column: str, runs: Iterable[StoredRun]) -> bool:
-    """Whether a column holds another text in every row of a run, in each of the runs."""
-    for run in runs:
-        texts = {row[column] for row in run.rows if isinstance(row.get(column), str)}
-        if len(texts) < len(run.rows):
-            return False
-    return True
-
-
-def one_row_a_run(runs: Sequence[StoredRun]) -> Table:
-    """Return the table with one row a run."""
-    return tabulate(
-        [
-            (
-                head(run, has_several_codes(runs)),
-                run.parameters,
-                {
-                    f"{row_name}: {name}" if row_name else name: value
-                    for row_name, row in zip(run.row_names, run.rows, strict=True)
-                    for name, value in row.items()
-                    if name != run.label
-                },
-                {
-                    "seconds": run.config.get("seconds"),
-                    "started": run.config.get("started"),
-                    "reason": run.reason,
-                },
-            )
-            for run in runs
-        ]
-    )
-
-
-def one_row_a_record(runs: Sequence[StoredRun]) -> Table:
-    """Return the table with one row for each row that was recorded."""
-    return tabulate(
-        [
-            ({**head(run, has_several_codes(runs)), "row": row_name}, run.parameters, row, {})
-            for run in runs
-            for row_name, row in zip(run.row_names, run.rows, strict=True)
-        ]
-    )
-
-
-def head(run: StoredRun, has_code: bool) -> dict[str, Any]:
-    """Return the first columns of a run."""
-    code = {"code": run.code} if has_code else {}
-    return {"run": run.key, "notebook": run.notebook, "state": run.state, **code}
-
-
-def has_several_codes(runs: Iterable[StoredRun]) -> bool:
-    """Whether a notebook ran with more than one version of what a run is made with."""
-    codes = {(run.notebook, run.code) for run in runs if run.code}
-    return len(codes) > len({notebook for notebook, _ in codes})
-
-
-def tabulate(entries: Sequence[tuple[Mapping[str, Any], ...]]) -> Table:
-    """Return a table of entries (head, parameters, metrics, tail): no two of its columns have the same name."""
-    heads, parameters, metrics, tails = (
-        list(dict.fromkeys(name for entry in entries for name in entry[part])) for part in range(4)
-    )
-    taken = {*heads, *tails}
-    as_parameter = {name: f"{name} (parameter)" if name in taken else name for name in parameters}
-    taken |= set(parameters)
-    as_metric = {name: f"{name} (recorded)" if name in taken else name for name in metrics}
-    records = [
-        {
-            **first,
-            **{as_parameter[name]: value for name, value in given.items()},
-            **{as_metric[name]: value for name, value in measured.items()},
-            **last,
-        }
-        for first, given, measured, last in entries
+    values = [
+        (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
+        for value in run.parameters.values()
     ]
-    columns = [*heads, *as_parameter.values(), *as_metric.values(), *tails]
-    frame = pd.DataFrame(
-        {name: typed([record.get(name) for record in records]) for name in columns},
-        index=pd.RangeIndex(len(records)),
+    return run.notebook, run.code or "", values, run.run
+
+
+def with_row_names(runs: list[StoredRun]) -> Iterator[StoredRun]:
+    """Return runs, sorted by notebook, with a name for each of their rows, found in the same way in all of them."""
+    for _, group in groupby(runs, key=lambda run: run.notebook):
+        same = list(group)
+        tables = [[row for _, row in run.rows] for run in same]
+        if all(len(rows) <= 1 for rows in tables):
+            yield from same
+            continue
+        columns = next(rows[0] for rows in tables if rows)
+        label = next((name for name in columns if tells_apart(name, tables)), None)
+        for run, rows in zip(same, tables, strict=True):
+            titles = [str(n if label is None else row[label]) for n, row in enumerate(rows, 1)]
+            yield replace(run, label=label, rows=list(zip(titles, rows, strict=True)))
+
+
+def tells_apart(column: str, tables: Iterable[Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether a column holds another string in every row of a run, in each of the runs."""
+    return all(
+        len({row[column] for row in rows if isinstance(row.get(column), str)}) == len(rows) for rows in tables
     )
-    return Table(frame, list(as_parameter.values()), list(as_metric.values()))
 
 
-def typed(values: list[Any]) -> pd.Series:
+def tabulate(
+    runs: Sequence[StoredRun],
+    of_rows: Sequence[StoredRun],
+    metrics: Sequence[Mapping[str, Any]],
+    titles: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return a table with a row for each run of `of_rows`; no two of its columns have the same name."""
+    start: dict[str, Any] = {name: [getattr(run, name) for run in of_rows] for name in HEAD}
+    end: dict[str, Any] = {}
+    made_with = {(run.notebook, run.code) for run in runs if run.code}
+    if len(made_with) > len({notebook for notebook, _ in made_with}):
+        start["code"] = [run.code for run in of_rows]
+    if titles is None:
+        end = {name: [run.config.get(name) for run in of_rows] for name in ("seconds", "started")}
+        end["reason"] = [run.reason for run in of_rows]
+    else:
+        start["row"] = titles
+    taken = {*start, *end}
+    columns = start
+    attrs: dict[Any, Any] = {"versions": versions(runs)}
+    given = [run.parameters for run in of_rows]
+    for kind, suffix, records in (("parameters", "parameter", given), ("metrics", "recorded", metrics)):
+        free = {}
+        for name in names(records):
+            free[name] = name
+            while free[name] in taken:
+                free[name] += f" ({suffix})"
+            taken.add(free[name])
+        columns |= {free[name]: [record.get(name) for record in records] for name in free}
+        attrs[kind] = list(free.values())
+    frame = pd.DataFrame({name: typed(values) for name, values in (columns | end).items()})
+    frame.attrs = attrs
+    return frame
+
+
+def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names in records, each once, in the order in which they come."""
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
+def typed(values: Sequence[Any]) -> pd.Series:
     """Return a column in a type that can hold gaps, and that does not hang on which numbers happen to be whole."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
-        return pd.Series(values, dtype="Int64")
-    if kinds in ({float}, {int, float}):
-        return pd.Series(values, dtype="Float64")
-    if kinds == {bool}:
-        return pd.Series(values, dtype="boolean")
-    if kinds == {pd.Timestamp}:
-        return pd.Series(values, dtype="datetime64[us, UTC]")
-    return pd.Series(values, dtype="string" if kinds == {str} else "object")
+    kinds = frozenset(type(value) for value in values if value is not None)
+    return pd.Series(list(values), dtype=DTYPES.get(kinds, "object"))
+
+
+def versions(runs: Iterable[StoredRun]) -> list[str]:
+    """Return the versions of Python and packages that runs were made with."""
+    found = [{"Python": run.config["python"], **run.config["versions"]} for run in runs if run.config]
+    return list(
+        dict.fromkeys(f"{name} {entry[name]}" for name in names(found) for entry in found if name in entry)
+    )

@@ -16,6 +16,7 @@ from van_tutorial.plots.gradients import (
 )
 from van_tutorial.plots.maps import label_maps
 from van_tutorial.plots.style import PALETTE, SKIP_COLORS, finish, style
+from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
     accuracy_curves,
@@ -39,6 +40,7 @@ __all__ = [
     "label_maps",
     "layer_norm_curves",
     "loss_curves",
+    "mean_curves",
     "measure_curves",
     "multiplier_range",
     "phase_portrait",

@@ -14,11 +14,12 @@ SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind reade
 
 
 def style(index: int) -> dict[str, dict[str, str]]:
-    """Return line and marker of the series number `index`, from 0."""
-    index %= len(PALETTE)
+    """Return line and marker of the series number `index`, from 0; where colors come again, dash and marker differ."""
+    color = PALETTE[index % len(PALETTE)]
+    shifted = (index + index // len(PALETTE)) % len(PALETTE)
     return {
-        "line": {"color": PALETTE[index], "dash": DASHES[index]},
-        "marker": {"color": PALETTE[index], "symbol": MARKERS[index]},
+        "line": {"color": color, "dash": DASHES[shifted]},
+        "marker": {"color": color, "symbol": MARKERS[shifted]},
     }
 
 
