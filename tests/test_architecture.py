@@ -125,11 +125,105 @@ def test_conda_users_get_the_same_dependencies_as_pip_users():
     conda = by_name([entry for entry in entries if isinstance(entry, str)])
     assert "pip" in conda
     del conda["pip"]
-    assert conda == by_name([f"python{project['requires-python']}", *project["dependencies"]])
+    extras = project["optional-dependencies"]
+    listed = [*project["dependencies"], *extras["course"], *extras["sweeps"]]
+    listed = [entry for entry in listed if not entry.startswith("van-tutorial[")]
+    assert conda == by_name([f"python{project['requires-python']}", *listed])
 
 
 def test_every_dependency_has_a_floor():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    for name, specifier in by_name([entry for group in groups for entry in group]).items():
+    listed = [entry for group in groups for entry in group if not entry.startswith("van-tutorial[")]
+    for name, specifier in by_name(listed).items():
         assert any(bound.operator == ">=" for bound in specifier), name
+
+
+CORE = {"data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "IPython": "ipython",
+}  # where the package has another name than what brings it
+WITHOUT_EXTRAS = """
+import importlib.abc, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def installed_with(*extras):
+    """The packages that these extras bring, and no extra at all."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    names = {Requirement(entry).name.replace("-", "_") for entries in lists for entry in entries}
+    return names - {"van_tutorial"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_what_is_imported_is_declared_and_the_core_imports_no_extra(path):
+    roots = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names - {"van_tutorial"}
+    extras = () if room_of(path) in CORE or room_of(path).startswith("_") else ("course", "sweeps")
+    assert {DISTRIBUTIONS.get(name, name) for name in roots} <= installed_with(*extras)
+
+
+def without_extras(code, *extras):
+    """Run Python as where these extras are not installed."""
+    missing = installed_with(*extras) - installed_with()
+    return without(missing | {package for package, name in DISTRIBUTIONS.items() if name in missing}, code)
+
+
+def without(missing, code):
+    """Run Python as where these packages are not installed."""
+    code = WITHOUT_EXTRAS.format(missing=missing) + code
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_models_training_and_diagnostics_need_no_extra():
+    done = without_extras(
+        """
+from van_tutorial import constraints, data, diagnostics, ensemble, models, plots, training
+from van_tutorial.cli import main
+images = data.load()
+result = training.train(models.mlp(depth=2, seed=0), images, training.TrainConfig(num_epochs=1, batch_size=1000))
+table = diagnostics.layer_norms(result.model, images.test_images[:10], images.test_labels[:10])
+plots.layer_norm_curves({"van": table}).to_json()
+assert main(["models", "van"]) == 0
+""",
+        "course",
+        "sweeps",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("room", ["widgets", "playground", "batch"])
+def test_a_subpackage_that_needs_an_extra_says_which(room):
+    done = without_extras(f"import van_tutorial.{room}", "course", "sweeps")
+    assert f"ImportError: van_tutorial.{room} needs the package " in done.stderr
+    assert done.stderr.endswith("which is not installed: pip install 'van-tutorial[course]' brings it.\n")
+
+
+@pytest.mark.parametrize("command", [["run", "00_start_here"], ["demo"], ["lab"], ["grade", "."]])
+def test_a_command_that_needs_an_extra_says_which_in_one_sentence(command):
+    done = without_extras(
+        f"from van_tutorial.cli import main; sys.exit(main({command!r}))", "course", "sweeps"
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("van-tutorial: ")
+    assert last.endswith("which is not installed: pip install 'van-tutorial[course]' brings it.")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_without_dask_says_which_extra_it_needs(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("train: mlp\nfixed: {depth: 2, num_epochs: 1}\nseeds: 1\n")
+    command = ["sweep", str(file), "--runs", str(tmp_path / "runs")]
+    code = f"from van_tutorial.cli import main; sys.exit(main({command!r}))"
+    missing = installed_with("sweeps") - installed_with("course")
+    assert "dask" in missing
+    done = without(missing, code)
+    assert done.returncode == 1
+    assert "pip install 'van-tutorial[sweeps]' brings it." in done.stderr.splitlines()[-1]

@@ -1,6 +1,7 @@
 """The console script."""
 
 import argparse
+import importlib
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from van_tutorial import __version__
 from van_tutorial._checks import check_choice
 from van_tutorial._course import course_path
+from van_tutorial._extras import needs
 
 if TYPE_CHECKING:
     from van_tutorial.batch import Run
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"\nInterrupted{f': {interrupt}' if str(interrupt) else ''}.\n")
         return 130
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         sys.stderr.write(f"van-tutorial: {error}\n")
         return 1
 
@@ -366,6 +368,8 @@ def run_data(options: argparse.Namespace) -> int:
 
 def run_lab(options: argparse.Namespace) -> int:
     """Replace this process by JupyterLab on the course: loopback, with a token."""
+    with needs("JupyterLab on the course", "course"):
+        importlib.import_module("jupyterlab")  # the process that takes this one's place would say less
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
     command.append(f"--ServerApp.root_dir={options.folder.resolve()}")
     command.append("--LabApp.default_url=/lab/tree/notebooks")

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from van_tutorial._extras import needs
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -32,9 +34,10 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
     Yields:
         The client of their scheduler, which is a thread of this process.
     """
-    import dask
-    from dask.system import CPU_COUNT
-    from distributed import Client, LocalCluster
+    with needs("A sweep", "sweeps"):
+        import dask
+        from dask.system import CPU_COUNT
+        from distributed import Client, LocalCluster
 
     settings: dict[str, Any] = {
         "distributed.scheduler.http.routes": [],  # no pages
@@ -79,8 +82,9 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
     Raises:
         ClusterError: where none answers, or credentials are wanted that are not there.
     """
-    import dask
-    from distributed import Client
+    with needs("A sweep", "sweeps"):
+        import dask
+        from distributed import Client
 
     if str(scheduler).startswith("tls://") and not dask.config.get("distributed.comm.tls.client.cert"):
         raise ClusterError(
@@ -137,7 +141,8 @@ def quiet() -> Iterator[None]:
     Raises:
         ClusterError: passed on.
     """
-    import distributed  # noqa: F401  # sets up its loggers when it is first imported
+    with needs("A sweep", "sweeps"):
+        import distributed  # noqa: F401  # sets up its loggers when it is first imported
 
     parts: list[logging.Logger | logging.Handler] = []
     for name in (*NOISY, *logging.root.manager.loggerDict):

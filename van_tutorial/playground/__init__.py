@@ -3,10 +3,14 @@
 The panel itself is `widgets.Playground`.
 """
 
-from van_tutorial.playground.charts import NUM_TRACES, charts, pinned_traces, redraw
-from van_tutorial.playground.recording import Recording
-from van_tutorial.playground.replay import Replay
-from van_tutorial.playground.settings import CONNECTIONS, INITS, NORMALIZATIONS, Settings
+from van_tutorial._extras import needs
+
+with needs("van_tutorial.playground", "course"):
+    from van_tutorial.playground.charts import NUM_TRACES, charts, pinned_traces, redraw
+    from van_tutorial.playground.recording import Recording
+    from van_tutorial.playground.replay import Replay
+    from van_tutorial.playground.settings import CONNECTIONS, INITS, NORMALIZATIONS, Settings
+
 
 __all__ = [
     "CONNECTIONS",
