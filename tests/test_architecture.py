@@ -139,7 +139,9 @@ def test_every_dependency_has_a_floor():
         assert any(bound.operator == ">=" for bound in specifier), name
 
 
-CORE = {"data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots"}
+CORE = {
+    "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots", "playground",
+}  # fmt: skip
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "IPython": "ipython",
@@ -198,7 +200,7 @@ assert main(["models", "van"]) == 0
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("room", ["widgets", "playground", "batch"])
+@pytest.mark.parametrize("room", ["widgets", "batch"])
 def test_a_subpackage_that_needs_an_extra_says_which(room):
     done = without_extras(f"import van_tutorial.{room}", "course", "sweeps")
     assert f"ImportError: van_tutorial.{room} needs the package " in done.stderr
