@@ -58,24 +58,12 @@ site: setup  ## make the course as a web site in site/ (runs every lesson once: 
 	$(BIN)/python -m tools.site
 
 evidence: setup  ## measure what assets/results records and docs/evidence.md shows (hours; needs the full data sets)
-	$(BIN)/python -m tools.choose_step_sizes
-	$(BIN)/python -m tools.record_phase_out
-	$(BIN)/python -m tools.record_degradation
-	$(BIN)/python -m tools.record_shattered_gradients
-	$(BIN)/python -m tools.record_van_gradients
-	$(BIN)/python -m tools.record_multiplier_dynamics
-	$(BIN)/python -m tools.record_dirac
-	$(BIN)/python -m tools.record_looks_linear
-	$(BIN)/python -m tools.record_skip_connections
-	$(BIN)/python -m tools.record_convolutional_mini
-	$(BIN)/python -m tools.record_backward_skips
-	$(BIN)/python -m tools.record_descendants
-	$(BIN)/python -m tools.record_capstone
+	$(BIN)/python -m tools.record
 	$(BIN)/python -m tools.evidence
 	$(BIN)/python -m tools.readme
 
-evidence-quick: setup  ## a small part of each claim of docs/evidence.md, in minutes, into runs/evidence-quick
-	$(BIN)/python -m tools.evidence --quick
+evidence-quick: setup  ## a small part of each recording, in minutes, and its page, into runs/evidence-quick
+	$(BIN)/python -m tools.record --quick
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"

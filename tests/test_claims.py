@@ -1,57 +1,80 @@
-"""docs/evidence.md: made from the recordings alone, which are what the sweep files and commands beside them make."""
+"""docs/evidence.md shows the recordings, which are what the sweep files, grids and commands beside them make."""
 
 import json
 import math
+import re
 import shutil
 
 import pandas as pd
 import pytest
 
-from tools.evidence import controls, page, record, tables
-from tools.evidence.claims import CLAIMS
-from tools.evidence.tables import chosen_step_sizes, label_of_network
+from tools import labels, record
+from tools.evidence import controls, page, parts, removal
+from tools.evidence.by_depth import chosen_step_sizes
+from tools.record import RECORDED
+from tools.recordings import MEASURED, lab
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
 RESULTS = course_path("assets", "results")
-BY_NAME = {claim.name: claim for claim in CLAIMS}
+SWEPT = {name: recorded for name, recorded in RECORDED.items() if recorded.sweeps}
 
 
 def recorded(name):
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def sweep_file(name):
+    return course_path("assets", "sweeps", f"{name}.yaml")
+
+
+def page_of(results):
+    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
+    stamps = {name: page.stamp_of(figure) for name, figure in page.drawings(results).items()}
+    return page.fill(text, page.blocks(results)), stamps
+
+
+def test_every_recording_has_a_question_and_one_way_to_be_made_again():
+    assert set(RECORDED) == {file.stem for file in RESULTS.glob("*.json")}
+    assert set(MEASURED) | set(SWEPT) == set(RECORDED)
+    assert not set(MEASURED) & set(SWEPT)
+
+
 def test_the_page_and_its_figures_show_what_is_recorded():
     assert page.check_page() == []
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_a_claim_names_the_command_that_made_its_recording_and_what_it_ran_on(name):
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_names_its_question_and_command_and_what_it_ran_on(name):
     content = recorded(name)
-    assert (content["question"], content["command"]) == (BY_NAME[name].question, BY_NAME[name].command)
+    assert (content["question"], content["command"]) == (RECORDED[name].question, RECORDED[name].command)
     assert {"hardware", "versions", "hours"} <= content.keys()
     assert f"`{content['command']}`" in course_path("docs", "evidence.md").read_text(encoding="utf-8")
-    assert all("seed" in run for run in content["runs"])
+    assert name.startswith("shattered") or all("seed" in run for run in content["runs"])
 
 
-@pytest.mark.parametrize("name", [name for name, claim in BY_NAME.items() if claim.sweeps])
+@pytest.mark.parametrize("name", SWEPT)
 def test_a_recording_holds_the_runs_of_its_sweeps_and_no_others(name):
-    claim = BY_NAME[name]
-    sweeps = [
-        batch.read_sweep(course_path("assets", "sweeps", "evidence", f"{file}.yaml")) for file in claim.sweeps
-    ]
+    sweeps = [batch.read_sweep(sweep_file(file)) for file in SWEPT[name].sweeps]
     runs = recorded(name)["runs"]
     assert len(runs) == sum(sweep.num_runs for sweep in sweeps)
     wanted = [
-        {"network": claim.label(run), **{column: run[column] for column in (*claim.columns, "seed")}}
-        for sweep in sweeps
-        for run in sweep.runs
-    ]
+        SWEPT[name].row(run) for sweep in sweeps for run in sweep.runs
+    ]  # what is known before it is run
+    columns = set().union(*wanted)
 
     def as_text(run):
-        return json.dumps({key: run.get(key) for key in sorted(wanted[0])}, sort_keys=True)
+        return json.dumps({key: run.get(key) for key in sorted(columns)}, sort_keys=True)
 
     assert sorted(map(as_text, runs)) == sorted(map(as_text, wanted))
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_recording_holds_a_row_for_every_point_of_its_grid_and_no_others(name):
+    rows, points = recorded(name)["runs"], list(lab.points(MEASURED[name][0]))
+    of = [[point for point in points if point.items() <= row.items()] for row in rows]
+    assert all(of)
+    assert {json.dumps(point) for some in of for point in some} == {json.dumps(point) for point in points}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +83,9 @@ def test_a_recording_holds_the_runs_of_its_sweeps_and_no_others(name):
 )
 def test_step_sizes_are_those_that_were_best_on_held_out_images(file):
     chosen = chosen_step_sizes(batch.recorded("depth_step_sizes").table)
-    sweep = batch.read_sweep(course_path("assets", "sweeps", "evidence", f"{file}.yaml"))
+    sweep = batch.read_sweep(sweep_file(f"evidence/{file}"))
     for run in sweep.runs:
-        assert run["lr"] == chosen[label_of_network(run)]
+        assert run["lr"] == chosen[labels.network(run)]
 
 
 @pytest.mark.parametrize("name", ["depth_trials", "depth_step_sizes"])
@@ -73,46 +96,80 @@ def test_what_choices_were_made_on_never_saw_the_test_images(name):
 
 
 def test_a_recording_that_is_changed_is_noticed_in_text_and_figure(tmp_path):
-    shutil.copytree(RESULTS, tmp_path / "results")
-    file = tmp_path / "results" / "degradation.json"
-    before = page.text_of(CLAIMS, RESULTS), {n: s for n, _, s in page.drawings(CLAIMS, RESULTS)}
+    folder = shutil.copytree(RESULTS, tmp_path / "results")
+    file = folder / "degradation.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["runs"][0]["test_accuracy"] += 0.1
     file.write_text(json.dumps(content), encoding="utf-8")
-    folder = tmp_path / "results"
-    after = page.text_of(CLAIMS, folder), {n: s for n, _, s in page.drawings(CLAIMS, folder)}
-    assert after[0] != before[0]
-    assert {name for name in before[1] if before[1][name] != after[1][name]} == {"degradation"}
+    (text, stamps), (changed_text, changed_stamps) = page_of(RESULTS), page_of(folder)
+    assert changed_text != text
+    assert {name for name in stamps if stamps[name] != changed_stamps[name]} == {"degradation"}
 
 
-def test_a_small_part_of_a_claim_is_measured_and_a_second_call_makes_nothing_again(tmp_path, monkeypatch):
+def test_a_page_without_a_place_for_a_recording_is_refused():
+    with pytest.raises(ValueError, match="no place between <!-- clock --> and <!-- end -->"):
+        page.fill("# Evidence", {"clock": lambda: ""})
+
+
+def test_a_small_part_of_a_sweep_is_measured_and_a_second_call_makes_nothing_again(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RUNS", tmp_path / "runs")
-    file = record.record(BY_NAME["frontier"], tmp_path / "results", is_quick=True)
+    file = record.record("frontier", tmp_path / "results", is_quick=True)
     rows = json.loads(file.read_text(encoding="utf-8"))["runs"]
     assert len(rows) == 4  # the ends of two lists
     assert {row["network"] for row in rows} == {"all alike", "input side faster (5 times)"}
     shown = page.table_in(file)  # whatever did not happen in so short a run
-    assert BY_NAME["frontier"].reading(shown)
-    assert len(BY_NAME["frontier"].table(shown)) == 4
+    assert page.SECTIONS["frontier"].reading(shown)
+    assert len(page.SECTIONS["frontier"].table(shown)) == 4
     folders = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "mlp").iterdir()}
-    assert record.record(BY_NAME["frontier"], tmp_path / "results", is_quick=True) == file
+    assert record.record("frontier", tmp_path / "results", is_quick=True) == file
     assert json.loads(file.read_text(encoding="utf-8"))["runs"] == rows
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "mlp").iterdir()} == folders
 
 
+def test_a_recording_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RUNS", tmp_path / "runs")
+    grids, measure = MEASURED["degradation_mini"]
+    measured = []
+
+    def stopped(lab, network, **point):
+        measured.append(network)
+        if measured.count("residual") == 1:
+            raise KeyboardInterrupt
+        return measure(lab, network=network, **point)
+
+    monkeypatch.setitem(MEASURED, "degradation_mini", (grids, stopped))
+    with pytest.raises(KeyboardInterrupt):
+        record.record("degradation_mini", tmp_path, is_quick=True)
+    assert not (tmp_path / "degradation_mini.json").exists()  # only what is whole is a result
+    measured.append("residual")
+    file = record.record("degradation_mini", tmp_path, is_quick=True)
+    assert measured == ["plain", "plain, lr 0.01", "residual", "residual", "residual"]  # the plain ones once
+    rows = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    assert [row["network"] for row in rows] == ["plain", "plain, lr 0.01", "residual"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_small_part_of_every_grid_can_be_measured_into_the_recorded_columns(name):
+    grids, measure = MEASURED[name]
+    *_, point = lab.points(grids, is_quick=True)
+    made = measure(lab.Lab(is_quick=True), **point)
+    rows = [point | row for row in ([made] if isinstance(made, dict) else made)]
+    same = [set(row) for row in recorded(name)["runs"]]
+    assert all(set(row) in same for row in rows)
+
+
 def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
-    for claim in CLAIMS:
-        for name in claim.sweeps:
-            file = course_path("assets", "sweeps", "evidence", f"{name}.yaml")
-            small = batch.read_sweep(record.reduced(file, tmp_path / f"{name}.yaml"))
-            assert 0 < small.num_runs <= batch.read_sweep(file).num_runs
+    for recording in SWEPT.values():
+        for name in recording.sweeps:
+            small = batch.read_sweep(record.reduced(sweep_file(name), tmp_path / "small.yaml"))
+            assert 0 < small.num_runs <= batch.read_sweep(sweep_file(name)).num_runs
             assert {(run["data"], run["num_epochs"]) for run in small.runs} == {("fashion-mnist-mini", 2)}
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", page.SECTIONS)
 def test_the_words_of_the_page_keep_all_networks_apart(name):
     runs = pd.DataFrame(recorded(name)["runs"])
-    assert tables.named(runs)["network"].nunique() == runs["network"].nunique()
+    assert labels.named(runs)["network"].nunique() == runs["network"].nunique()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +182,7 @@ def test_the_words_of_the_page_keep_all_networks_apart(name):
 )
 def test_what_is_left_of_the_learning_rate_is_the_rest_of_the_cosine(removed, total, words):
     runs = pd.DataFrame({"removed_at_step": [removed, None], "num_steps": [total, total]})
-    assert tables.learning_left(runs) == words
+    assert parts.learning_left(runs) == words
 
 
 def test_a_removal_that_listens_to_the_loss_would_be_noticed():
@@ -140,7 +197,7 @@ def test_a_removal_that_listens_to_the_loss_would_be_noticed():
 
 
 def test_the_frontier_is_predicted_without_the_loss():
-    runs = tables.with_prediction(page.table_in(RESULTS / "frontier.json"))
+    runs = removal.with_prediction(page.table_in(RESULTS / "frontier.json"))
     reached = runs.dropna(subset=["median_zero_step"])
     ratios = reached["median_zero_step"] / (math.pi / 2 / (1e-3 * reached["dual_lr"]) ** 0.5)
     assert (reached["median_zero_step"] / reached["predicted"]).tolist() == pytest.approx(ratios.tolist())
@@ -156,10 +213,11 @@ def test_a_plain_network_that_never_had_a_skip_is_compared_with_the_vans_at_dept
     )
 
 
-def test_a_figure_and_a_table_can_be_made_of_every_claim_with_a_line_that_reads_it():
-    for claim in CLAIMS:
-        runs = page.table_in(RESULTS / f"{claim.name}.json")
-        assert len(claim.figure(runs).data) > 0
-        assert len(claim.table(runs)) > 0
-        assert claim.reading(runs).strip()[-1] in ".|"
-        assert claim.limits.endswith(".")
+@pytest.mark.parametrize("name", page.SECTIONS)
+def test_a_figure_and_a_table_can_be_made_of_every_recording_that_is_shown_with_a_line_that_reads_it(name):
+    shown, runs = page.SECTIONS[name], page.table_in(RESULTS / f"{name}.json")
+    assert len(shown.figure(runs).data) > 0
+    assert len(shown.table(runs)) > 0
+    assert shown.reading(runs).strip()[-1] in ".|"
+    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## .+\n\n<!-- {name} -->[^#]*?<!-- end -->\n\n\*\*Limits\.\*\* ", text, re.MULTILINE)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tools import record_shattered_gradients as tool
+from tools.recordings import shattering as tool
 from van_tutorial import batch, diagnostics, models
 
 GRID = torch.linspace(-2.0, 2.0, 256, dtype=torch.float64).unsqueeze(1)

@@ -1,16 +1,17 @@
-"""Write the recorded results into README.md, between their markers.
+"""Write the recorded results into README.md, between its markers.
 
 python -m tools.readme            write
 python -m tools.readme --check    write nothing; fail where README.md says something else
 """
 
 import argparse
-import re
 import sys
-from functools import partial
+
+import pandas as pd
 
 from tools.evidence.controls import findings
-from tools.evidence.tables import beside, cells
+from tools.evidence.page import fill, markdown, origin
+from tools.evidence.parts import beside, cells, spread, summary
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
@@ -22,95 +23,58 @@ LABELS = {
     "residual, lr 0.01": "residual, skips kept, best learning rate",
     "van": "**VAN, skips phased out and collapsed**",
     "van, lr 0.01": "**VAN, skips phased out and collapsed**, best learning rates",
+}
+BY_DEPTH = {
+    "plain": "plain",
+    "plain, shifted": "plain, BatchNorm bias 1",
+    "residual": "residual, skips kept",
+    "VAN, shifted": "**VAN, BatchNorm bias 1, no skip left**",
+}
+ON_PHOTOGRAPHS = {
+    "plain": "plain",
+    "residual": "residual, skips kept",
+    "van": "**VAN, skips phased out simultaneously and collapsed**",
     "van, one after the other": "**VAN, skips phased out sequentially and collapsed**",
 }
 
 
 def main_result() -> str:
-    """Return the table of the main result in Markdown."""
+    """Return the table of the main result, and the VAN beside the other networks."""
     recorded = batch.recorded("phase_out_mini")
-    skips = recorded.table.groupby("network")["skips_left"].max()
-    lines = [
-        "| network, depth 40 | skips left | test accuracy (mean ± s.d., 3 seeds) |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| {LABELS[row['network']]} | {skips[row['network']]} | {row['mean']:.3f} ± {row['sd']:.3f} |"
-        for row in recorded.summary().to_dict(orient="records")
-    ]
+    columns = {
+        "network, depth 40": lambda group: LABELS[group["network"].iloc[0]],
+        "skips left": lambda group: str(group["skips_left"].max()),
+        "test accuracy (mean ± s.d., 3 seeds)": spread("test_accuracy"),
+    }
     compared = {
         "plain": "the plain network",
         "plain, shifted": "the plain one with BatchNorm bias 1",
         "residual": "the residual network",
     }
     words = ", ".join(beside(recorded.table, "van", name, words) for name, words in compared.items())
-    return "\n".join(
-        [*lines, "", origin(recorded), f"With the lessons' learning rates the VAN is {words}.\n"]
-    )
+    table = summary(recorded.table, "network", columns)
+    return f"{with_origin(table, recorded)}\nWith the lessons' learning rates the VAN is {words}.\n"
 
 
 def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
-    """Return a recording's test accuracy by network and depth in Markdown; `unit` has a place for the depth."""
+    """Return a recording's test accuracy by network and depth; `unit` has a place for the depth."""
     recorded = batch.recorded(name)
-    made = cells(recorded.table, "network", "depth", "test_accuracy").loc[list(labels)]
-    lines = [
-        f"| {heading} | " + " | ".join(unit.format(depth) for depth in made.columns) + " |",
-        "| --- |" + " --- |" * len(made.columns),
-        *(
-            f"| {labels[str(network)]} | {' | '.join(row)} |"
-            for network, row in zip(made.index, made.to_numpy(), strict=True)
-        ),
-    ]
-    return "\n".join([*lines, "", origin(recorded)])
+    table = cells(recorded.table, unit).loc[list(labels)].rename(index=labels)
+    return with_origin(table.reset_index(names=heading), recorded)
 
 
-def photographs() -> str:
-    """Return the table of the networks on CIFAR-10."""
-    labels = {name: LABELS[name] for name in ("plain", "residual", "van", "van, one after the other")}
-    labels["van"] = "**VAN, skips phased out simultaneously and collapsed**"
-    return by_depth("cifar10", "convolutional network", "{} layers", labels)
-
-
-def depths() -> str:
-    """Return the table of networks of growing depth on all of Fashion-MNIST."""
-    labels = {name: LABELS[name] for name in ("plain", "plain, shifted", "residual")}
-    labels["VAN, shifted"] = "**VAN, BatchNorm bias 1, no skip left**"
-    return by_depth("degradation", "network", "depth {}", labels)
-
-
-def origin(recorded: batch.Recorded) -> str:
-    """Return the line that says where a result comes from."""
-    seeds = ", ".join(str(seed) for seed in recorded.table["seed"].unique())
-    versions = ", ".join(f"{name} {number}" for name, number in recorded.versions.items())
-    return f"Seeds {seeds}; {recorded.hardware}; {versions}. Made by `{recorded.command}`.\n"
-
-
-def controls() -> str:
-    """Return what the controls say."""
-    return f"{findings()}\n"
+def with_origin(table: pd.DataFrame, recorded: batch.Recorded) -> str:
+    """Return a table in Markdown, and where it comes from."""
+    made_with = origin(recorded.table, recorded.hardware, recorded.versions)
+    return f"{markdown(table)}\n\n{made_with}. Made by `{recorded.command}`.\n"
 
 
 BLOCKS = {
     "phase_out_mini": main_result,
-    "controls": controls,
-    "degradation": depths,
-    "cifar10": photographs,
+    "controls": lambda: f"{findings()}\n",
+    "degradation": lambda: by_depth("degradation", "network", "depth {}", BY_DEPTH),
+    "cifar10": lambda: by_depth("cifar10", "convolutional network", "{} layers", ON_PHOTOGRAPHS),
 }
-
-
-def between_markers(made: str, match: re.Match[str]) -> str:
-    """Return the two markers with what was made between them."""
-    return match[1] + made + match[2]
-
-
-def fill(text: str) -> str:
-    """Return the text with the recorded results between their markers."""
-    for name, table in BLOCKS.items():
-        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not block.search(text):
-            raise ValueError(f"README.md has no place between <!-- {name} --> and <!-- end -->.")
-        text = block.sub(partial(between_markers, table()), text)
-    return text
 
 
 def main() -> int:
@@ -119,13 +83,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
     path = course_path("README.md")
     text = path.read_text(encoding="utf-8")
-    made = fill(text)
-    if parser.parse_args().check:
-        if made != text:
-            print("README.md does not show the recorded results: run make readme", file=sys.stderr)
-            return 1
-        return 0
-    path.write_text(made, encoding="utf-8")
+    made = fill(text, BLOCKS)
+    if not parser.parse_args().check:
+        path.write_text(made, encoding="utf-8")
+    elif made != text:
+        print("README.md does not show the recorded results: run make readme", file=sys.stderr)
+        return 1
     return 0
 
 

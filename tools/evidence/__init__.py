@@ -1,1 +1,1 @@
-"""The measurements behind what the course says, and the page that shows them, docs/evidence.md."""
+"""The page that shows what was recorded, docs/evidence.md: its tables, figures and sentences, from assets/results."""

@@ -1,85 +1,62 @@
-"""The page docs/evidence.md with its figures, made from the recordings."""
+"""The page docs/evidence.md: what its markers hold, and its figures, made from the recordings."""
 
 import hashlib
-import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from tools.evidence import controls, figures, gradients, picture, tables
-from tools.evidence.claims import CLAIMS, Claim
-from tools.evidence.record import METRICS
+from tools.evidence import by_depth, controls, picture, removal
+from tools.labels import METRICS, named
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
-from van_tutorial.constraints import predictions
-from van_tutorial.plots import style, sweeps
 
-FIGURES = "evidence"
-DRAWN_BY = (
-    controls,
-    figures,
-    gradients,
-    tables,
-    predictions,
-    sweeps,
-    style,
-)  # a change of these asks for the figures to be drawn again
-MEASURES = (*METRICS.values(), "median_zero_step")
-HEAD = """\
-# Evidence
 
-What the course claims about phasing out skip-connections, measured: each claim with its table, its figure, its command
-and its limits. The page is made from the files in `assets/results`: tables, figures and every measured number in a
-sentence come from there. Words are those of the course; [the glossary](glossary.md) has them.
+class Section(NamedTuple):
+    """What is shown of a recording, each part made from its table of runs."""
 
-Accuracies are mean ± standard deviation over seeds (with n - 1). Test and validation accuracy are those of the network
-in eval mode; training accuracy is the mean over the last epoch in training mode. *1.0 points above [0.6, 1.4]* is the
-mean difference between runs with the same seeds and its 95 % interval by Student's t (`batch.compare`; Welch's
-interval where the seeds differ). *Level* is said only where the whole interval lies within half a point; *not told
-apart* where it contains 0 and is wider. Intervals are not corrected for their number: of twenty, expect one to miss.
-Earlier versions of this page went by two standard errors, which at three seeds hold in 82 of 100 cases.
+    reading: Callable[[pd.DataFrame], str]
+    table: Callable[[pd.DataFrame], pd.DataFrame]
+    figure: Callable[[pd.DataFrame], go.Figure]
 
-*BatchNorm bias 1* means `models.mlp(norm_shift=1.0)`: layers that are initialized closer to linear. *Sequentially*
-means `TrainConfig(stagger=0.9)`, the default: one layer at a time, from input to output, each in a window of its own.
-*Simultaneously* (`stagger=0.0`) is nearest to the paper's abstract. The *cap* is a bound on skip weights that falls to
-0 by a set step and removes what the multipliers have left. *Removed by the multipliers* is recorded where the cap
-lowered no skip weight; it does not say that the loss chose the step. *Removed by 0.5* means that a skip weight is at 0
-after half of the training (0.85 in the sweeps where nothing is said). *Damping* is a quadratic penalty in addition to
-the multipliers.
 
-- `make evidence` measures everything. Runs of sweeps that are under `runs` are not made again. It takes hours.
-- `make evidence-quick` measures a small part of each claim in minutes, in `runs/evidence-quick`, to see that it runs.
-- `python -m tools.evidence NAME` measures one claim.
-
-## What the controls say
-
-"""
-OTHERS = """\
-## Recorded for the lessons
-
-On the embedded 5,000 images, in minutes each; lessons show them with their spread.
-
-"""
-UNCOMPARED = """\
-## What could not be compared
-
-- **The paper's own numbers.** The accepted version of Monti, Tootoonian and Cao (2018) is listed as open access at UCL
-  Discovery (record 10061069); the first version is at OpenReview with its reviews (BJQPG5lR-). For this page only the
-  abstracts were read. The layer, its initial skip weight, the learning rates and the networks are our reading of them;
-  no number on this page is the paper's, and none is compared with one of the paper's.
-- **CIFAR-100**, which the paper used as well: `data.load("cifar100")` reads it where it is; nothing on this page was
-  measured on it.
-- **GPUs.** Everything ran on a processor, so the networks are narrow and the trainings short.
-- **Other ways to networks without skips**, beyond those of the lessons: Residual Distillation (Li et al., NeurIPS
-  2020), where a residual teacher is dropped; Deep Kernel Shaping (Martens et al. 2021) and TAT (Zhang, Botev and
-  Martens, ICLR 2022), which shape the activation instead. CReLU, which the looks-linear networks use, is of Shang et
-  al. (ICML 2016). Fixup (Zhang, Dauphin and Ma, ICLR 2019) keeps the skips and removes the normalization. Only
-  CReLU was used here.
-"""
+SECTIONS = {
+    "depth_trials": Section(by_depth.reading_of_trials, by_depth.table_of_trials, by_depth.figure_of_trials),
+    "depth_step_sizes": Section(
+        by_depth.reading_of_step_sizes, by_depth.table_of_step_sizes, by_depth.figure_of_step_sizes
+    ),
+    "degradation": Section(
+        by_depth.reading_of_degradation, by_depth.table_of_accuracies, by_depth.figure_of_accuracies
+    ),
+    "start": Section(controls.reading_of_start, controls.table_of_start, controls.figure_of_start),
+    "shallow": Section(controls.reading_of_shallow, controls.table_of_shallow, controls.figure_of_shallow),
+    "longer": Section(by_depth.reading_of_longer, by_depth.table_of_accuracies, by_depth.figure_of_longer),
+    "degradation_others": Section(
+        by_depth.reading_of_others, by_depth.table_of_accuracies, by_depth.figure_of_accuracies
+    ),
+    "degradation_mnist": Section(
+        by_depth.reading_of_mnist, by_depth.table_of_mnist, by_depth.figure_of_mnist
+    ),
+    "frontier": Section(removal.reading_of_frontier, removal.table_of_frontier, removal.figure_of_frontier),
+    "clock": Section(controls.reading_of_clock, controls.table_of_clock, controls.figure_of_clock),
+    "schedules": Section(
+        by_depth.reading_of_schedules, by_depth.table_of_schedules, by_depth.figure_of_schedules
+    ),
+    "phase_out_gradients": Section(
+        removal.reading_of_gradients, removal.table_of_gradients, removal.figure_of_gradients
+    ),
+    "cifar10": Section(
+        by_depth.reading_of_photographs, by_depth.table_of_photographs, by_depth.figure_of_photographs
+    ),
+    "convolutions": Section(
+        controls.reading_of_convolutions, controls.table_of_convolutions, controls.figure_of_convolutions
+    ),
+}
 
 
 def write_page(results: Path, docs: Path) -> Path:
@@ -89,116 +66,148 @@ def write_page(results: Path, docs: Path) -> Path:
         results: folder of the recordings.
         docs: folder of the page.
     """
-    shown = [claim for claim in CLAIMS if (results / f"{claim.name}.json").is_file()]
-    wanted = {f"{name}.svg": (drawing, stamp) for name, drawing, stamp in drawings(shown, results)}
-    folder = docs / FIGURES
-    missing = {name: drawing for name, (drawing, stamp) in wanted.items() if stamp_in(folder / name) != stamp}
-    if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, image in picture.draw(missing).items():
-            write_atomic(folder / name, f"{image}\n<!-- {wanted[name][1]} -->\n".encode())
-    page = docs / "evidence.md"
-    write_atomic(page, text_of(shown, results).encode())
-    return page
+    figures = {
+        name: figure for name, figure in drawings(results).items() if stamp_in(docs, name) != stamp_of(figure)
+    }
+    for name, image in picture.draw(figures).items() if figures else ():
+        path = image_of(docs, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, f"{image}\n<!-- {stamp_of(figures[name])} -->\n".encode())
+    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
+    write_atomic(docs / "evidence.md", fill(text, blocks(results)).encode())
+    return docs / "evidence.md"
 
 
 def check_page() -> list[str]:
     """Return what of the page and its figures is not what the recordings give, a sentence each."""
     results, docs = course_path("assets", "results"), course_path("docs")
-    problems = [
-        f"There is no recording of {claim.name}: {claim.command}"
-        for claim in CLAIMS
-        if not (results / f"{claim.name}.json").is_file()
+    missing = [name for name in SECTIONS if not (results / f"{name}.json").is_file()]
+    if missing:
+        return [f"There is no recording of {name}: python -m tools.record {name}" for name in missing]
+    text = (docs / "evidence.md").read_text(encoding="utf-8")
+    problems = (
+        [] if fill(text, blocks(results)) == text else ["docs/evidence.md does not show the recordings"]
+    )
+    problems += [
+        f"docs/evidence/{name}.svg is not drawn from the recording"
+        for name, figure in drawings(results).items()
+        if stamp_in(docs, name) != stamp_of(figure)
     ]
-    if problems:
-        return problems
-    if (docs / "evidence.md").read_text(encoding="utf-8") != text_of(CLAIMS, results):
-        problems.append("docs/evidence.md does not show the recordings: python -m tools.evidence --page")
-    stamps = {f"{name}.svg": stamp for name, _, stamp in drawings(CLAIMS, results)}
-    return problems + [
-        f"docs/{FIGURES}/{name} is not drawn from the recording: python -m tools.evidence --page"
-        for name, stamp in stamps.items()
-        if stamp_in(docs / FIGURES / name) != stamp
-    ]
+    return [f"{problem}: python -m tools.evidence" for problem in problems]
 
 
-def drawings(claims: Sequence[Claim], results: Path) -> Iterator[tuple[str, go.Figure, str]]:
-    """Yield the name of each figure, the figure, and the hash of what it is drawn from, its program included."""
-    source = "".join(inspect.getsource(module) for module in DRAWN_BY).encode()
-    for claim in claims:
-        file = results / f"{claim.name}.json"
-        stamp = hashlib.sha256(file.read_bytes() + source).hexdigest()[:16]
-        yield claim.name, claim.figure(table_in(file)), stamp
+def fill(text: str, made: Mapping[str, Callable[[], str]]) -> str:
+    """Return a page with what was made between its markers, <!-- NAME --> and <!-- end -->.
+
+    Raises:
+        ValueError: where the page has no such place.
+    """
+    for name, block in made.items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(
+                f"The page has no place between <!-- {name} --> and <!-- end -->: add these lines."
+            )
+        text = before + begin + block() + end + after
+    return text
 
 
-def stamp_in(image: Path) -> str | None:
-    """Return the hash at the end of a figure; None where there is none."""
-    found = re.search(r"<!-- (\w+) -->\s*\Z", image.read_text(encoding="utf-8")) if image.is_file() else None
-    return found[1] if found else None
+def blocks(results: Path) -> dict[str, Callable[[], str]]:
+    """Return what makes each block of the page."""
+    sections = {name: lambda name=name: section(name, results / f"{name}.json") for name in SECTIONS}
+    return {"controls": lambda: controls.findings() + "\n", **sections, "others": lambda: others(results)}
 
 
-def table_in(file: Path) -> pd.DataFrame:
-    """Return the runs of a recording."""
-    return with_all_columns(pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"]))
-
-
-def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs in the page's words with every measure as a column, also one that none of them has."""
-    runs = tables.named(runs)
-    return runs.reindex(columns=[*runs, *(name for name in MEASURES if name not in runs)])
-
-
-def text_of(claims: Sequence[Claim], results: Path) -> str:
-    """Return the page."""
-    parts = [
-        HEAD + controls.findings() + "\n",
-        *(section(claim, results / f"{claim.name}.json") for claim in claims),
-    ]
-    return "\n".join([*parts, OTHERS + others(results), UNCOMPARED])
-
-
-def section(claim: Claim, file: Path) -> str:
-    """Return what stands under a claim."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    runs = with_all_columns(pd.DataFrame(content["runs"]))
-    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
-    seeds = ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))
+def section(name: str, file: Path) -> str:
+    """Return what is shown of a recording."""
+    if not file.is_file():
+        return "Not measured.\n"
+    content, runs, shown = json.loads(file.read_text(encoding="utf-8")), table_in(file), SECTIONS[name]
+    alt = shown.figure(runs).layout.title.text.partition("<br>")[0]
+    made_with = origin(runs, content["hardware"], content["versions"])
     return f"""\
-## {claim.title}
+{content["question"]}
 
-{claim.question}
+{shown.reading(runs)}
 
-{claim.reading(runs)}
+{markdown(shown.table(runs))}
 
-{markdown(claim.table(runs))}
+![{alt}](evidence/{name}.svg)
 
-![{claim.title}]({FIGURES}/{claim.name}.svg)
-
-Made by `{claim.command}`; {content["hours"]:g} hours on one core. Seeds {seeds}; {content["hardware"]}; {versions}.
-Recorded in `assets/results/{claim.name}.json`.
-
-**Limits.** {claim.limits}
+Made by `{content["command"]}`; {content["hours"]:g} hours on one core. {made_with}.
+Recorded in `assets/results/{name}.json`.
 """
+
+
+def origin(runs: pd.DataFrame, hardware: str, versions: Mapping[str, str]) -> str:
+    """Return with which seeds, and on what, a recording was made."""
+    seeds = ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))
+    return f"Seeds {seeds}; {hardware}; {', '.join(f'{name} {number}' for name, number in versions.items())}"
 
 
 def others(results: Path) -> str:
     """Return the table of all other recordings."""
-    rows = []
-    for file in sorted(results.glob("*.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if file.stem not in {claim.name for claim in CLAIMS}:
-            rows.append(
-                {
-                    "file": f"`{file.name}`",
-                    "question": content["question"].partition("?")[0] + "?",
-                    "made by": f"`{content['command']}`",
-                    "hours": f"{content['hours']:g}" if "hours" in content else "",
-                }
-            )
-    return markdown(pd.DataFrame(rows)) + "\n" if rows else ""
+    contents = {file: json.loads(file.read_text(encoding="utf-8")) for file in sorted(results.glob("*.json"))}
+    rows = [
+        {
+            "file": f"`{file.name}`",
+            "question": content["question"].partition("?")[0] + "?",
+            "made by": f"`{content['command']}`",
+            "hours": f"{content['hours']:g}",
+        }
+        for file, content in contents.items()
+        if file.stem not in SECTIONS
+    ]
+    return markdown(pd.DataFrame(rows)) + "\n"
+
+
+def table_in(file: Path) -> pd.DataFrame:
+    """Return the runs of a recording in the page's words, with every measure as a column, also one that none has."""
+    runs = named(pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"]))
+    return runs.reindex(columns=[*runs, *(name for name in METRICS if name not in runs)])
 
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table of texts in Markdown."""
     rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+# Figures.
+
+
+def drawings(results: Path) -> dict[str, go.Figure]:
+    """Return the figure of each recording that is there."""
+    files = {name: results / f"{name}.json" for name in SECTIONS}
+    return {name: SECTIONS[name].figure(table_in(file)) for name, file in files.items() if file.is_file()}
+
+
+def image_of(docs: Path, name: str) -> Path:
+    """Return where a figure is."""
+    return docs / "evidence" / f"{name}.svg"
+
+
+def stamp_in(docs: Path, name: str) -> str | None:
+    """Return the stamp at the end of a figure's file; None where there is none."""
+    path = image_of(docs, name)
+    found = re.search(r"<!-- (\w+) -->\s*\Z", path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found[1] if found else None
+
+
+def stamp_of(figure: go.Figure) -> str:
+    """Return a hash of what a figure shows, less the template, which is plotly's own."""
+    content = figure.to_plotly_json() | {"width": picture.WIDTH}
+    content["layout"] = {name: value for name, value in content["layout"].items() if name != "template"}
+    return hashlib.sha256(json.dumps(rounded(content), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def rounded(value: Any) -> Any:
+    """Return a part of a figure as JSON has it, with six digits of each number, which no processor changes."""
+    if isinstance(value, Mapping):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, Real):
+        return f"{float(value):.6g}"
+    if isinstance(value, str) or value is None:
+        return value
+    return [rounded(part) for part in value]

@@ -1,0 +1,148 @@
+"""What sections of the page are made of: parts of sentences, tables and figures, from a table of runs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tools.labels import named
+from van_tutorial import batch
+from van_tutorial.plots.style import finish, style
+
+RESIDUAL = "the residual network"
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return the runs of a recording, with the names of the page."""
+    return named(batch.recorded(name).table)
+
+
+def spread_of(values: pd.Series) -> str:
+    """Return mean and standard deviation as a text."""
+    numbers = values.dropna().astype(float)
+    if numbers.empty:
+        return "–"
+    mean = round(float(numbers.mean()), 6)  # so that 0.8455 is rounded alike, however it was summed
+    return f"{mean:.3f}" + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
+
+
+def means(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.Series:
+    """Return the mean of a value for each network."""
+    return runs.groupby("network")[value].mean()
+
+
+def best_of(mean: pd.Series, kind: str) -> str:
+    """Return the network with the highest mean among those whose names begin so."""
+    return str(mean[mean.index.str.startswith(kind)].idxmax())
+
+
+def by_depth(runs: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Return each depth with its runs, the smallest first."""
+    return list(runs.groupby("depth"))
+
+
+def beside(runs: pd.DataFrame, one: str, other: str, words: str) -> str:
+    """Return how far a network's test accuracy is above or below another's, with the interval of `batch.compare`."""
+    return batch.compare(runs, one, other).in_words(words)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list in Markdown."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def range_of(values: pd.Series) -> str:
+    """Return the smallest and the largest of some steps."""
+    low, high = (f"{value:.0f}" for value in values.astype(float).agg(["min", "max"]))
+    return low if low == high else f"{low} to {high}"
+
+
+def learning_left(runs: pd.DataFrame) -> str:
+    """Return which fraction of the summed learning rate is left after the last removal, under cosine decay.
+
+    With T steps, the last removal after step t, and learning rates proportional to 1 + cos(pi s / T) for s = 0, ...,
+    T - 1: their sum from s = t on, over the whole sum.
+    """
+    left = []
+    for removed, total in runs[["removed_at_step", "num_steps"]].dropna().itertuples(index=False):
+        rates = 1.0 + np.cos(np.pi * np.arange(total) / total)
+        left.append(100.0 * rates[int(removed) :].sum() / rates.sum())
+    low, high = (f"{value:.1f}" if value >= 1.0 else f"{value:.2f}" for value in (min(left), max(left)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+# Tables.
+
+
+def cells(
+    runs: pd.DataFrame,
+    heading: str = "{}",
+    value: str = "test_accuracy",
+    rows: str | Sequence[str] = "network",
+    column: str = "depth",
+) -> pd.DataFrame:
+    """Return a pivot of texts: mean ± standard deviation of a value, rows in the order of the recording."""
+    made = runs.pivot_table(index=rows, columns=column, values=value, aggfunc=spread_of, sort=False).fillna(
+        "–"
+    )
+    made.columns = pd.Index([heading.format(name) for name in made.columns])
+    return made
+
+
+def summary(
+    runs: pd.DataFrame, by: str | list[str], columns: Mapping[str, Callable[[pd.DataFrame], str]]
+) -> pd.DataFrame:
+    """Return a row of texts for each group of runs, in the order of the recording."""
+    groups = [group for _, group in runs.groupby(by, sort=False)]
+    return pd.DataFrame([{title: text(group) for title, text in columns.items()} for group in groups])
+
+
+def first(column: str, form: str = "{}") -> Callable[[pd.DataFrame], str]:
+    """Return what gives the first value of a column as a text."""
+    return lambda group: form.format(group[column].iloc[0])
+
+
+def spread(column: str) -> Callable[[pd.DataFrame], str]:
+    """Return what gives mean and standard deviation of a column as a text."""
+    return lambda group: spread_of(group[column])
+
+
+# Figures.
+
+
+def dots(
+    runs: pd.DataFrame,
+    title: str,
+    caption: str = "Mean over the seeds with one standard deviation.",
+    value: str = "test_accuracy",
+    series: str = "depth",
+) -> go.Figure:
+    """Draw the mean of a value for each network on a line of its own, a colour and a marker for each series."""
+    figure = go.Figure()
+    order = list(runs["network"].unique())
+    for index, (name, part) in enumerate(runs.groupby(series)):
+        of = part.groupby("network", sort=False)[value].agg(["mean", "std"]).reset_index()
+        figure.add_scatter(
+            x=of["mean"],
+            y=of["network"],
+            error_x={"array": of["std"], "width": 4, "thickness": 1.5},
+            mode="markers",
+            name=str(name),
+            marker={**style(index)["marker"], "size": 9},
+        )
+    finish(figure, title, caption, value.replace("_", " "), "")
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=order[::-1], automargin=True, tickfont={"size": 11}
+    )
+    figure.update_layout(title={"x": 0.02, "xref": "container"}, height=190 + 26 * len(order))
+    return figure.update_layout(legend_title=series.replace("_", " "))
+
+
+def curve(figure: go.Figure, table: pd.DataFrame, x: str, y: str, index: int, **choices: Any) -> None:
+    """Add mean and standard deviation of `y` over `x` to a figure."""
+    of = table.groupby(x)[y].agg(["mean", "std"]).reset_index()
+    width = choices.pop("width", 1.5)
+    bars = {"array": of["std"], "width": 4 if width > 1 else 3, "thickness": width}
+    figure.add_scatter(x=of[x], y=of["mean"], error_y=bars, mode="lines+markers", **choices, **style(index))
