@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 import textwrap
 import time
@@ -16,19 +17,21 @@ from typing import Any, TextIO
 
 import nbformat
 import papermill
-from jupyter_client.kernelspec import NoSuchKernel
+from filelock import FileLock, Timeout
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.metrics import read_metrics
+from van_tutorial.batch.notebooks import as_plain_json, notebook_bytes, parse_notebook, with_parameters
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.store import Identity, clear_errors, identify
 
 RECORDED_VERSIONS = ("van-tutorial", "torch", "numpy", "pandas", "plotly", "papermill")
 LONGEST_REASON = 300  # characters; the whole of it stands in the notebook
-LONGEST_SOCKET_FOLDER = 75  # characters; the operating system allows about 100 for the whole path of a socket
+LONGEST_SOCKET_FOLDER = 70  # characters; the operating system allows about 100 for the whole path of a socket
+SECONDS_TO_LOCK = 60.0  # a folder that is younger may not be locked yet by the process that made it
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,16 @@ def execute(
     failure: dict[str, Any] | None = None
     with clear_errors(folder):
         folder.mkdir(parents=True)
-        output.write_bytes(task.source or b"")
+        notebook = parse_notebook(task.source or b"", output.name)
+        output.write_bytes(notebook_bytes(with_parameters(notebook, task.parameters)))
     try:
         with clear_errors(folder), private_kernel(scratch) as config:
+            path = (
+                str(output).replace("{", "{{").replace("}", "}}")
+            )  # papermill fills in what stands in braces
             papermill.execute_notebook(
-                str(output),
-                str(output),
-                parameters=task.parameters,
+                path,
+                path,
                 resources={"metadata": {"path": home}},  # not cwd=, which would move this whole process
                 progress_bar=False,
                 stdout_file=BarsOnly(progress) if progress else None,
@@ -121,7 +127,7 @@ def execute(
             )
     except PapermillExecutionError as error:
         failure = {"reason": one_line(f"{error.ename}: {error.evalue}"), "cell": error.exec_count}
-    except (RuntimeError, NoSuchKernel) as error:  # the kernel died, or there is none
+    except RuntimeError as error:  # the kernel died
         failure = {"reason": one_line(f"{type(error).__name__}: {error}"), "cell": None}
     except KeyboardInterrupt:
         with contextlib.suppress(ValueError, nbformat.reader.NotJSONError):  # it may have been in mid-writing
@@ -143,7 +149,7 @@ def describe(task: Task, folder: Path, started: datetime, seconds: float) -> Non
     told = executed.metadata.get("papermill", {})
     executed.metadata["papermill"] = {**told, "input_path": output.name, "output_path": output.name}
     config = config_of(task, started, seconds)
-    write_atomic(output, nbformat.writes(executed).encode())
+    write_atomic(output, notebook_bytes(executed))
     write_atomic(folder / "metrics.json", as_json(read_metrics(executed)))
     write_atomic(folder / "run.log", log_of(task, executed, config).encode())
     write_atomic(folder / "config.json", as_json(config))
@@ -153,7 +159,7 @@ def config_of(task: Task, started: datetime, seconds: float) -> dict[str, Any]:
     """Return what config.json says of a run."""
     return {
         "notebook": f"{task.name}.ipynb" if task.source is not None else task.name,
-        "parameters": task.parameters,
+        "parameters": as_plain_json(task.parameters),
         "identity": asdict(task.identity),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -164,7 +170,7 @@ def config_of(task: Task, started: datetime, seconds: float) -> dict[str, Any]:
 
 def as_json(content: Any) -> bytes:
     """Return a file's content."""
-    return (json.dumps(content, indent=2) + "\n").encode()
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def one_line(text: str) -> str:
@@ -230,17 +236,33 @@ def orphans_end() -> list[str]:
 
 
 @contextlib.contextmanager
+def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
+    """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
+    parent = Path(parent or tempfile.gettempdir())
+    for lock in parent.glob("van-kernel-*/lock"):
+        with contextlib.suppress(OSError, Timeout):
+            about = lock.parent.lstat()
+            is_ours = os.name == "nt" or about.st_uid == os.getuid()
+            if is_ours and time.time() - about.st_mtime > SECONDS_TO_LOCK:
+                with FileLock(lock, timeout=0):
+                    shutil.rmtree(lock.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix="van-kernel-", dir=parent, ignore_cleanup_errors=True) as folder,
+        FileLock(f"{folder}/lock"),
+    ):
+        yield Path(folder)
+
+
+@contextlib.contextmanager
 def private_kernel(scratch: Path | None = None) -> Iterator[Config]:
     """Give a kernel socket files that only this user can open, and remove them; on Windows it listens on loopback."""
     if os.name == "nt":
         yield Config()
         return
-    places = (
-        scratch,
-        tempfile.gettempdir(),
-        "/tmp",
-    )  # the last is there and short enough on every such system
-    parent = next(place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER)
-    with tempfile.TemporaryDirectory(prefix="van-", dir=parent) as folder:
+    # The last is there and short enough on every such system.
+    places = (scratch, tempfile.gettempdir(), "/tmp")
+    with kernel_folder(
+        next(place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER)
+    ) as folder:
         files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         yield Config({"KernelManager": {"transport": "ipc", **files}})

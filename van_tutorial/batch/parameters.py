@@ -2,20 +2,44 @@
 
 import ast
 import contextlib
-from collections.abc import Mapping
+import json
+import operator
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-import nbformat
+from van_tutorial.batch.notebooks import NotebookError as NotebookError
+from van_tutorial.batch.notebooks import parse_code, read_notebook
+
+KINDS: dict[str, Any] = {
+    "bool": bool, "int": int, "float": float, "str": str, "list": list, "List": list, "Sequence": list,
+    "dict": dict, "Dict": dict, "Mapping": dict, "None": NoneType, "Any": Any, "object": Any,
+}  # fmt: skip
+FITLESS = (ValueError, TypeError, OverflowError, RecursionError)
 
 
-class NotebookError(ValueError):
-    """A notebook or a parameter was refused before anything ran."""
+class Declared(dict[str, Any]):
+    """The default of each parameter.
+
+    Attributes:
+        kinds: the types that their values may have.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: dict[str, Any] = {}
 
 
-def declared_parameters(notebook: str | Path) -> dict[str, Any]:
-    """Return the names and defaults that a notebook declares in its cell tagged `parameters`.
+def declared_parameters(notebook: str | Path) -> Declared:
+    """Return the names, defaults and types that a notebook declares in its cell tagged `parameters`.
+
+    Types are those of the annotation, as far as JSON has such values, or else that of the default. A parameter whose
+    default is None and that has no annotation takes every value.
 
     Args:
         notebook: path of the notebook.
@@ -24,78 +48,140 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
         The default of each parameter, in the order of the cell.
 
     Raises:
-        NotebookError: where there is no such notebook, it has no `parameters` cell, or in that a default that has to be
-            worked out.
+        NotebookError: where there is no such notebook, it has no `parameters` cell, or in that a default that is no
+            plain value: None, a boolean, a number, a string, or a list or dict of them.
     """
     path = Path(notebook)
-    if not path.is_file():
-        there = sorted(other.name for other in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
-        hint = f"; in {path.parent} there are {', '.join(there)}" if there else ""
-        raise NotebookError(f"There is no notebook {path}{hint}.")
+    cells = [cell for cell in read_notebook(path).cells if "parameters" in cell.metadata.get("tags", [])]
+    if not cells or cells[0].cell_type != "code":
+        raise NotebookError(
+            f"{path} has no cell tagged 'parameters', so it cannot be run with any: tag the cell that assigns them."
+        )
     try:
-        cells = nbformat.read(path, as_version=4).cells
-    except (ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
-        raise NotebookError(f"{path} is not a notebook that can be read ({type(error).__name__}).") from error
-    sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if not sources:
-        raise NotebookError(f"{path} has no cell tagged 'parameters', so it cannot be run with any.")
-    try:
-        statements = ast.parse(sources[0]).body
+        statements = parse_code(cells[0].source).body
     except SyntaxError as error:
         raise NotebookError(
             f"The cell of {path} that is tagged 'parameters' is not Python: {error}."
         ) from error
-    defaults = {}
+    declared = Declared()
     for each in statements:
+        targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
         if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
-            target = each.target if isinstance(each, ast.AnnAssign) else each.targets[0]
-            name = ast.unparse(target)
-            defaults[name] = plain_value(each.value, name, path)
-    return defaults
+            for name in [target.id for target in targets if isinstance(target, ast.Name)]:
+                text = ast.get_source_segment(cells[0].source, each.value) or ""
+                default = plain_value(each.value, text, f"Parameter {name!r} of {path}")
+                declared.kinds[name] = kind_of_default(default, getattr(each, "annotation", None))
+                declared[name] = fit(default, declared.kinds[name])
+    return declared
 
 
-def plain_value(default: ast.expr, name: str, notebook: Path) -> Any:
-    """Return the value of a parameter's default, which no code is run for."""
+def plain_value(default: ast.expr, text: str, where: str) -> Any:
+    """Return the value of a parameter's default, which no code is run for, or raise `NotebookError`."""
     try:
-        return ast.literal_eval(default)
-    except ValueError as error:
+        if infinite := re.fullmatch(r"""(-?)float\(['"]([+-]?(?:inf|nan))['"]\)""", text):
+            return float(infinite[2]) * (-1 if infinite[1] else 1)
+        return plain(ast.literal_eval(default))
+    except (*FITLESS, SyntaxError, MemoryError) as error:
         raise NotebookError(
-            f"Parameter {name!r} of {notebook} has the default {ast.unparse(default)}, which is no plain value: write "
-            "a number, a text, True or False."
+            f"{where} has the default {textwrap.shorten(text, 80)}, which is no plain value: write a number, a string, "
+            "True, False or None, or a list or dict of them."
         ) from error
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON and the code of a cell can tell, or raise `TypeError`."""
+    if isinstance(value, str):
+        value.encode()  # halves of surrogate pairs cannot be kept
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        plain([*value, *value.values()])
+    elif isinstance(value, list):
+        for entry in value:
+            plain(entry)
+    elif isinstance(value, int):
+        str(value)  # there is a limit to its digits
+    elif not isinstance(value, float | None):
+        raise TypeError(f"{value!r} is no plain value")
+    return value
+
+
+def kind_of_default(default: Any, annotation: ast.expr | None) -> Any:
+    """Return the type that a parameter's values may have: the annotated one, and that of its default."""
+    own = Any if default is None else type(default)
+    try:
+        kind = kind_of(annotation) if annotation else own
+    except (KeyError, SyntaxError, *FITLESS):  # not a type of values that JSON has
+        return own
+    try:
+        fit(default, kind)
+    except FITLESS:
+        return kind | type(default)
+    return kind
+
+
+def kind_of(annotation: ast.expr) -> Any:
+    """Return the type that an annotation tells, or raise `KeyError` where JSON has no such values."""
+    match annotation:
+        case ast.Constant(value=None):
+            return NoneType
+        case ast.Constant(value=str(text)):
+            return kind_of(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return KINDS[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return kind_of(left) | kind_of(right)
+        case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name), slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            if name == "Literal":
+                return Literal[tuple(plain(ast.literal_eval(part)) for part in parts)]
+            if name in ("Annotated", "Final"):
+                return kind_of(parts[0])
+            kinds = [kind_of(part) for part in parts]
+            if name in ("Optional", "Union"):
+                return reduce(operator.or_, kinds) | (None if name == "Optional" else kinds[0])
+            return KINDS[name][tuple(kinds)]
+    raise KeyError(ast.unparse(annotation))
 
 
 def fit_parameters(
     parameters: Mapping[str, Any],
     declared: Mapping[str, Any],
     where: str,
-    types: Mapping[str, tuple[type, ...]] | None = None,
+    types: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> dict[str, Any]:
-    """Return parameters in the types of their declared defaults.
+    """Return parameters in their declared types.
 
     Args:
         parameters: values, or texts of them as a command line has them.
         declared: the default of each parameter that there is.
         where: what declares them, for the errors.
-        types: of parameters whose default does not tell; a second one means that None will do as well.
+        types: the types that values may have; where they are not told, those of `declared_parameters`, or else that of
+            the default.
 
     Returns:
-        The same names with values of the types of the defaults.
+        The same names with values of the declared types.
 
     Raises:
         NotebookError: for a name that is not declared, and for a value of another type.
     """
     typed: dict[str, Any] = {}
+    kinds = getattr(declared, "kinds", {}) | {
+        name: reduce(operator.or_, several) for name, several in (types or {}).items()
+    }
     for name, value in parameters.items():
         if name not in declared:
             near = get_close_matches(str(name), declared, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise NotebookError(f"{where} has no parameter {name!r}, only {', '.join(declared)}.{hint}")
-        kind, *or_none = (types or {}).get(name, (type(declared[name]),))
-        if value is None and or_none:
-            typed[name] = None
-        else:
-            typed[name] = cast(name, value, declared[name], kind)
+            raise NotebookError(
+                f"{where} has no parameter {name!r}, only {', '.join(declared) or 'none at all'}.{hint}"
+            )
+        kind = kinds.get(name, type(declared[name]))
+        try:
+            typed[name] = plain(fit(value, kind))
+        except FITLESS as error:
+            told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+            raise NotebookError(
+                f"Parameter {name!r} must be of type {told} (its default is {declared[name]!r}), got {value!r}."
+            ) from error
     return typed
 
 
@@ -103,11 +189,11 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
     """Return the parameters in the types that a notebook declares for them.
 
     Args:
-        notebook: path of the notebook; its cell tagged `parameters` gives names, defaults and help.
+        notebook: path of the notebook; its cell tagged `parameters` gives names, defaults, types and help.
         parameters: values, or texts of them as a command line has them.
 
     Returns:
-        The same names with values of the types of the defaults.
+        The same names with values of the declared types.
 
     Raises:
         NotebookError: where there is no such notebook or no `parameters` cell, for a name that is not declared,
@@ -116,17 +202,48 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
     return fit_parameters(parameters, declared_parameters(notebook), Path(notebook).name)
 
 
-def cast(name: str, value: Any, default: Any, kind: type) -> Any:
-    """Return a parameter's value in its type, or raise `NotebookError`."""
-    if kind is bool and str(value).lower() in ("true", "false"):
+def fit(value: Any, kind: Any) -> Any:
+    """Return a value, or what a text of it says, in a type; raise where it does not fit."""
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin is Literal:
+        for choice in parts:
+            with contextlib.suppress(*FITLESS):
+                if fit(value, type(choice)) == choice:
+                    return choice
+    if origin in (Union, UnionType, Any):
+        return fit_first(value, parts or (NoneType, bool, int, float, list, dict, str))
+    if origin is NoneType and (value is None or value in ("None", "null")):
+        return None
+    if origin is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
-    if kind is str and isinstance(value, str):
+    if origin is str and isinstance(value, str):
         return value
-    with contextlib.suppress(ValueError, TypeError, OverflowError):
-        if kind is int and not isinstance(value, bool) and (isinstance(value, str) or value == int(value)):
-            return int(value)
-        if kind is float and not isinstance(value, bool):
-            return float(value)
-    raise NotebookError(
-        f"Parameter {name!r} must be of type {kind.__name__} (its default is {default!r}), got {value!r}."
-    )
+    if origin is int and not isinstance(value, bool) and (isinstance(value, str) or value == int(value)):
+        return int(value)
+    if origin is float and not isinstance(value, bool):
+        return float(value)
+    if origin in (list, dict):
+        entries = literal(value) if isinstance(value, str) else value
+        if origin is list and isinstance(entries, list | tuple):
+            return [fit(entry, parts[0]) if parts else entry for entry in entries]
+        if origin is dict and isinstance(entries, dict):
+            return {key: fit(entry, parts[-1]) if parts else entry for key, entry in entries.items()}
+    raise TypeError(f"{value!r} is not of type {kind}")
+
+
+def fit_first(value: Any, kinds: Sequence[Any]) -> Any:
+    """Return a value in the first type that it fits: its own before others, and for a text string last."""
+    origins = [get_origin(kind) or kind for kind in kinds]
+    is_late = [origin is str if isinstance(value, str) else origin is not type(value) for origin in origins]
+    for kind, _ in sorted(zip(kinds, is_late, strict=True), key=operator.itemgetter(1)):
+        with contextlib.suppress(*FITLESS):
+            return fit(value, kind)
+    raise TypeError(f"{value!r} is of none of these types")
+
+
+def literal(text: str) -> Any:
+    """Return what a text says in Python or JSON."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return json.loads(text)
