@@ -1,7 +1,9 @@
 """Headless runs: what is refused, what is kept, and what nobody finds half-written."""
 
+import html
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -11,11 +13,12 @@ import textwrap
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 from van_tutorial import batch
 from van_tutorial.batch import store
-from van_tutorial.batch.execute import make_task
+from van_tutorial.batch.execute import kernel_folder, make_task
 from van_tutorial.batch.parameters import declared_parameters
 
 LESSON = """
@@ -401,11 +404,118 @@ def test_a_run_whose_page_cannot_be_made_is_kept_and_gets_its_page_later(
     notebook = write_notebook()
     with monkeypatch.context() as patched:
         patched.setattr(sys.modules["van_tutorial.batch.run"], "make_page", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            batch.run(notebook, runs=tmp_path / "runs")
+        with pytest.warns(UserWarning, match=r"page of .* could not be made \(ZeroDivisionError"):
+            run = batch.run(notebook, runs=tmp_path / "runs")
+    assert run.is_new
+    assert run.page is None
     run = batch.run(notebook, runs=tmp_path / "runs")
     assert not run.is_new
     assert run.page.exists()
+
+
+def figure(content):
+    data = {"application/vnd.plotly.v1+json": content, "text/plain": "Figure()"}
+    return nbformat.v4.new_output("display_data", data=data)
+
+
+@pytest.mark.parametrize("formula", ["\\frac{", "\\left( x", "x_1_2", "\\begin{matrix} a & <b>", "^"])
+def test_a_formula_that_cannot_be_drawn_stands_on_the_page_as_it_is_written(tmp_path, formula):
+    cell = nbformat.v4.new_markdown_cell(f"See ${formula}$ and $y^2$.")
+    page = batch.make_page(nbformat.v4.new_notebook(cells=[cell]), "title", tmp_path)
+    assert f"<code>{html.escape(formula)}</code> (a formula that cannot be drawn)" in page
+    assert "<msup>" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ({"data": [], "layout": {"title": "A text & more"}}, "A text &amp; more"),
+        ({"data": [], "layout": {"title": {"text": 3}}}, "Figure"),
+        ({"data": [], "layout": None}, "Figure"),
+        ([1, 2], "Figure"),
+        ("no figure", "Figure"),
+    ],
+)
+def test_a_figure_in_whatever_form_has_its_place_on_the_page(tmp_path, content, name):
+    cell = nbformat.v4.new_code_cell("draw()", outputs=[figure(content)])
+    page = batch.make_page(nbformat.v4.new_notebook(cells=[cell]), "title", tmp_path)
+    assert f'aria-label="{name}"' in page
+
+
+def test_a_page_shows_sources_where_the_notebook_cannot_be_drawn(tmp_path, monkeypatch):
+    cells = [
+        nbformat.v4.new_markdown_cell("A *text* with ![one](attachment:lost.png)."),
+        nbformat.v4.new_code_cell("1 + 1", outputs=[figure({"data": []})]),
+    ]
+    page = batch.make_page(nbformat.v4.new_notebook(cells=cells), "title", tmp_path)
+    assert "<em>one (this picture is missing)</em>" in page
+    assert "<em>text</em>" in page
+    monkeypatch.setattr(sys.modules["van_tutorial.batch.page"], "ATTACHMENT", re.compile("(?!)()()"))
+    page = batch.make_page(nbformat.v4.new_notebook(cells=cells), "title", tmp_path)
+    assert "This page shows sources" in page
+    assert "A *text* with" in page
+    assert "Figure()" in page
+
+
+def test_only_pictures_of_the_notebooks_own_folder_and_its_assets_get_into_the_page(tmp_path):
+    for name in ("secret.png", "assets/a.svg", "course/b.svg", "course/deep/c.svg", "course/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "course" / "d.png").symlink_to(tmp_path / "secret.png")
+    names = [
+        "../assets/a.svg",
+        "b.svg",
+        "deep/c.svg",
+        "notes.txt",
+        "../secret.png",
+        "d.png",
+        "/etc/passwd",
+        "n" * 999,
+    ]
+    source = " ".join(f"![picture]({name})" for name in [*names, tmp_path / "secret.png", "nul\0.png"])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])
+    page = batch.make_page(notebook, "title", tmp_path / "course")
+    shown = re.findall(r'<img alt="picture" src="([^;"]*)', page)
+    assert shown[:3] == ["data:image/svg+xml"] * 3
+    assert not any(source.startswith("data:") for source in shown[3:])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pd.DataFrame({("test", "mean"): [1], ("test", "sd"): [2]}), "plain column names, got 2 levels"),
+        (pd.DataFrame([[1, 2]], columns=["loss", "loss"]), "more than one column 'loss'"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "more than one column '1'"),
+    ],
+)
+def test_a_table_that_would_not_be_kept_whole_is_refused_where_it_is_recorded(table, message):
+    with pytest.raises(ValueError, match=message):
+        batch.record_metrics(table)
+    with pytest.raises(TypeError, match="must be a pandas DataFrame, got dict"):
+        batch.record_metrics({"loss": 1})
+
+
+def test_folders_of_kernels_whose_process_was_killed_are_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = """
+        import os, signal
+        from van_tutorial.batch.execute import kernel_folder
+        with kernel_folder():
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, env=environment)
+    (left,) = tmp_path.glob("van-*")
+    with kernel_folder():
+        assert left.exists()  # it might be in the making
+    os.utime(left, (0, 0))
+    (tmp_path / "van-kernel-of-mine").mkdir()
+    with kernel_folder() as folder:
+        os.utime(folder, (0, 0))
+        with kernel_folder():
+            assert folder.exists()
+            assert not left.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["van-kernel-of-mine"]
 
 
 def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path):

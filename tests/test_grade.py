@@ -1,5 +1,6 @@
 """Students' notebooks run into one table of verdicts: strict about what counts, unmoved by what they hold."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_each_exercise_of_each_student_has_a_row_with_what_its_check_says(tmp_pa
     write(handed_in / "cem" / "05_numbers.ipynb", "my_low = no_such_name", "my_high = 10")
     (handed_in / "ada" / "notes.ipynb").write_text("{}")
     table = batch.grade(handed_in, into, course=lessons)
-    assert list(table) == ["student", "lesson", "exercise", "verdict", "message", "changed"]
+    assert list(table) == ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
     assert set(table["exercise"]) == {"Exercise 1 · Low", "Exercise 2 · High"}
     assert verdicts(table, "ada") == ["right", "right"]
     assert verdicts(table, "bob") == ["not yet", "not yet"]
@@ -110,6 +111,7 @@ def test_the_teachers_parameters_go_over_the_students(tmp_path, lessons):
     write(tmp_path / "in" / "ada" / "05_numbers.ipynb", "my_low = 5")
     table = batch.grade(tmp_path / "in", tmp_path / "out", {"limit": "6"}, course=lessons)
     assert verdicts(table, "ada")[0] == "right"
+    assert not (tmp_path / "out" / ".unfinished.json").exists()
     with pytest.raises(batch.NotebookError, match="Did you mean 'limit'"):
         batch.grade(tmp_path / "in", tmp_path / "out", {"limt": 6}, course=lessons)
 
@@ -183,3 +185,182 @@ def test_grade_prints_the_table_and_that_it_runs_what_others_wrote(tmp_path, les
     assert "1 of 2 are right" in printed.out
     assert cli.main(["grade", str(tmp_path / "course"), "--course", str(tmp_path / "in")]) == 1
     assert "There is no notebook below" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_named_or_written_costs_only_its_own_marks(tmp_path, lessons):
+    handed_in = tmp_path / "in"
+    right = ("my_low = 1", "my_high = 10")
+    write(handed_in / "ada" / "05_numbers.ipynb", *right)
+    write(handed_in / ("b" * 230) / ("c" * 230 + "_05_numbers.ipynb"), *right)
+    write(handed_in / os.fsdecode(b"J\xfcrgen_05_numbers.ipynb"), *right)
+    write(handed_in / "verdicts.csv" / "05_numbers.ipynb", *right)  # where the table goes
+    broken = handed_in / "broken"
+    for name, content in {
+        "null": b'{"cells": null, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+        "deep": b"[" * 100_000,
+        "bytes": b"\xff\xfe\x00\xd8",
+        "number": b"3",
+    }.items():
+        (handed_in / name).mkdir(parents=True)
+        (handed_in / name / "05_numbers.ipynb").write_bytes(content)
+    broken.mkdir()
+    os.mkfifo(broken / "05_numbers.ipynb")
+    (handed_in / "link").mkdir()
+    (handed_in / "link" / "05_numbers.ipynb").symlink_to(handed_in / "ada" / "05_numbers.ipynb")
+    (handed_in / "loop").mkdir()
+    (handed_in / "loop" / "05_numbers.ipynb").symlink_to(handed_in / "loop" / "05_numbers.ipynb")
+    (handed_in / "whole").symlink_to(handed_in / "ada", target_is_directory=True)
+    write(handed_in / "zoe" / "05_numbers.ipynb", *right)
+    table = batch.grade(handed_in, tmp_path / "out", course=lessons)
+    for student in ("ada", "b" * 230, "J\\xfcrgen", "verdicts.csv", "zoe"):
+        assert verdicts(table, student) == ["right", "right"], student
+    for student in ("null", "deep", "bytes", "number", "broken", "link", "loop", "whole"):
+        assert verdicts(table, student) == ["failed", "failed"], student
+    assert "another" in table.query("student == 'link'")["message"].iloc[0]
+    assert "not kept" in table.query("student == 'verdicts.csv'")["message"].iloc[0]
+    assert len(pd.read_csv(tmp_path / "out" / "verdicts.csv")) == len(table)
+
+
+def test_who_has_no_notebook_of_the_course_is_named_and_every_row_names_its_file(tmp_path, lessons):
+    handed_in = tmp_path / "in"
+    write(handed_in / "ada" / "05-Numbers (1).ipynb", "my_low = 1", "my_high = 10")
+    write(handed_in / "ada" / "05_numbers.ipynb", "my_low = 1")
+    write(handed_in / "bob" / "mine.ipynb")
+    (handed_in / "cem").mkdir()
+    write(handed_in / "homework.ipynb")
+    (handed_in / "dan_05_numbers.html").write_text("a page")
+    table = batch.grade(handed_in, tmp_path / "out", course=lessons)
+    assert verdicts(table, "ada") == ["right", "right", "right", "not yet"]
+    assert table["file"].tolist()[:3] == ["ada/05-Numbers (1).ipynb"] * 2 + ["ada/05_numbers.ipynb"]
+    for student in ("bob", "cem", "homework.ipynb"):
+        assert verdicts(table, student) == ["none"], student
+    assert verdicts(table, "dan") == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cell: cell.update(source=cell.source.replace("\n", "\r\n")),
+        lambda cell: cell.update(source=cell.source.replace("(", "(\n  ").replace(")", ",  # mine\n)")),
+        lambda cell: cell.update(source="%%time\n" + cell.source),
+        lambda cell: cell.update(source="!true\n" + cell.source + "\n\n# my last try"),
+    ],
+    ids=["Windows", "spaces", "magic", "shell"],
+)
+def test_a_verdict_hangs_on_what_the_check_is_and_not_on_how_it_is_written(tmp_path, lessons, change):
+    path = tmp_path / "in" / "ada" / "05_numbers.ipynb"
+    write(path, "my_low = 1", "my_high = 10")
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "check" in cell.source and "class" not in cell.source:
+            change(cell)
+    nbformat.write(notebook, path)
+    table = batch.grade(tmp_path / "in", tmp_path / "out", course=lessons)
+    assert verdicts(table, "ada") == ["right", "right"]
+    assert set(table["changed"]) == {0}
+
+
+def test_only_code_that_ends_with_the_check_is_an_answer(tmp_path, lessons):
+    path = tmp_path / "in" / "ada" / "05_numbers.ipynb"
+    write(path, "my_low = 1", "my_high = 10")
+    notebook = nbformat.read(path, as_version=4)
+    new = nbformat.v4
+    notebook.cells += [
+        new.new_raw_cell(f"my_low = 5\n{LOW}"),
+        new.new_markdown_cell(f"my_low = 5\n{LOW}"),
+        new.new_code_cell(f"# my_low = 5\n# {LOW}"),
+        new.new_code_cell(f"'''\nmy_high = 5\n{HIGH}'''"),
+    ]
+    nbformat.write(notebook, path)
+    write(tmp_path / "in" / "bob" / "05_numbers.ipynb", "my_low = 1 +", "my_high = 10")  # not Python
+    table = batch.grade(tmp_path / "in", tmp_path / "out", course=lessons)
+    assert verdicts(table, "ada") == ["right", "right"]
+    assert verdicts(table, "bob") == ["failed", "right"]
+    assert "SyntaxError" in table.query("verdict == 'failed'")["message"].item()
+
+
+def test_no_submission_reaches_another_nor_what_came_of_it(tmp_path, lessons):
+    handed_in, into = tmp_path / "in", tmp_path / "out"
+    write(handed_in / "ada" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    attack = f"""
+import pathlib, subprocess, sys
+code = '''
+import pathlib, time
+while True:
+    for name in ("ada", "zoe"):
+        for folder in ({str(handed_in)!r}, {str(into)!r}):
+            try:
+                (pathlib.Path(folder) / name / "05_numbers.ipynb").write_text("gone")
+            except OSError:
+                pass
+    pathlib.Path({str(into / "verdicts.csv")!r}).write_text("student,verdict")
+    pathlib.Path({str(tmp_path / "alive")!r}).write_text(str(time.time()))
+    time.sleep(0.01)
+'''
+# Twice removed, in a session of its own and without an environment: nobody's child.
+apart = "start_new_session=True, env={{}}"
+again = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {{code!r}}], {{apart}})"
+subprocess.run([sys.executable, "-c", again], check=True)
+import time
+while not pathlib.Path({str(tmp_path / "alive")!r}).exists():
+    time.sleep(0.05)
+my_low = 1"""
+    write(handed_in / "bob" / "05_numbers.ipynb", attack, "my_high = 10")
+    write(handed_in / "zoe" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    table = batch.grade(handed_in, into, course=lessons)
+    last = (tmp_path / "alive").read_text()
+    assert table["verdict"].tolist() == ["right"] * 6
+    assert pd.read_csv(into / "verdicts.csv")["verdict"].tolist() == ["right"] * 6
+    for student in ("ada", "zoe"):
+        assert (handed_in / student / "05_numbers.ipynb").read_text() == "gone"
+        assert "Right: low." in (into / student / "05_numbers.ipynb").read_text()
+    time.sleep(0.2)
+    assert (tmp_path / "alive").read_text() == last
+
+
+def test_a_grading_that_was_killed_goes_on_where_it_stopped(tmp_path, lessons):
+    ran, handed_in, into = tmp_path / "ran", tmp_path / "in", tmp_path / "out"
+    note = f"open({str(ran)!r}, 'a').write('{{}}\\n')\nmy_low = 1"
+    for student in ("ada", "bob", "cem"):
+        write(handed_in / student / "05_numbers.ipynb", note.format(student), "my_high = 10")
+    kills = "import os\nif not os.path.exists('spared'):\n    os.kill(os.getppid(), 9)\n    os._exit(1)\n"
+    write(handed_in / "bob" / "05_numbers.ipynb", kills + note.format("bob"), "my_high = 10")
+    arguments = [str(handed_in), "--into", str(into), "--course", str(lessons)]
+    killed = subprocess.run([*COMMAND, "grade", *arguments], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert set(pd.read_csv(into / "verdicts.csv")["student"]) == {"ada"}
+    write(handed_in / "ada" / "notes.ipynb")  # of no lesson
+    (handed_in / "bob" / "spared").touch()
+    table = batch.grade(handed_in, into, course=lessons)
+    assert [verdicts(table, student)[0] for student in ("ada", "bob", "cem")] == ["right"] * 3
+    assert ran.read_text().split() == ["ada", "cem", "bob"]  # ada not again, and who ended it last
+    assert {path.name for path in into.iterdir()} == {"ada", "bob", "cem", "verdicts.csv"}
+
+
+def test_outputs_are_bounded_as_they_come_and_the_verdict_stays(tmp_path, lessons, monkeypatch):
+    monkeypatch.setattr(sys.modules["van_tutorial.batch.grade"], "MOST_OUTPUT", 20_000)
+    prints = "for _ in range(200):\n    print('x' * 1000)\n    display('y' * 1000)\nmy_low = 1"
+    write(tmp_path / "in" / "ada" / "05_numbers.ipynb", prints, "print('\\n' * 10**6)\nmy_high = 10")
+    table = batch.grade(tmp_path / "in", tmp_path / "out", course=lessons)
+    assert verdicts(table, "ada") == ["right", "right"]
+    kept = (tmp_path / "out" / "ada" / "05_numbers.ipynb").read_text()
+    assert len(kept) < 60_000
+    assert kept.count("More output was left out") == 2
+
+
+def test_names_and_texts_that_look_like_formulas_are_no_formulas_in_the_table(tmp_path, lessons):
+    write(tmp_path / "in" / "=1+1" / "05_numbers.ipynb", "raise ValueError", "my_high = 10")
+    write(tmp_path / "in" / "@SUM(A1)" / "notes.ipynb")
+    table = batch.grade(tmp_path / "in", tmp_path / "out", course=lessons)
+    assert set(table["student"]) == {"=1+1", "@SUM(A1)"}
+    written = (tmp_path / "out" / "verdicts.csv").read_text().splitlines()
+    assert [line[:3] for line in written[1:]] == ["'=1", "'=1", "'@S"]
+
+
+@pytest.mark.parametrize("into", ["", "ada"])
+def test_executed_notebooks_are_not_written_over_submissions(tmp_path, lessons, into):
+    write(tmp_path / "in" / "ada" / "05_numbers.ipynb", "my_low = 1")
+    before = (tmp_path / "in" / "ada" / "05_numbers.ipynb").read_bytes()
+    with pytest.raises(ValueError, match="holds submissions, over which"):
+        batch.grade(tmp_path / "in", tmp_path / "in" / into, course=lessons)
+    assert (tmp_path / "in" / "ada" / "05_numbers.ipynb").read_bytes() == before

@@ -4,6 +4,12 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write_atomic(path: str | Path, content: bytes) -> None:
@@ -17,7 +23,7 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         OSError: where it could not be written (a full disk, no permission); what was there before is unharmed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -34,3 +40,32 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def csv_bytes(table: "pd.DataFrame") -> bytes:
+    r"""Return a table as a CSV file's content, whose texts no spreadsheet takes for formulas.
+
+    A text that begins with =, +, -, @, a tab or a line end gets an apostrophe in front; numbers stay as they are.
+
+    Args:
+        table: its index is left out.
+
+    Returns:
+        The bytes, in UTF-8.
+
+    Example:
+        >>> import pandas as pd
+        >>> csv_bytes(pd.DataFrame({"name": ["=1+1"], "value": [-1]}))
+        b"name,value\n'=1+1,-1\n"
+
+    Source:
+        OWASP, CSV Injection.
+    """
+
+    def as_text(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+    shown = table.rename(columns=as_text)
+    for name in shown.select_dtypes(exclude="number"):
+        shown[name] = shown[name].map(as_text)
+    return shown.to_csv(index=False).encode("utf-8", "backslashreplace")

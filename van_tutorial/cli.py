@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import re
 import sys
@@ -18,12 +19,16 @@ from van_tutorial._extras import needs
 if TYPE_CHECKING:
     from van_tutorial.batch import Run
 
-# What is no option: argparse by itself takes -5e-1 for one.
-NEGATIVE_NUMBER = re.compile(r"^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
+RUNS = Path("runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal may lack a character, and a file name may be none
+            stream.reconfigure(errors="replace")
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.function is not run_lab:
@@ -51,9 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="train plain, residual and VAN on embedded data, and show what came out"
     )
-    demo.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
-    )
+    demo.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
     demo.set_defaults(function=run_demo)
 
     diagnose = commands.add_parser(
@@ -63,9 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     diagnose.add_argument(
         "--num-seeds", type=int, default=20, help="random initializations of each network (default: 20)"
     )
-    diagnose.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
-    )
+    diagnose.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
     diagnose.add_argument(
         "--force", action="store_true", help="run afresh where this very run is there already"
     )
@@ -76,17 +77,13 @@ def make_parser() -> argparse.ArgumentParser:
         "notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out"
     )
     add_parameters(run)
-    run.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder to keep the run in (default: runs)"
-    )
+    run.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
     run.add_argument("--force", action="store_true", help="run afresh where this very run is there already")
     run.set_defaults(function=run_notebook)
 
     sweep = commands.add_parser("sweep", help="make the runs of a sweep file that are missing, in parallel")
     sweep.add_argument("file", type=Path, metavar="FILE", help="in YAML or TOML")
-    sweep.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder to keep the runs in (default: runs)"
-    )
+    sweep.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
     where = sweep.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=int, help="processes on this machine (default: as many as it has cores)"
@@ -151,7 +148,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Let a command take parameters of notebooks."""
-    parser._negative_number_matcher = NEGATIVE_NUMBER
+    # A value may begin with a dash, as -5e-1 and -inf do: whatever is none of the command's own options.
+    parser._negative_number_matcher = re.compile("-")
     parser.add_argument(
         "-p",
         "--parameter",
@@ -266,11 +264,11 @@ def ask(question: str) -> bool:
 def run_results(options: argparse.Namespace) -> int:
     """Print the table of the runs in a folder, or write it into a file."""
     from van_tutorial import batch
-    from van_tutorial._files import write_atomic
+    from van_tutorial._files import csv_bytes, write_atomic
 
     table = batch.results(options.folder)
     if options.csv:
-        write_atomic(options.csv, table.to_csv(index=False).encode())
+        write_atomic(options.csv, csv_bytes(table))
         print(f"{len(table)} runs are in {options.csv}")
         return 0
     same = [

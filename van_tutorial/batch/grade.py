@@ -1,30 +1,72 @@
 """A folder of students' notebooks run, and what the checks of their exercises say, as one table."""
 
+import ast
 import contextlib
+import ctypes
+import hashlib
+import json
+import os
 import re
+import sys
 import threading
+import time
+import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
 import pandas as pd
 import psutil
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
-from van_tutorial._files import write_atomic
-from van_tutorial.batch.execute import one_line, private_kernel
-from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
+from van_tutorial._files import csv_bytes, write_atomic
+from van_tutorial.batch.execute import kernel_folder, one_line, orphans_end, private_kernel
+from van_tutorial.batch.notebooks import (
+    NotebookError,
+    notebook_bytes,
+    parse_code,
+    parse_notebook,
+    read_notebook,
+    with_parameters,
+)
+from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.run import sigterm_as_interrupt
+from van_tutorial.batch.store import identify
 
-COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed"]
+COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
+TABLE, UNFINISHED = "verdicts.csv", ".unfinished.json"
 CHECK = "exercises.check"
 UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
+MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs; verdicts and errors have as many again
+LEFT_OUT = "[More output was left out.]\n"
+PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A notebook that was handed in, or what stands in its place.
+
+    Attributes:
+        student: who handed it in.
+        file: its path below the folder of all.
+        lesson: the lesson that its name tells; empty where it tells none.
+        notebook: what can be run of it; None where nothing can.
+        digest: hash of the file's content.
+        reason: why nothing can be run.
+    """
+
+    student: str
+    file: Path
+    lesson: str = ""
+    notebook: bytes | None = None
+    digest: str = ""
+    reason: str = ""
 
 
 def grade(
@@ -38,11 +80,17 @@ def grade(
     """Run every notebook below a folder, and return what the course's checks say of its exercises.
 
     This executes code that others wrote, with the rights of whoever calls it: contain it, as docs/teaching.md says. A
-    verdict counts where it is the value of a cell that ends with the check as the course has it; that keeps slips
-    out, and nobody who sets out to deceive it.
+    verdict counts where it is the value of a code cell whose last statement is the check as the course has it; that
+    keeps slips out, and nobody who sets out to deceive it.
+
+    All submissions are read before the first one runs. What a submission starts is ended with it; on Linux also what
+    made itself independent, and any other process that the caller starts meanwhile. The table is written after each
+    submission. At the end it is written once more, with the executed notebooks, over whatever stands there. A grading
+    that was killed or interrupted goes on where it stopped, and the submission that it stopped at comes last.
 
     Args:
-        folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson.
+        folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson, whatever its
+            case, spaces and hyphens.
         into: folder for the executed notebooks and the table, verdicts.csv.
         parameters: values for the lessons' parameters cells, over what the students left there; `interactive` is false.
         timeout: whole seconds after which a cell is interrupted, at least 1. Where that does not end it, its kernel is
@@ -51,105 +99,274 @@ def grade(
         progress: where a line for each submission goes; None for nowhere.
 
     Returns:
-        Columns student, lesson, exercise; verdict: "right", "not yet", "failed" (an error), or "none" (the check is
-        missing or altered, or did not run); message; changed: how many of the course's other code cells are missing or
-        altered, predictions not counted.
+        Columns student, lesson, exercise; verdict: "right", "not yet", "failed" (an error, or a file that cannot be
+        run), or "none" (the check is missing or altered, or did not run; or a student without a notebook of the
+        course); message; changed: how many of the course's other code cells are missing or altered, predictions not
+        counted; file.
 
     Raises:
-        NotebookError: where the folder holds no notebook of the course, or for a parameter that a lesson does not have.
-        OSError: where a file cannot be read or written.
-        ValueError: for a timeout below 1.
+        NotebookError: where the folder holds no notebook of the course, for a lesson that cannot be read, and for a
+            parameter that a lesson does not have.
+        OSError: where the table cannot be written.
+        ValueError: for a timeout below 1, and where `into` is the folder of the submissions or a student's.
         KeyboardInterrupt: passed on, also where asked to terminate; the table up to there is written.
     """
     check_count("timeout", timeout)
-    root = Path(course or course_path("notebooks"))
-    lessons = {path.stem: path for path in sorted(root.glob("*.ipynb"), key=lambda path: len(path.stem))}
-    handed_in = [
-        path for path in notebooks_in(Path(folder)) if Path(into).resolve() not in path.resolve().parents
-    ]
-    found = [(path, name) for path in handed_in for name in lessons if name in path.stem]
-    submissions = dict(found)  # of two lessons whose names fit, the longer
-    if not submissions:
+    folder, into, root = Path(folder), Path(into), Path(course or course_path("notebooks"))
+    lessons = {path.stem: path for path in sorted(root.glob("*.ipynb"))}
+    submissions = find_submissions(folder, into, sorted(lessons, key=len, reverse=True))
+    names = {submission.lesson for submission in submissions} - {""}
+    if not names:
+        there = ", ".join(printable(submission.file) for submission in submissions[:5])
         raise NotebookError(
-            f"There is no notebook below {folder} whose name contains that of a lesson in {root}."
+            f"There is no notebook below {folder} whose name contains that of a lesson in {root}"
+            f"{f', but there are {there}' if there else ''}: name them as the lessons are named."
         )
-    chosen = {"interactive": False, **(parameters or {})}
-    fitted = {
-        name: fit_parameters(chosen, declared_parameters(lessons[name]), name)
-        for name in {*submissions.values()}
+    originals = {name: read_notebook(lessons[name]) for name in names}
+    fitted = {name: fit_lesson(lessons[name], parameters or {}) for name in names}
+    identities = {name: identify(lessons[name].read_bytes()).key(fitted[name]) for name in names}
+    keyed = {
+        f"{printable(each.file)} {each.digest} {identities.get(each.lesson)} {timeout}": each
+        for each in submissions
     }
-    rows: list[tuple[object, ...]] = []
-    try:
-        with sigterm_as_interrupt():
-            for number, (path, name) in enumerate(submissions.items(), 1):
-                below = path.relative_to(folder)
-                in_name = path.stem.replace(name, "").strip("_- ")
-                student = below.parts[0] if len(below.parts) > 1 else in_name or "?"
-                if progress:
-                    progress.write(f"{number} of {len(submissions)}: {below}\n")
-                graded = grade_one(path, lessons[name], fitted[name], timeout, Path(into) / below)
-                rows += [(student, name, *verdict) for verdict in graded]
-    finally:
-        table = pd.DataFrame(rows, columns=COLUMNS).sort_values(
-            ["student", "lesson"], kind="stable", ignore_index=True
-        )
+    ledger = Ledger(into)
+    with sigterm_as_interrupt():
+        for number, key in enumerate(sorted(keyed, key=ledger.stopped_at), 1):
+            submission = keyed[key]
+            if progress:
+                progress.write(f"{number} of {len(keyed)}: {printable(submission.file)}\n")
+            if ledger.take_over(key, submission.file):
+                continue
+            ledger.keep(key, [])
+            original, given = originals.get(submission.lesson), fitted.get(submission.lesson, {})
+            verdicts, executed = grade_one(submission, original, given, timeout, folder)
+            remark = ledger.keep_notebook(submission.file, executed) if executed else ""
+            student, file = printable(submission.student), printable(submission.file)
+            ledger.keep(
+                key,
+                [
+                    [student, submission.lesson, title, verdict, message + remark, changed, file]
+                    for title, verdict, message, changed in verdicts
+                ],
+            )
+    return ledger.finish()
+
+
+class Ledger:
+    """What came out so far: in memory, which no submission reaches, and in files, to go on from after a kill.
+
+    Args:
+        into: folder of the files.
+    """
+
+    def __init__(self, into: Path) -> None:
+        self.into = into
+        self.rows: dict[str, list[list[Any]]] = {}
+        self.notebooks: dict[Path, bytes] = {}  # compressed
+        self.before: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+            self.before = dict(json.loads((into / UNFINISHED).read_bytes()))
+
+    def stopped_at(self, key: str) -> bool:
+        """Return whether an earlier grading stopped in this submission."""
+        return self.before.get(key) == []
+
+    def take_over(self, key: str, file: Path) -> bool:
+        """Take what an earlier grading that did not finish found out of a submission, and return whether it did."""
+        rows, path = self.before.get(key), self.into / file
+        if not rows or not all(isinstance(row, list) and len(row) == len(COLUMNS) for row in rows):
+            return False
+        self.rows[key] = rows
+        if path.is_file():
+            self.notebooks[file] = zlib.compress(path.read_bytes())
+        return True
+
+    def keep(self, key: str, rows: list[list[Any]]) -> None:
+        """Keep the rows of a submission; none while it runs."""
+        self.rows[key] = rows
+        write_atomic(self.into / UNFINISHED, json.dumps(self.before | self.rows).encode())
         if rows:
-            write_atomic(Path(into) / "verdicts.csv", table.to_csv(index=False).encode())
-    return table
+            write_atomic(self.into / TABLE, csv_bytes(self.table()))
+
+    def keep_notebook(self, file: Path, content: bytes) -> str:
+        """Keep an executed notebook, and return what to add to its messages where it cannot be written."""
+        self.notebooks[file] = zlib.compress(content)
+        try:
+            write_atomic(self.into / file, content)
+        except OSError as error:
+            return f" (The executed notebook is not kept: {one_line(printable(error))}.)"
+        return ""
+
+    def table(self) -> pd.DataFrame:
+        """Return the table of verdicts so far."""
+        rows = [row for rows in self.rows.values() for row in rows]
+        table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64"})
+        return table.sort_values(["student", "lesson", "file"], kind="stable", ignore_index=True)
+
+    def finish(self) -> pd.DataFrame:
+        """Write everything once more, over what a submission may have put in its place, and return the table."""
+        for file, compressed in self.notebooks.items():
+            path, content = self.into / file, zlib.decompress(compressed)
+            with contextlib.suppress(OSError):  # the table says already that it could not be written
+                if not path.is_file() or path.read_bytes() != content:
+                    write_atomic(path, content)
+        table = self.table()
+        write_atomic(self.into / TABLE, csv_bytes(table))
+        (self.into / UNFINISHED).unlink(missing_ok=True)
+        return table
 
 
-def grade_one(
-    path: Path, lesson: Path, parameters: Mapping[str, Any], timeout: int, into: Path
-) -> list[tuple[object, ...]]:
-    """Run a submission, keep it as it ran, and return what each column but the first two says of each exercise."""
-    original = nbformat.read(lesson, as_version=4)
-    try:
-        executed = execute(path, parameters, timeout)
-    except Exception as error:  # whatever a file that was handed in may hold
-        reason = one_line(f"not a notebook that can be run: {type(error).__name__}: {error}")
-        return [(title, "failed", reason, None) for title, *_ in verdicts(original, original)]
-    write_atomic(into, nbformat.writes(executed).encode())
-    changed = len(fixed_cells(original) - fixed_cells(executed))
-    return [(*verdict, changed) for verdict in verdicts(original, executed)]
+def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submission]:
+    """Return all that was handed in, read whole, and for a student without a notebook of the course what is there.
+
+    Args:
+        folder: of all submissions.
+        into: folder for what comes out, which is passed over.
+        lessons: their names; of several that fit the first counts.
+
+    Returns:
+        The submissions in the order of their files' names.
+
+    Raises:
+        NotebookError: where there is no such folder.
+        ValueError: where what comes out would be written over submissions.
+    """
+    if not folder.is_dir():
+        raise NotebookError(f"There is no folder {folder}: name that of the submissions.")
+    is_inside = folder.resolve() in into.resolve().parents
+    is_earlier = (into / TABLE).exists() or (into / UNFINISHED).exists()
+    if into.resolve() == folder.resolve() or (is_inside and notebooks_in(into) and not is_earlier):
+        raise ValueError(
+            f"{into} holds submissions, over which the executed notebooks would be written: name another folder, "
+            "such as graded."
+        )
+    patterns = [
+        (name, re.compile(r"[\W_]*".join(map(re.escape, re.split(r"[\W_]+", name))), re.IGNORECASE))
+        for name in lessons
+    ]
+    found: list[Submission] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.resolve() == into.resolve():
+            continue
+        num_before = len(found)
+        for path in notebooks_in(entry) if entry.is_dir() else [entry]:
+            fits = ((name, match) for name, pattern in patterns if (match := pattern.search(path.stem)))
+            name, match = next(fits, ("", None))
+            if match:
+                around = path.stem[: match.start()], re.sub(r" *\(\d+\)$", "", path.stem[match.end() :])
+                in_name = next(filter(None, (part.strip("_- ") for part in around)), "?")
+                student = entry.name if entry.is_dir() else in_name
+                found.append(read_submission(student, path, name, folder, entry))
+        if len(found) == num_before and (entry.is_dir() or entry.suffix.lower() == ".ipynb"):
+            reason = "no notebook whose name contains that of a lesson"
+            found.append(Submission(entry.name, entry.relative_to(folder), reason=reason))
+    return found
 
 
 def notebooks_in(folder: Path) -> list[Path]:
-    """Return the notebooks below a folder, without hidden ones such as checkpoints."""
-    paths = sorted(folder.rglob("*.ipynb"))
+    """Return the notebooks below a folder, without hidden ones such as checkpoints; no link to a folder is followed."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".ipynb"]
     return [
         path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
 
-def execute(path: Path, parameters: Mapping[str, Any], timeout: int) -> Any:
+def read_submission(student: str, path: Path, lesson: str, folder: Path, own: Path) -> Submission:
+    """Read a notebook, or say why it cannot be run; nothing outside the student's own folder or file is read."""
+    digest, notebook, reason = "", None, ""
+    try:
+        if own.is_symlink() or not path.resolve().is_relative_to(own.resolve()):
+            reason = "a link to a file of another, which is not followed"
+        elif path.suffix.lower() != ".ipynb" or not path.is_file():
+            reason = "not a notebook file (.ipynb)"
+        else:
+            notebook = notebook_bytes(read_notebook(path))
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (NotebookError, OSError, RuntimeError) as error:  # of a link that leads to itself, too
+        reason = str(error)
+    return Submission(student, path.relative_to(folder), lesson, notebook, digest, reason)
+
+
+def printable(name: object) -> str:
+    """Return a name or a path in characters that every table and terminal shows, however the disk encodes it."""
+    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def fit_lesson(lesson: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters for a lesson, without panels where it can do without."""
+    declared = declared_parameters(lesson)
+    chosen = {"interactive": False} if "interactive" in declared else {}
+    return fit_parameters({**chosen, **parameters}, declared, lesson.stem)
+
+
+def grade_one(
+    submission: Submission, original: Any, parameters: Mapping[str, Any], timeout: int, folder: Path
+) -> tuple[list[tuple[str, str, str, int | None]], bytes | None]:
+    """Run a submission; return title, verdict, message and changed of each exercise, and the notebook as it ran."""
+    if original is None:
+        return [("", "none", submission.reason, None)], None
+    try:
+        if submission.notebook is None:
+            raise NotebookError(submission.reason)
+        with nothing_left_running():
+            executed = execute(submission, parameters, timeout, folder)
+        changed = len(fixed_cells(original) - fixed_cells(executed))
+        content = notebook_bytes(executed)
+        return [(*verdict, changed) for verdict in verdicts(original, executed)], content
+    except Exception as error:  # whatever a file that was handed in may hold
+        reason = one_line(f"cannot be run: {printable(error)}")
+        return [(title, "failed", reason, None) for title, *_ in verdicts(original, original)], None
+
+
+def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
     """Return a notebook run to its end, errors or not, and interrupted where a cell takes too long."""
-    notebook = parameterize_notebook(
-        load_notebook_node(str(path)), parameters, kernel_name="python3", language="python"
-    )
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None  # what was handed in is not what is graded
-    with private_kernel() as config:
-        client = NotebookClient(
+    notebook = with_parameters(parse_notebook(submission.notebook or b"", submission.file.name), parameters)
+    own = (folder / submission.file).parent
+    with kernel_folder() as scratch, private_kernel(scratch) as config:
+        # A file that lies beside those of others runs apart from them.
+        home = scratch if submission.file.parent == Path() or not own.is_dir() else own
+        client = BoundedClient(
             notebook,
             timeout=timeout,
             interrupt_on_timeout=True,
             allow_errors=True,
             kernel_name="python3",
-            resources={"metadata": {"path": str(path.parent.resolve())}},
+            resources={"metadata": {"path": str(home.resolve())}},
             shutdown_kernel="immediate",
             store_widget_state=False,
             config=config,
+            extra_arguments=orphans_end(),
         )
+        environment = {**os.environ, "IPYTHONDIR": str(scratch)}  # where code could be left for later kernels
         # Not client.execute(), which takes Ctrl-C to itself. A kernel may run out of memory, or be ended here: its
         # later cells say nothing.
-        with contextlib.suppress(DeadKernelError), client.setup_kernel():
+        with contextlib.suppress(DeadKernelError), client.setup_kernel(env=environment):
             manager: Any = client.km
             kernel = psutil.Process(manager.provisioner.pid)
             for index, cell in enumerate(notebook.cells):
                 with ends_after(timeout + UNTIL_KILLED, kernel):
                     client.execute_cell(cell, index)
     return notebook
+
+
+class BoundedClient(NotebookClient):
+    """Run a notebook, and keep no more of its outputs than somebody reads."""
+
+    num_kept = 0
+
+    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
+        """Drop an output for which there is no room; verdicts and errors have more of it."""
+        kind = msg["msg_type"]
+        if kind in ("stream", "display_data", "update_display_data", "execute_result", "error"):
+            told = str(msg["content"])
+            size = len(told) + 20 * told.count("\\n") + 100  # as it is written
+            if self.num_kept + size > MOST_OUTPUT * (2 if kind in ("execute_result", "error") else 1):
+                if not any(output.get("text") == LEFT_OUT for output in cell.outputs):
+                    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=LEFT_OUT))
+                return None
+            self.num_kept += size
+        return super().process_message(msg, cell, cell_index)
 
 
 @contextlib.contextmanager
@@ -163,25 +380,70 @@ def ends_after(seconds: float, kernel: psutil.Process) -> Iterator[None]:
         timer.cancel()
 
 
-def code_of(notebook: Any) -> list[str]:
-    """Return the sources of a notebook's code cells."""
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+@contextlib.contextmanager
+def nothing_left_running() -> Iterator[None]:
+    """End all processes that were started meanwhile, on Linux those as well whose parents are gone."""
+    own = psutil.Process()
+    before = {child.pid for child in own.children(recursive=True)}
+    adopt_orphans(True)
+    try:
+        yield
+    finally:
+        until = time.monotonic() + UNTIL_KILLED
+        while time.monotonic() < until:
+            left = [child for child in own.children(recursive=True) if child.pid not in before]
+            if not left:
+                break
+            for child in left:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+            psutil.wait_procs(left, timeout=1)
+        adopt_orphans(False)
+
+
+def adopt_orphans(is_on: bool) -> None:
+    """Make this process the parent of those of its descendants whose parents end, where the system can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(is_on), 0, 0, 0)
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    """Return a notebook's code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def statements(source: str) -> list[str] | None:
+    """Return the statements of a cell without their spaces and comments; None where it is not Python."""
+    first, _, rest = source.lstrip().partition("\n")
+    try:
+        code = TransformerManager().transform_cell(rest if first.startswith("%%") else source)
+        return [ast.dump(statement) for statement in parse_code(code).body]
+    except SyntaxError:
+        return None
 
 
 def fixed_cells(notebook: Any) -> set[str]:
     """Return the code that a student has no reason to change: neither exercises nor predictions."""
-    return {source for source in code_of(notebook) if CHECK not in source and not source.startswith("my_")}
+    sources = [cell.source for cell in code_cells(notebook)]
+    fixed = [source for source in sources if CHECK not in source and not source.startswith("my_")]
+    return {"\n".join(statements(source) or [source.strip()]) for source in fixed}
 
 
 def verdicts(original: Any, executed: Any) -> Iterator[tuple[str, str, str]]:
     """Yield title, verdict and message of each exercise of a lesson."""
     title = ""
+    answers = [(cell, statements(cell.source)) for cell in code_cells(executed)]
     for cell in original.cells:
         if cell.cell_type == "markdown":
             title = (re.findall(r"^##+ (.*)$", cell.source, re.MULTILINE) or [title])[-1]
-        elif CHECK in cell.source:
-            check = cell.source[cell.source.index(CHECK) :]
-            ends = [other for other in executed.cells if other.source.rstrip().endswith(check)]
+        elif cell.cell_type == "code" and CHECK in cell.source:
+            text = cell.source[cell.source.index(CHECK) :].rstrip()
+            check = (statements(cell.source) or [text])[-1]
+            ends = [
+                answer
+                for answer, lines in answers
+                if (lines[-1:] == [check] if lines is not None else answer.source.rstrip().endswith(text))
+            ]
             yield title, *verdict_of(ends[-1].get("outputs", []) if ends else None)
 
 
@@ -193,7 +455,7 @@ def verdict_of(outputs: list[Any] | None) -> tuple[str, str]:
         if output.output_type == "error":
             return "failed", one_line(f"{output.ename}: {output.evalue}")
         said = output.get("data", {}).get("text/plain", "") if output.output_type == "execute_result" else ""
-        verdict, _, message = said.partition(": ")
+        verdict, _, message = str(said).partition(": ")
         if verdict in ("Right", "Not yet"):
             return verdict.lower(), message
     return "none", "the cell with the check did not run to its end"

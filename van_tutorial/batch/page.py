@@ -1,6 +1,7 @@
 """Executed notebooks as HTML that needs nothing from outside: figures interactive, formulas readable."""
 
 import base64
+import contextlib
 import copy
 import html
 import mimetypes
@@ -8,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import plotly.io
 from jinja2 import DictLoader
 from latex2mathml.converter import convert
@@ -34,6 +36,7 @@ math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaV
 {%- endblock -%}
 """
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+)(\))")  # no colon: not an address
+ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)]+)\)")
 FORMULA = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
 # A prime is raised by itself; as an exponent it would be too small to see.
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[234];)</mi></msup>")
@@ -54,10 +57,18 @@ def make_page(notebook: Any, title: str, folder: Path) -> str:
     Returns:
         HTML that opens without a network.
     """
-    notebook = with_html_outputs(notebook)
-    for cell in notebook.cells:
+    shown = with_html_outputs(notebook)
+    for cell in shown.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_pictures(with_mathml(cell.source), folder)
+            cell.source = with_pictures(with_mathml(without_missing(cell)), folder)
+    try:
+        return export(shown, title, folder)
+    except Exception:  # whatever a notebook's texts and outputs do to the libraries that show them
+        return export(as_source(notebook), title, folder)
+
+
+def export(notebook: Any, title: str, folder: Path) -> str:
+    """Return a notebook's page as nbconvert makes it."""
     notebook.metadata["title"] = title
     exporter = HTMLExporter(
         extra_loaders=[DictLoader({"van_tutorial.html.j2": TEMPLATE})],
@@ -67,6 +78,28 @@ def make_page(notebook: Any, title: str, folder: Path) -> str:
     resources = {"plotly_script": get_plotlyjs(), "metadata": {"name": title, "path": str(folder)}}
     body, _ = exporter.from_notebook_node(notebook, resources=resources)
     return str(body)
+
+
+def as_source(notebook: Any) -> Any:
+    """Return a notebook whose texts stand as they are written, with its outputs in plain text, and a remark."""
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("*This page shows sources: something in the notebook cannot be drawn.*")]
+    for cell in copy.deepcopy(notebook.cells):
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output["data"] = {"text/plain": str(output["data"].get("text/plain", ""))}
+        is_code = cell.cell_type == "code"
+        cells.append(cell if is_code else new.new_markdown_cell(f"<pre>{html.escape(cell.source)}</pre>"))
+    return new.new_notebook(cells=cells)
+
+
+def without_missing(cell: Any) -> str:
+    """Return a Markdown cell's text with a remark for each attached picture that is not there any more."""
+    attached = cell.get("attachments", {})
+    return ATTACHMENT.sub(
+        lambda match: match[0] if match[2] in attached else f"*{match[1]} (this picture is missing)*",
+        str(cell.source),
+    )
 
 
 def with_html_outputs(notebook: Any) -> Any:
@@ -99,9 +132,12 @@ def to_mathml(formula: str, is_display: bool = False) -> str:
         is_display: whether it stands on a line of its own.
 
     Returns:
-        One `math` element.
+        One `math` element; the source and a remark where it cannot be drawn.
     """
-    mathml = str(convert(formula.strip(), display="block" if is_display else "inline"))
+    try:
+        mathml = str(convert(formula.strip(), display="block" if is_display else "inline"))
+    except Exception:  # of many kinds, for what the converter does not know
+        return f"<code>{html.escape(formula.strip())}</code> (a formula that cannot be drawn)"
     return PRIME.sub(r'<mrow>\1<mo form="postfix" lspace="0" rspace="0">\2</mo></mrow>', mathml)
 
 
@@ -117,14 +153,18 @@ def with_mathml(source: str) -> str:
 
 
 def with_pictures(source: str, folder: Path) -> str:
-    """Put the local pictures that a Markdown text names into it."""
+    """Put the pictures into a Markdown text that lie below the notebook's folder, or in `assets` beside it."""
+    roots = (folder.resolve(), folder.resolve().parent / "assets")
 
     def replace(match: re.Match[str]) -> str:
-        path = folder / match[2]
-        if not path.is_file():
-            return match[0]
-        kind = mimetypes.guess_type(path.name)[0]
-        return f"{match[1]}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}{match[3]}"
+        kind = str(mimetypes.guess_type(match[2])[0])
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that is none
+            path = (folder / match[2]).resolve()
+            if kind.startswith("image/") and path.is_file() and any(map(path.is_relative_to, roots)):
+                return (
+                    f"{match[1]}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}{match[3]}"
+                )
+        return match[0]
 
     return PICTURE.sub(replace, source)
 
@@ -135,24 +175,29 @@ def show_figure(output: Any) -> None:
     data.pop(METRICS_TYPE, None)
     figure = data.pop(PLOTLY_TYPE, None)
     if figure is not None and "text/html" not in data:
-        drawn = plotly.io.to_html(
-            figure,
-            # No button that would upload the figure's data, and none that leads to plotly's site.
-            config={"showSendToCloud": False, "displaylogo": False},
-            include_plotlyjs=False,
-            full_html=False,
-            validate=False,
-        )
-        name = html.escape(name_figure(figure.get("layout", {})))
+        try:
+            drawn = plotly.io.to_html(
+                figure,
+                # No button that would upload the figure's data, and none that leads to plotly's site.
+                config={"showSendToCloud": False, "displaylogo": False},
+                include_plotlyjs=False,
+                full_html=False,
+                validate=False,
+            )
+        except Exception:  # what another writer of the format takes for a figure
+            drawn = f"<code>{html.escape(str(figure)[:1000])}</code> (a figure that cannot be drawn)"
         # Not role="img": that would hide the buttons above the figure.
+        name = html.escape(name_figure(figure))
         fragment = f'<div role="figure" aria-label="{name}" class="van-figure">{drawn}</div>'
         output["data"] = type(data)({"text/html": fragment})
 
 
-def name_figure(layout: Any) -> str:
-    """Return a figure's title and caption as a line of plain text."""
-    text = (layout.get("title") or {}).get("text") or "Figure"
-    return " ".join(TAG.sub(" ", text).split())
+def name_figure(figure: Any) -> str:
+    """Return a figure's title and caption, which is a text or says one, as a line of plain text."""
+    said = figure
+    for key in ("layout", "title", "text"):
+        said = said.get(key) if isinstance(said, dict) else said if key == "text" else None
+    return " ".join(TAG.sub(" ", said if isinstance(said, str) and said else "Figure").split())
 
 
 def with_scopes(table: str) -> str:

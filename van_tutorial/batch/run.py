@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TextIO
 import nbformat
 
 from van_tutorial._files import write_atomic
-from van_tutorial.batch.execute import Task, execute, make_task
+from van_tutorial.batch.execute import Task, execute, make_task, one_line
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.store import Place, claim, finish, set_aside
 
@@ -28,7 +29,7 @@ class Run:
     Attributes:
         folder: the run's folder.
         notebook: the executed notebook.
-        page: the self-contained HTML page; None where none was asked for.
+        page: the self-contained HTML page; None where none was asked for, or could be made.
         metrics: the rows that the notebook recorded.
         is_new: whether the notebook ran now; not, where this very run was there already.
     """
@@ -81,11 +82,17 @@ def run(
             if force or not place.folder.exists():  # another process may have finished it
                 make(task, place, progress)
                 is_new = True
-    if page and not page_in(place.folder, task).exists():
-        write_page(place.folder, task)
     executed = place.folder / f"{task.name}.ipynb"
+    shown = executed.with_suffix(".html")
+    if page and not shown.exists():
+        try:
+            content = make_page(nbformat.read(executed, as_version=4), task.name, Path(task.home))
+            write_atomic(shown, content.encode("utf-8", "replace"))
+        except Exception as error:  # the run is whole without it
+            reason = one_line(f"{type(error).__name__}: {error}")
+            warnings.warn(f"The page of {executed} could not be made ({reason}).", stacklevel=2)
     metrics = json.loads((place.folder / "metrics.json").read_text(encoding="utf-8"))
-    return Run(place.folder, executed, page_in(place.folder, task) if page else None, metrics, is_new)
+    return Run(place.folder, executed, shown if shown.exists() else None, metrics, is_new)
 
 
 def make(task: Task, place: Place, progress: TextIO | None) -> None:
@@ -105,17 +112,6 @@ def make(task: Task, place: Place, progress: TextIO | None) -> None:
             f"The notebook up to there is {place.failed / task.name}.ipynb."
         )
     finish(place)
-
-
-def page_in(folder: Path, task: Task) -> Path:
-    """Return the path of a run's page."""
-    return folder / f"{task.name}.html"
-
-
-def write_page(folder: Path, task: Task) -> None:
-    """Make the page of the executed notebook in a run's folder."""
-    executed = nbformat.read(folder / f"{task.name}.ipynb", as_version=4)
-    write_atomic(page_in(folder, task), make_page(executed, task.name, Path(task.home)).encode())
 
 
 @contextlib.contextmanager
