@@ -116,6 +116,17 @@ def test_the_teachers_parameters_go_over_the_students(tmp_path, lessons):
         batch.grade(tmp_path / "in", tmp_path / "out", {"limt": 6}, course=lessons)
 
 
+def test_the_teachers_parameters_hold_where_the_tag_of_their_cell_was_lost(tmp_path, lessons):
+    path = tmp_path / "in" / "ada" / "05_numbers.ipynb"
+    write(path, "my_low = 5", "my_high = 10")
+    notebook = nbformat.read(path, as_version=4)
+    del notebook.cells[0].metadata["tags"]
+    nbformat.write(notebook, path)
+    table = batch.grade(tmp_path / "in", tmp_path / "out", {"limit": 6}, course=lessons)
+    assert verdicts(table, "ada") == ["right", "right"]
+    assert set(table["changed"]) == {0}
+
+
 def test_what_hangs_dies_or_cannot_be_read_costs_only_its_own_marks(tmp_path, lessons):
     write(tmp_path / "in" / "dan" / "05_numbers.ipynb", "while True:\n    pass", "my_high = 10")
     write(tmp_path / "in" / "eva" / "05_numbers.ipynb", "import os\nos._exit(1)", "my_high = 10")

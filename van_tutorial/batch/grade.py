@@ -321,7 +321,13 @@ def grade_one(
 
 def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
     """Return a notebook run to its end, errors or not, and interrupted where a cell takes too long."""
-    notebook = with_parameters(parse_notebook(submission.notebook or b"", submission.file.name), parameters)
+    notebook = parse_notebook(submission.notebook or b"", submission.file.name)
+    if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):  # lost on the way
+        for cell in code_cells(notebook):
+            if parameters and all(re.search(rf"(?m)^{name}\b.*=", cell.source) for name in parameters):
+                cell.metadata["tags"] = ["parameters"]
+                break
+    notebook = with_parameters(notebook, parameters)
     own = (folder / submission.file).parent
     with kernel_folder() as scratch, private_kernel(scratch) as config:
         # A file that lies beside those of others runs apart from them.
