@@ -174,7 +174,7 @@ class Ledger:
     def take_over(self, key: str, file: Path) -> bool:
         """Take what an earlier grading that did not finish found out of a submission, and return whether it did."""
         rows, path = self.before.get(key), self.into / file
-        if not rows or not all(isinstance(row, list) and len(row) == len(COLUMNS) for row in rows):
+        if not isinstance(rows, list) or not rows or not all(map(is_row, rows)):
             return False
         self.rows[key] = rows
         if path.is_file():
@@ -214,6 +214,14 @@ class Ledger:
         write_atomic(self.into / TABLE, csv_bytes(table))
         (self.into / UNFINISHED).unlink(missing_ok=True)
         return table
+
+
+def is_row(row: Any) -> bool:
+    """Return whether something read from a file is a row of the table."""
+    if not isinstance(row, list) or len(row) != len(COLUMNS):
+        return False
+    kinds = {"changed": int | None}
+    return all(isinstance(entry, kinds.get(name, str)) for name, entry in zip(COLUMNS, row, strict=True))
 
 
 def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submission]:
