@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from tests.storing import write_run
 from tests.sweeping import COMMAND, Course
 from van_tutorial import batch, cli, data, models
 
@@ -256,3 +257,19 @@ def test_lab_listens_on_loopback_with_a_token_and_opens_no_browser_without_a_dis
     assert command[-2:] == ("--port", "8899")
     assert "--no-browser" in command
     assert not any("token" in argument for argument in command)  # jupyter makes one of its own
+
+
+def test_a_table_in_a_file_holds_no_formulas_and_numbers_stay_numbers(tmp_path, capsys):
+    parameters = {"depth": -1, "note": "=HYPERLINK(1)"}
+    write_run(tmp_path / "runs", parameters, [{"@metric": -0.5, "by": "+1"}])
+    assert cli.main(["results", str(tmp_path / "runs"), "--csv", str(tmp_path / "table.csv")]) == 0
+    row = pd.read_csv(tmp_path / "table.csv").iloc[0]
+    assert (row["note"], row["by"], row["depth"], row["'@metric"]) == ("'=HYPERLINK(1)", "'+1", -1, -0.5)
+
+
+def test_output_in_an_encoding_that_lacks_a_character_has_another_in_its_place(tmp_path):
+    write_run(tmp_path / "runs", {"note": "5 µs …"}, [{"accuracy": 0.5}])
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [*COMMAND, "results", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert b"5 ?s ?" in done.stdout

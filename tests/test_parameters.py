@@ -121,7 +121,8 @@ def test_a_default_that_cannot_be_handed_on_is_refused_with_what_to_write(write,
         (lambda content: content["cells"][0].pop("source"), "source"),
         (lambda content: content["cells"][0].update(source=["x = 1", 2]), "sequence item 1"),
         (lambda content: content.update(metadata=7), "int"),
-        (lambda content: content.update(nbformat=9), "Unsupported nbformat version 9"),
+        (lambda content: content.update(nbformat=9), "version 9 of the format"),
+        (lambda content: content.pop("nbformat"), "nbformat"),
     ],
 )
 def test_a_broken_notebook_is_refused_in_one_sentence(write, capsys, change, reason):
@@ -140,13 +141,20 @@ def test_a_notebook_in_another_language_is_refused(write):
         declared_parameters(write(notebook(metadata=metadata)))
 
 
+def test_a_notebook_of_the_format_before_is_read(write):
+    cell = {"cell_type": "code", "language": "python", "outputs": [], "collapsed": False, "metadata": {}}
+    cells = [{**cell, "input": ["rate = 1\n", "depth = 2"], "metadata": {"tags": ["parameters"]}}]
+    content = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}
+    assert batch.check_parameters(write(content), {"rate": "3"}) == {"rate": 3}
+
+
 def changed_somewhere(draw, part, changes):
     """Return a part of a notebook in which something is removed or put in place of something else."""
-    if not isinstance(part, dict | list) or not part or draw(st.integers(0, 3)) == 0:
-        return draw(changes)
+    if not isinstance(part, dict | list) or not part or draw(st.integers(0, 9)) == 0:
+        return draw(st.text(max_size=20) if isinstance(part, str) and draw(st.booleans()) else changes)
     part = copy.copy(part)
     key = draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 9)) == 0:
         del part[key]
     else:
         part[key] = changed_somewhere(draw, part[key], changes)

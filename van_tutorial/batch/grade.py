@@ -174,7 +174,7 @@ class Ledger:
     def take_over(self, key: str, file: Path) -> bool:
         """Take what an earlier grading that did not finish found out of a submission, and return whether it did."""
         rows, path = self.before.get(key), self.into / file
-        if not rows or not all(isinstance(row, list) and len(row) == len(COLUMNS) for row in rows):
+        if not isinstance(rows, list) or not rows or not all(map(is_row, rows)):
             return False
         self.rows[key] = rows
         if path.is_file():
@@ -214,6 +214,14 @@ class Ledger:
         write_atomic(self.into / TABLE, csv_bytes(table))
         (self.into / UNFINISHED).unlink(missing_ok=True)
         return table
+
+
+def is_row(row: Any) -> bool:
+    """Return whether something read from a file is a row of the table."""
+    if not isinstance(row, list) or len(row) != len(COLUMNS):
+        return False
+    kinds = {"changed": int | None}
+    return all(isinstance(entry, kinds.get(name, str)) for name, entry in zip(COLUMNS, row, strict=True))
 
 
 def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submission]:
@@ -321,7 +329,13 @@ def grade_one(
 
 def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
     """Return a notebook run to its end, errors or not, and interrupted where a cell takes too long."""
-    notebook = with_parameters(parse_notebook(submission.notebook or b"", submission.file.name), parameters)
+    notebook = parse_notebook(submission.notebook or b"", submission.file.name)
+    if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):  # lost on the way
+        for cell in code_cells(notebook):
+            if parameters and all(re.search(rf"(?m)^{name}\b.*=", cell.source) for name in parameters):
+                cell.metadata["tags"] = ["parameters"]
+                break
+    notebook = with_parameters(notebook, parameters)
     own = (folder / submission.file).parent
     with kernel_folder() as scratch, private_kernel(scratch) as config:
         # A file that lies beside those of others runs apart from them.

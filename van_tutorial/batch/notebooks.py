@@ -62,9 +62,7 @@ def parse_notebook(content: bytes, where: object) -> Any:
     try:
         # Some tools write NaN and Infinity, which are no JSON, into outputs and metadata.
         loaded = json.loads(content, parse_constant=lambda name: None)
-        notebook = nbformat.convert(
-            nbformat.reader.reads(whole_text(json.dumps(loaded, ensure_ascii=False))), 4
-        )
+        notebook = as_version_4(loaded)
         language = language_of(notebook.metadata)
         notebook.metadata["kernelspec"] = KERNEL
         for cell in notebook.cells:
@@ -85,7 +83,15 @@ def parse_notebook(content: bytes, where: object) -> Any:
         raise NotebookError(unreadable(where, f"{type(error).__name__}: {error}")) from error
     if "python" not in language.lower():
         raise NotebookError(f"{where} is written in {language}: only notebooks in Python can be run here.")
-    return notebook
+    return nbformat.from_dict(notebook)
+
+
+def as_version_4(loaded: Any) -> Any:
+    """Return a notebook in version 4 of the format, with sources in one piece; raise where it is another or none."""
+    if loaded["nbformat"] not in (3, 4):
+        raise ValueError(f"version {loaded['nbformat']!r} of the format, not 3 or 4")
+    text = whole_text(json.dumps(loaded, ensure_ascii=False))
+    return nbformat.convert(nbformat.reader.reads(text), 4)
 
 
 def unreadable(where: object, reason: str) -> str:
