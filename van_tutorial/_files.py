@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import threading
 from pathlib import Path
 
@@ -17,9 +18,11 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         OSError: where it could not be written (a full disk, no permission); what was there before is unharmed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    mark = f".{path.name}.{platform.node()}-"
+    temporary = path.with_name(f"{mark}{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, mark)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -34,3 +37,18 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, mark: str) -> None:
+    """Remove what processes of this machine were writing when they were killed."""
+    if os.name == "nt":  # where to ask for a process by a signal would end it
+        return
+    for left in folder.iterdir():
+        process, _, thread = left.name.removeprefix(mark).partition("-")
+        if left.name.startswith(mark) and process.isdecimal() and thread.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except (ProcessLookupError, OverflowError):
+                left.unlink(missing_ok=True)
+            except PermissionError:  # it lives, and is another user's
+                continue
