@@ -1,6 +1,7 @@
 """Checkpoints: resuming bit for bit; files damaged, foreign, malicious, or too large for the disk."""
 
 import dataclasses
+import os
 import pickle
 import subprocess
 import sys
@@ -148,46 +149,37 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_difference(
     assert difference in message
 
 
-NOT_IN_OLDER_ONES = (
-    "skip_target",
-    "skip_penalty",
-    "augment",
-    "channels_last",
-    "weight decay of",
-    "test images",
-)
+def test_a_checkpoint_of_a_wrapped_network_names_the_wrapper(few_images, quick, tmp_path):
+    wrapped = training.Trainer(nn.DataParallel(small()), few_images, quick())
+    wrapped.save(tmp_path / "wrapped.pt")
+    message = refused(tmp_path / "wrapped.pt", few_images, quick())
+    assert "torch.nn.DataParallel wraps the checkpoint's network and not this one" in message
+    training.Trainer(small(), few_images, quick()).save(tmp_path / "bare.pt")
+    with pytest.raises(
+        training.CheckpointError, match=r"DataParallel wraps this network and not .* not wrapped\.$"
+    ):
+        wrapped.load(tmp_path / "bare.pt")
+    training.Trainer(torch.compile(small()), few_images, quick()).save(tmp_path / "compiled.pt")
+    assert "torch.compile wraps the checkpoint's" in refused(tmp_path / "compiled.pt", few_images, quick())
 
 
-def save_as_older(trainer, path):
-    """Write a checkpoint as the version before wrote it: with one group of parameters, which all decay."""
-    trainer.save(path)
-    state = torch.load(path, weights_only=True)
-    for name in NOT_IN_OLDER_ONES:
-        state["identity"].pop(name, None)
-    groups = state["optimizer"]["param_groups"]
-    groups[0]["params"] = [index for group in groups for index in group["params"]]
-    state["optimizer"]["param_groups"] = groups[:1]
-    state["sums"] = {name: float(value) for name, value in state["sums"].items()}
-    torch.save(state, path)
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from van_tutorial._files import write_atomic
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_atomic(sys.argv[1], b"half")
+"""
 
 
-def test_an_older_checkpoint_goes_on(few_images, quick, tmp_path):
-    first = training.Trainer(small(), few_images, quick(log_every=3))
-    first_record(first)
-    save_as_older(first, tmp_path / "run.pt")
-    second = training.train(small(), few_images, quick(log_every=3), checkpoint=tmp_path / "run.pt")
-    assert_same_run(second, training.train(small(), few_images, quick(log_every=3)))
-
-
-def test_an_older_checkpoint_of_a_run_in_which_biases_decayed_is_refused(few_images, quick, tmp_path):
-    config = quick(log_every=3, weight_decay=0.1)
-    first = training.Trainer(small(), few_images, config)
-    first_record(first)
-    save_as_older(first, tmp_path / "run.pt")
-    message = refused(tmp_path / "run.pt", few_images, config)
-    assert (
-        "weight decay of 'all parameters' there and 'parameters of two and more dimensions' here" in message
-    )
+def test_what_a_killed_save_left_is_removed_by_the_next_one(few_images, quick, tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "run.pt")], timeout=60, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".run.pt.")
+    of_a_living_one = left.with_name(f"{left.name.rsplit('-', 2)[0]}-{os.getpid()}-1")
+    of_a_living_one.touch()
+    training.Trainer(small(), few_images, quick()).save(tmp_path / "run.pt")
+    assert sorted(tmp_path.iterdir()) == sorted([of_a_living_one, tmp_path / "run.pt"])
 
 
 @pytest.mark.parametrize("what", ["train_images", "train_labels", "test_images", "test_labels"])

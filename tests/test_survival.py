@@ -77,6 +77,16 @@ def test_a_killed_worker_is_replaced_and_its_run_is_made_again(course, processes
     wait_for(lambda: not processes.alive(), 20)
 
 
+def test_a_worker_killed_while_it_starts_is_started_again(course, processes):
+    process = processes.command("sweep", course.write_sweep(), "--runs", course.runs, "--workers", "1")
+    kill(wait_for(lambda: processes.workers_of(process))[0])
+    status, out, error = finish(process, 200)
+    assert status == 0, error
+    assert "1 of 1 runs are finished" in out
+    assert "Traceback" not in error
+    wait_for(lambda: not processes.alive(), 20)
+
+
 def test_a_run_whose_worker_dies_each_time_is_not_done_and_keeps_nobody_else(course, processes):
     course.write_notebook(
         """

@@ -87,6 +87,40 @@ def test_a_retry_that_fails_again_ends(course):
     assert len(course.ran()) == 2
 
 
+def test_a_damaged_run_is_finished_neither_for_the_sweep_nor_in_the_table(course, capsys):
+    file = course.write_sweep(grid={"depth": [3, 4]})
+    for depth in (3, 4):
+        folder = batch.run(course.notebook, {"depth": depth}, runs=course.runs, page=False).folder
+    (folder / "metrics.json").unlink()
+    swept = batch.sweep(file, runs=course.runs)
+    assert len(swept.there) == 1
+    (damaged,) = swept.failed
+    assert str(damaged).startswith(f"depth=4: {folder / 'metrics.json'} is missing: remove its folder")
+    states = batch.results(course.runs)["state"].tolist()
+    assert sorted(states) == ["damaged", "finished"]
+    assert batch.sweep(file, runs=course.runs, workers=1, retry_failed=True).is_complete
+    assert set(batch.results(course.runs)["state"]) == {"finished"}
+    assert course.hidden() == []
+
+
+def test_a_killed_kernel_is_tried_again_and_given_up_as_a_killed_worker_is(course):
+    course.write_notebook("""
+        import os
+        with open("ran.txt", "a") as file:
+            print(depth, lr, seed, file=file)
+        num_tries = open("ran.txt").read().splitlines().count(f"{depth} {lr} {seed}")
+        if depth == 13 or num_tries < 3:
+            os.kill(os.getpid(), 9)
+    """)
+    swept = batch.sweep(course.write_sweep(grid={"depth": [3, 13]}), runs=course.runs, workers=1)
+    assert len(swept.finished) == 1
+    assert swept.failed == ()
+    (given_up,) = swept.not_done
+    assert str(given_up).startswith("depth=13: its kernel died each time it was tried")
+    assert len(course.ran()) == 6
+    assert course.hidden() == []
+
+
 def test_more_than_200_runs_are_asked_about_first(course, capsys):
     file = course.write_sweep(grid={"lr": [0.1, 0.2]}, seeds=1_000_000)
     questions = []

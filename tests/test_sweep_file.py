@@ -7,10 +7,14 @@ import tracemalloc
 
 import nbformat
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from van_tutorial._course import course_path
 from van_tutorial.batch.parameters import NotebookError
-from van_tutorial.batch.sweep_file import SweepError, find_notebook, read_sweep
+from van_tutorial.batch.sweep import tasks_of
+from van_tutorial.batch.sweep_file import SECTIONS, SweepError, find_notebook, read_sweep
 
 PARAMETERS = 'depth: int = 3\nlr: float = 0.5\nname: str = "x"\nfast: bool = True'
 DEFAULTS = {"depth": 3, "lr": 0.5, "name": "x", "fast": True, "seed": 0}
@@ -77,29 +81,6 @@ def test_a_step_size_without_a_dot_which_yaml_takes_for_a_text_is_a_number(write
     assert [run["lr"] for run in sweep.runs] == [0.001, 0.01]
 
 
-def test_toml_says_the_same_as_yaml(write):
-    text = """
-        notebook = "lesson.ipynb"
-        seeds = [7, 3]
-        [fixed]
-        name = "y"
-        [grid]
-        depth = [20, 40]
-        [[list]]
-        lr = 1e-3
-        [[list]]
-        lr = 2
-    """
-    same = """
-        notebook: lesson.ipynb
-        seeds: [7, 3]
-        fixed: {name: "y"}
-        grid: {depth: [20, 40]}
-        list: [{lr: 1e-3}, {lr: 2}]
-    """
-    assert list(read_sweep(write(text, "sweep.toml")).runs) == list(read_sweep(write(same)).runs)
-
-
 def test_millions_of_runs_are_counted_and_begun_without_being_listed(write):
     hundred = list(range(1, 101))
     path = write(
@@ -123,27 +104,9 @@ def test_a_lesson_is_named_without_its_path_and_a_file_beside_the_sweep_file_goe
         find_notebook("07_dirak")
 
 
-def test_paths_are_relative_to_the_file_they_stand_in(write):
-    write("notebook: ../lesson.ipynb\ninclude: depths.yaml", "common/base.yaml")
-    write("grid: {depth: [1, 2]}", "common/depths.yaml")
-    assert [run["depth"] for run in read_sweep(write("include: common/base.yaml")).runs] == [1, 2]
-
-
-def test_a_file_goes_over_what_it_includes_and_a_later_include_over_an_earlier_one(write):
-    write("notebook: lesson.ipynb\nfixed: {name: a, fast: false}\ngrid: {depth: [1, 2]}\nseeds: 3", "a.yaml")
-    write("fixed: {name: b}\nlist: [{}]", "b.yaml")
-    own = "include: [a.yaml, b.yaml]\ngrid: {lr: [0.1], depth: [7]}\nseeds: [4]"
-    assert list(read_sweep(write(own)).runs) == [
-        {"depth": 7, "lr": 0.1, "name": "b", "fast": False, "seed": 4}
-    ]
-
-
-def test_a_file_that_two_others_include_is_no_circle(write):
-    write("notebook: lesson.ipynb", "base.yaml")
-    write("include: base.yaml\nfixed: {depth: 7}", "a.yaml")
-    write("include: base.yaml\nfixed: {lr: 7}", "b.yaml")
-    (run,) = read_sweep(write("include: [a.yaml, b.yaml]")).runs
-    assert (run["depth"], run["lr"]) == (7, 7.0)
+def test_a_path_is_relative_to_the_file_it_stands_in(write):
+    path = write("notebook: ../lesson.ipynb\ngrid: {depth: [1, 2]}", "common/base.yaml")
+    assert [run["depth"] for run in read_sweep(path).runs] == [1, 2]
 
 
 def test_a_case_may_override_what_is_fixed(write):
@@ -174,8 +137,8 @@ def test_a_mapping_used_again_in_yaml_is_no_key_given_twice(write):
         ("notebook: lessen.ipynb", r"no notebook 'lessen.ipynb' .*Did you mean 'lesson\.ipynb'"),
         ("notebook: there/lesson.ipynb", r"no notebook .*there/lesson\.ipynb"),
         ("notebook: 05_phasing_oot", "no lesson of that name, .* Did you mean '05_phasing_out'"),
-        ("include: {a: b}", "include must be a file's name or a list of them, got a mapping"),
-        ("include: there.yaml", r"no sweep file .*there\.yaml, which .*sweep\.yaml includes"),
+        ("include: common.yaml", "a key of the file must be one of .* got 'include'"),
+        ('notebook: "\\ud800"', "notebook is .* half of a character"),
     ],
 )
 def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message):
@@ -188,7 +151,7 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
         ("fixed: [depth]", "fixed must be a mapping of names to values, got a list"),
         (
             "fixed: {depth: [1, 2]}",
-            "'depth' in fixed must be a number, a text, true, false or null, got a list",
+            "'depth' in fixed must be a number, a string, true, false or null, got a list",
         ),
         ("fixed: {name: 2024-01-01}", "'name' in fixed must be a number, .*2024"),
         ("fixed: {depth: }", "fixed: Parameter 'depth' must be of type int .* got None"),
@@ -203,6 +166,13 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
         ("list: []", "list is empty"),
         ("list: [{depth: 4}, {depth: [4]}]", "'depth' in case 2 of list must be a number"),
         ("list: [{lr: 1}, {}, {depth: 3}]", "list: entries 2 and 3 give the same run"),
+        ("fixed: {name: '\\ud83d'}".replace("'", '"'), "'name' in fixed is .*, half of a character"),
+        (
+            "grid: {depth: [1, 0x" + "f" * 5000 + "]}",
+            "a value of 'depth' in grid is an integer of more than 64 bits",
+        ),
+        ("fixed: {depth: 18446744073709551616}", "'depth' in fixed is an integer of more than 64 bits"),
+        ("list: &a [*a]", "case 1 of list must be a mapping"),
         ("seeds: []", "seeds is empty"),
         ("seeds: 0", "seeds must be a whole number of at least 1, got 0"),
         ("seeds: true", "seeds must be a whole number of at least 1, got True"),
@@ -244,9 +214,12 @@ def test_seeds_for_a_notebook_without_a_seed_are_refused(write, tmp_path):
         ("sweep.yaml", "fixed: {name: 2024-99-01}", "not readable as YAML: month"),
         ("sweep.yaml", "a: 1\n---\nb: 2", "YAML, line 2"),
         ("sweep.yaml", "name: \0", "not readable as YAML"),
-        ("sweep.toml", "notebook = 'a'\nfixed = 1 2", "not readable as TOML: .*line 2"),
-        ("sweep.toml", "[fixed]\nlr = 1\nlr = 2\n", "not readable as TOML: .*line 3"),
-        ("sweep.json", "{}", "the ending must be one of '.yaml', '.yml', '.toml', got '.json'"),
+        ("sweep.yaml", "a: !!bool maybe", "not readable as YAML"),
+        ("sweep.yaml", "a: !!int ''", "not readable as YAML"),
+        ("sweep.yaml", "a: !!timestamp x", "not readable as YAML"),
+        ("sweep.yaml", "[" * 20_000, "not readable as YAML"),
+        ("sweep.yaml", "{? [a] : b}", "YAML, line 1: found unhashable key"),
+        ("sweep.toml", "[fixed]\nlr = 1\n", "the ending must be one of '.yaml', '.yml', got '.toml'"),
     ],
 )
 def test_a_file_that_cannot_be_read_as_what_it_ends_in_is_refused_with_its_line(write, name, text, message):
@@ -265,17 +238,47 @@ def test_a_sweep_file_that_is_not_there_is_refused(tmp_path):
     assert "There is no sweep file" in refusal(tmp_path / "sweep.yaml")
 
 
-def test_includes_in_a_circle_are_refused_with_their_chain(write, tmp_path):
-    path = write("include: a.yaml")
-    write("include: b.yaml", "a.yaml")
-    write("include: sub/../sweep.yaml", "b.yaml")
-    (tmp_path / "sub").mkdir()
-    chain = [str(tmp_path / name) for name in ("sweep.yaml", "a.yaml", "b.yaml", "sub/../sweep.yaml")]
-    assert " -> ".join(chain) in refusal(path)
-    assert "circle" in refusal(write("include: self.yaml", "self.yaml"))
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4),
+    st.sampled_from(["depth", "lr", "seed", "lesson.ipynb", "mlp", "van", "he", 2**64, "fashion-mnist-mini"]),
+)  # fmt: skip
+NAMES = st.one_of(
+    SCALARS, st.sampled_from(["depth", "lr", "name", "fast", "seed", "connection", "dual_lr", "data"])
+)
+KEYS = st.one_of(SCALARS, st.sampled_from(list(SECTIONS)), st.sampled_from(list(SECTIONS)))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=6,
+)
+FILES = st.one_of(
+    st.dictionaries(KEYS, VALUES, max_size=4).map(yaml.safe_dump),
+    st.tuples(
+        st.sampled_from(["notebook: lesson.ipynb", "train: mlp", "train: convnet"]),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "fixed": st.dictionaries(NAMES, SCALARS, max_size=3),
+                "grid": st.dictionaries(NAMES, st.lists(SCALARS, max_size=3), max_size=2),
+                "list": st.lists(st.dictionaries(NAMES, SCALARS, max_size=2), max_size=3),
+                "seeds": st.one_of(st.integers(), st.lists(SCALARS, max_size=3)),
+            },
+        ),
+    ).map(lambda parts: f"{parts[0]}\n{yaml.safe_dump(parts[1]) if parts[1] else ''}"),
+    st.text(alphabet="abn: {}[]-&*!|>'\"?,#%@\n<=\\x0eu1", max_size=40),
+)
 
 
-def test_what_is_wrong_in_an_included_file_names_that_file(write):
-    write("grids: {}", "common.yaml")
-    with pytest.raises(SweepError, match=r"common\.yaml: .*Did you mean 'grid'"):
-        read_sweep(write("include: common.yaml"))
+@given(text=FILES)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_a_sweep_file_is_understood_or_refused_in_one_sentence(write, text):
+    path = write("x")
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    try:
+        sweep = read_sweep(path)
+        for task in itertools.islice(tasks_of(sweep), 3):
+            assert re.fullmatch("[0-9a-f]{16}", task.key)
+    except SweepError as error:
+        assert "\n" not in str(error)
+        str(error).encode()
+        assert len(str(error)) < 1500

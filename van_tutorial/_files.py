@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,11 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         OSError: where it could not be written (a full disk, no permission); what was there before is unharmed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{threading.get_ident()}")
+    mark = f".{path.name[:40]}.{platform.node()[:40]}-"
+    temporary = path.with_name(f"{mark}{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, mark)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -69,3 +72,18 @@ def csv_bytes(table: "pd.DataFrame") -> bytes:
     for name in shown.select_dtypes(exclude="number"):
         shown[name] = shown[name].map(as_text)
     return shown.to_csv(index=False).encode("utf-8", "backslashreplace")
+
+
+def remove_leftovers(folder: Path, mark: str) -> None:
+    """Remove what processes of this machine were writing when they were killed."""
+    if os.name == "nt":  # where to ask for a process by a signal would end it
+        return
+    for left in folder.iterdir():
+        process, _, thread = left.name.removeprefix(mark).partition("-")
+        if left.name.startswith(mark) and process.isdecimal() and thread.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except (ProcessLookupError, OverflowError):
+                left.unlink(missing_ok=True)
+            except PermissionError:  # it lives, and is another user's
+                continue

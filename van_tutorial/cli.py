@@ -82,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.set_defaults(function=run_notebook)
 
     sweep = commands.add_parser("sweep", help="make the runs of a sweep file that are missing, in parallel")
-    sweep.add_argument("file", type=Path, metavar="FILE", help="in YAML or TOML")
+    sweep.add_argument("file", type=Path, metavar="FILE", help="in YAML")
     sweep.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
     where = sweep.add_mutually_exclusive_group()
     where.add_argument(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Dask is imported where it is needed: each notebook imports this package, and few sweep.
 
 SECONDS_TO_CONNECT = 10
+MOST_STARTS = 3
 NOISY = ("distributed", "asyncio", "tornado")
 SILENT = logging.CRITICAL + 1
 
@@ -33,6 +34,9 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
 
     Yields:
         The client of their scheduler, which is a thread of this process.
+
+    Raises:
+        ClusterError: where workers are ended each time that they start.
     """
     with needs("A sweep", "sweeps"):
         import dask
@@ -48,24 +52,30 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
         "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
     }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=min(num_workers or CPU_COUNT, most),
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            scheduler_kwargs={
-                "dashboard_address": "127.0.0.1:0"
-            },  # any free port, and nothing to be seen there
-            security=True,
-            silence_logs=SILENT,
-            memory_limit=None,  # what a notebook needs is in its kernel, which Dask does not see
-            preload="van_tutorial.batch.worker",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    choices: dict[str, Any] = {
+        "n_workers": min(num_workers or CPU_COUNT, most),
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+        "scheduler_kwargs": {
+            "dashboard_address": "127.0.0.1:0"
+        },  # any free port, and nothing to be seen there
+        "security": True,
+        "silence_logs": SILENT,
+        "memory_limit": None,  # what a notebook needs is in its kernel, which Dask does not see
+        "preload": "van_tutorial.batch.worker",
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        for tries_left in reversed(range(MOST_STARTS)):
+            try:
+                cluster = stack.enter_context(LocalCluster(**choices))
+                break
+            except RuntimeError as error:  # a worker was killed before it could report
+                if tries_left == 0:
+                    reason = f"The workers were ended {MOST_STARTS} times while they started ({error})"
+                    raise ClusterError(f"{reason}: see what ends them, maybe too little memory.") from error
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 @contextlib.contextmanager

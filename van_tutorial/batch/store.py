@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os.path
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -194,7 +195,7 @@ def recover(place: Place) -> None:
     if place.hidden("old").exists() and not place.folder.exists():
         place.hidden("old").rename(place.folder)
     for ending in ("part", "old", "gone"):
-        shutil.rmtree(place.hidden(ending), ignore_errors=True)
+        remove(place.hidden(ending))
 
 
 def write_part(place: Place, files: Mapping[str, bytes]) -> None:
@@ -221,7 +222,7 @@ def finish(place: Place) -> None:
         OSError: where the folder could not be renamed; an earlier run is there still.
     """
     with clear_errors(place.folder):
-        if place.folder.exists():
+        if os.path.lexists(place.folder):
             place.folder.rename(place.hidden("old"))
         place.part.rename(place.folder)
         for earlier in (place.hidden("old"), place.failed, place.interrupted):
@@ -245,11 +246,19 @@ def set_aside(place: Place, folder: Path) -> None:
 
 def discard(place: Place, folder: Path) -> None:
     """Remove a folder, if it is there, so that under its name it is never half there."""
-    if folder.exists():
+    if os.path.lexists(folder):
         gone = place.hidden("gone")
-        shutil.rmtree(gone, ignore_errors=True)
+        remove(gone)
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove(gone)
+
+
+def remove(path: Path) -> None:
+    """Remove what lies at a path, a folder or, where someone put one there, a file."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

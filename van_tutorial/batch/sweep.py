@@ -6,10 +6,10 @@ in its folder or missing there, and the same sweep makes what is missing.
 """
 
 import contextlib
-import json
 import math
+import os.path
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from van_tutorial.batch.cluster import ClusterError, connected, on_cluster, on_this_machine, quiet
 from van_tutorial.batch.execute import Task, name_parameters, one_line
 from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
+from van_tutorial.batch.results import read_run
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import BusyError, Place, claim, finish, identify, set_aside, write_part
 from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 MOST_UNASKED = 200
+MOST_TRIES = 3  # of a run whose kernel was killed; as many as Dask grants one whose worker was
+KILLED = "DeadKernelError"
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
 
 
@@ -60,7 +63,7 @@ class Swept:
         folder: of all runs of the notebook, or of the kind of network.
         finished: folders of the runs that this call made.
         there: folders of the runs that were there already, or that another process made meanwhile.
-        failed: runs in which a cell failed, now or before.
+        failed: runs in which a cell failed, now or before, and those whose folders are damaged.
         not_done: runs that could not be brought to an end; the same sweep tries them again.
     """
 
@@ -95,7 +98,7 @@ def sweep(
         workers: processes on this machine; None for as many as it has cores.
         scheduler: address of a Dask scheduler that gets the work instead, such as tcp://127.0.0.1:8786 (keys for
             tls:// are where Dask's own configuration says), or one of Dask's cluster objects.
-        retry_failed: run again what failed before; otherwise it is listed and left.
+        retry_failed: run again what failed before or is damaged; otherwise it is listed and left.
         progress: where a progress bar and the failures are written to; None for nowhere.
         confirm: is asked a question before more than 200 runs are made; None refuses them.
 
@@ -146,7 +149,9 @@ class Driver:
         self.there: list[Path] = []
         self.failed: list[Unfinished] = []
         self.not_done: list[Unfinished] = []
-        self.retried: dict[str, int | None] = {}  # by key: the time of the failure that is not to count
+        self.retried: dict[Path, int | None] = {}  # the time of the failure that is not to count
+        self.tries: Counter[str] = Counter()  # by key: how often a kernel was killed
+        self.waiting: deque[list[Task]] = deque()
         self.flying: dict[Any, Flight] = {}
 
     def find_missing(self, confirm: Callable[[str], bool] | None) -> list[Task]:
@@ -154,7 +159,10 @@ class Driver:
         missing: list[Task] = []
         for task in tasks_of(self.plan):
             if self.retry_failed:
-                self.retried[task.key] = time_of(self.place(task).failed)
+                place = self.place(task)
+                if os.path.lexists(place.folder) and read_run(place.folder).state == "damaged":
+                    self.retried[place.folder] = time_of(place.folder)
+                self.retried[place.failed] = time_of(place.failed)
             if self.is_settled(task):
                 continue
             missing.append(task)
@@ -177,12 +185,14 @@ class Driver:
     def is_settled(self, task: Task) -> bool:
         """Enter a run that is there or failed before into the books, and return whether that was so."""
         place = self.place(task)
-        if place.folder.exists():
-            self.there.append(place.folder)
-            return True
-        failed_at = time_of(place.failed)
-        if failed_at is not None and failed_at != self.retried.get(task.key):
-            self.failed.append(self.unfinished(task, reason_in(place.failed), place.failed))
+        for folder in (place.folder, place.failed):
+            if (time := time_of(folder)) is None or time == self.retried.get(folder):
+                continue
+            run = read_run(folder)
+            if run.state == "finished":
+                self.there.append(folder)
+            else:
+                self.failed.append(self.unfinished(task, run.reason or "", folder))
             return True
         return False
 
@@ -221,7 +231,8 @@ class Driver:
         """Make runs, or wait for another process that holds them to make them."""
         with connected(client):
             num_workers = max(1, len(client.nthreads()))
-        waiting, held = deque(groups_of(missing, num_workers)), list[Task]()
+        waiting, held = self.waiting, list[Task]()
+        waiting.extend(groups_of(missing, num_workers))
         look_at = time.monotonic()
         self.check_workers(missing[0], client)
         try:
@@ -304,7 +315,15 @@ class Driver:
             self.give_up(group, one_line(f"{type(error).__name__} on the worker: {error}"))
         else:
             for task, outcome in zip(group, outcomes, strict=True):
-                self.keep(task, outcome)
+                if outcome.reason is None or not outcome.reason.startswith(KILLED):
+                    self.keep(task, outcome)
+                    continue
+                self.tries[task.key] += 1
+                if self.tries[task.key] < MOST_TRIES:
+                    self.waiting.append([task])
+                    self.bar.update(-1)
+                else:
+                    self.give_up([task], "its kernel died each time it was tried, maybe for want of memory")
         self.bar.update(len(group))
 
     def keep(self, task: Task, outcome: Outcome) -> None:
@@ -387,14 +406,6 @@ def varying(plan: Sweep) -> list[str]:
 def time_of(folder: Path) -> int | None:
     """Return when a folder was written; None where there is none."""
     try:
-        return folder.stat().st_mtime_ns
+        return folder.lstat().st_mtime_ns
     except FileNotFoundError:
         return None
-
-
-def reason_in(folder: Path) -> str:
-    """Return why the run in a folder failed."""
-    try:
-        return str(json.loads((folder / "failure.json").read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, KeyError):
-        return "failed, and failure.json cannot be read"

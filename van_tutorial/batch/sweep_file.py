@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-import tomllib
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,8 +17,15 @@ from van_tutorial._course import course_path
 from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
 
-ENDINGS = {".yaml": "YAML", ".yml": "YAML", ".toml": "TOML"}
-KEYS = ("notebook", "train", "include", "fixed", "grid", "list", "seeds")
+ENDINGS = (".yaml", ".yml")
+SECTIONS: dict[str, tuple[Any, str]] = {
+    "notebook": (str, "the name of a lesson or the path of a notebook"),
+    "train": (str, f"one of {', '.join(KINDS)}"),
+    "fixed": (dict, "a mapping of names to values"),
+    "grid": (dict, "a mapping of names to lists of values"),
+    "list": (list, "a list of cases, each a mapping of names to values"),
+    "seeds": (int | list, "their number or a list of them"),
+}
 MAX_SEED = 2**63 - 1  # what fits in torch's seed
 
 
@@ -82,16 +89,13 @@ def read_sweep(path: str | Path) -> Sweep:
         notebook: 05_phasing_out          # what `find_notebook` finds, seen from the file's folder
         train: mlp                        # in its place: networks without a notebook; the parameters are then the
                                           # choices of models.mlp and TrainConfig, and `data`; or convnet
-        include: common.yaml              # a file or a list of them; what stands here goes over what stands there
         fixed: {num_epochs: 4, interactive: false}
         grid: {depth: [20, 40], dual_lr: [0.0003, 0.003]}  # every combination
         list: [{lr: 0.003}, {lr: 0.001, num_epochs: 8}]    # each with the whole grid; may override `fixed`
         seeds: 3                          # 0, 1, 2 of the parameter `seed`; or a list of them
 
-    Of an included file `fixed` and `grid` are kept name by name, all else is replaced as a whole.
-
     Args:
-        path: the file, in YAML (.yaml, .yml) or TOML (.toml).
+        path: the file, in YAML (.yaml, .yml).
 
     Returns:
         The sweep; ask for its `num_runs` before its `runs`.
@@ -150,38 +154,34 @@ def located(where: object) -> Iterator[None]:
         raise SweepError(f"{where}: {error}") from error
 
 
-def read_settings(path: Path, includers: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what a file and the files that it includes say, each section of the right kind."""
-    chain = (*includers, path)
-    if path.resolve() in [includer.resolve() for includer in includers]:
-        raise SweepError(f"The includes go round in a circle, so remove one: {' -> '.join(map(str, chain))}.")
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return what a sweep file says, each section of the right kind and none empty."""
     if not path.is_file():
-        wanted = f", which {includers[-1]} includes" if includers else ""
-        raise SweepError(f"There is no sweep file {path}{wanted}.")
+        raise SweepError(f"There is no sweep file {path}.")
     with located(path):
+        check_choice("the ending", path.suffix.lower(), ENDINGS)
         content = parse(path)
         check_kind("a sweep file", content, dict, "a mapping such as notebook: 05_phasing_out")
-        for key in content:
-            check_choice("a key of the file", key, KEYS)
-        own = {key: check_section(key, value, path.parent) for key, value in content.items()}
-    settings: dict[str, Any] = {}
-    for included in own.pop("include", []):
-        settings = merge(settings, read_settings(included, chain))
-    return merge(settings, own)
+        for key, value in content.items():
+            check_choice("a key of the file", key, SECTIONS)
+            check_kind(key, value, *SECTIONS[key])
+            if key in ("grid", "list", "seeds") and isinstance(value, dict | list):
+                check_not_empty(key, value)
+        check_values(content)
+        return content
 
 
 def parse(path: Path) -> Any:
-    """Return the content of a YAML or TOML file."""
-    check_choice("the ending", path.suffix.lower(), ENDINGS)
-    language = ENDINGS[path.suffix.lower()]
+    """Return the content of a YAML file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text) if language == "TOML" else yaml.load(text, Loader=StrictLoader)
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise SweepError(f"not readable as {language}, line {line}: {error.problem}.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise SweepError(f"not readable as {language}: {' '.join(str(error).split())}.") from error
+        mark = error.problem_mark or error.context_mark
+        raise SweepError(f"not readable as YAML, line {mark.line + 1}: {error.problem}.") from error
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML passes on whatever a value that is not of its tag makes Python raise
+        raise SweepError(f"not readable as YAML: {' '.join(str(error).split())}.") from error
 
 
 class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
@@ -201,80 +201,48 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes witho
         return node
 
 
-def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in which the second ones go over the first: name by name in `fixed` and `grid`."""
-    merged = under | over
-    for key in ("fixed", "grid"):
-        if key in under and key in over:
-            merged[key] = under[key] | over[key]
-    return merged
-
-
-def check_section(key: str, value: Any, folder: Path) -> Any:
-    """Return the value of a key, in the one form that it has from there on; refuse another kind and an empty one."""
-    match key:
-        case "notebook":
-            check_kind(key, value, str, "the name of a lesson or the path of a notebook")
-            return find_notebook(value, folder)
-        case "train":
-            check_choice(key, value, KINDS)
-        case "include":
-            names = value if isinstance(value, list) else [value]
-            for name in names:
-                check_kind(key, name, str, "a file's name or a list of them")
-            return [folder / name for name in names]
-        case "fixed":
-            check_point(key, value)
-        case "grid":
-            check_kind(key, value, dict, "a mapping of names to lists of values")
-            check_not_empty(key, value)
-            for name, values in value.items():
-                check_kind(
-                    f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)"
-                )
-                check_not_empty(f"{name!r} in grid", values)
-                for entry in values:
-                    check_scalar(f"a value of {name!r} in grid", entry)
-        case "list":
-            check_kind(key, value, list, "a list of cases, each a mapping of names to values")
-            check_not_empty(key, value)
-            for number, case in enumerate(value, 1):
-                check_point(f"case {number} of list", case)
-        case "seeds":
-            if isinstance(value, int):
-                check_seed(key, value, minimum=1)
-                return range(value)
-            check_kind(key, value, list, "their number or a list of them")
-            check_not_empty(key, value)
-            for seed in value:
-                check_seed("a seed", seed, minimum=0)
-            check_distinct(key, value)
-    return value
+def check_values(sections: Mapping[str, Any]) -> None:
+    """Raise unless every parameter in a file has one value, or in the grid a list of them."""
+    cases = {f"case {number} of list": case for number, case in enumerate(sections.get("list", []), 1)}
+    for where, point in {"fixed": sections.get("fixed", {}), **cases}.items():
+        check_kind(where, point, *SECTIONS["fixed"])
+        for name, value in point.items():
+            check_scalar(f"{name!r} in {where}", value)
+    for name, values in sections.get("grid", {}).items():
+        check_kind(f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)")
+        check_not_empty(f"{name!r} in grid", values)
+        for value in values:
+            check_scalar(f"a value of {name!r} in grid", value)
+    seeds = sections.get("seeds", [])
+    if isinstance(seeds, list):
+        for seed in seeds:
+            check_seed("a seed", seed, minimum=0)
+        check_distinct("seeds", seeds)
+    else:
+        check_seed("seeds", seeds, minimum=1)
 
 
 def check_seed(where: str, value: Any, minimum: int) -> None:
-    """Raise unless a value is a whole number that torch takes as a seed."""
+    """Raise unless a value is an integer that torch takes as a seed."""
     check_count(where, value, minimum)
     check_range(where, value, minimum, MAX_SEED)
 
 
-def check_point(where: str, value: Any) -> None:
-    """Raise unless a value holds names with one value each."""
-    check_kind(where, value, dict, "a mapping of names to values")
-    for name, entry in value.items():
-        check_scalar(f"{name!r} in {where}", entry)
-
-
 def check_scalar(where: str, value: Any) -> None:
-    """Raise unless a value is a single one."""
-    check_kind(where, value, str | int | float | None, "a number, a text, true, false or null")
+    """Raise unless a value is a single one, and one that a file can hold."""
+    check_kind(where, value, str | int | float | None, "a number, a string, true, false or null")
+    if isinstance(value, int) and abs(value) > MAX_SEED:
+        raise SweepError(f"{where} is an integer of more than 64 bits: write a smaller one.")
+    if isinstance(value, str) and value != value.encode(errors="replace").decode():
+        raise SweepError(f"{where} is {value!r}, half of a character: write the whole one.")
 
 
 def check_kind(where: str, value: Any, kind: Any, expected: str) -> None:
     """Raise unless a value is of a kind; what may be long is named by its kind alone."""
     if not isinstance(value, kind):
         kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
-        raise SweepError(f"{where} must be {expected}, got {kinds.get(type(value)) or repr(value)}.")
+        got = kinds.get(type(value)) or textwrap.shorten(repr(value), 60, placeholder=" …")
+        raise SweepError(f"{where} must be {expected}, got {got}.")
 
 
 def check_not_empty(where: str, value: Sequence[Any] | dict[Any, Any]) -> None:
@@ -299,21 +267,28 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
         raise SweepError(
             "one of the keys notebook and train is needed; add one such as notebook: 05_phasing_out."
         )
-    notebook = settings.get("notebook")
+    notebook = None
     types: dict[str, tuple[type, ...]] = {}
-    if notebook is None:
+    if "train" in settings:
         subject = where = settings["train"]
+        check_choice("train", subject, KINDS)
         declared, types = declared_choices(subject)
     else:
+        check_scalar("notebook", settings["notebook"])
+        notebook = find_notebook(settings["notebook"], path.parent)
         subject, where = notebook.stem, notebook.name
         declared = declared_parameters(notebook)
     fixed, cases, grid = settings.get("fixed", {}), settings.get("list", [{}]), settings.get("grid", {})
-    seeds = {"seed": settings["seeds"]} if "seeds" in settings else {}
+    seeds: dict[str, Sequence[Any]] = {}
+    if "seeds" in settings:
+        seeds = {
+            "seed": settings["seeds"] if isinstance(settings["seeds"], list) else range(settings["seeds"])
+        }
     check_given_once(
         {"fixed": fixed, "list": [name for case in cases for name in case], "grid": grid, "seeds": seeds}
     )
     if seeds and type(declared.get("seed")) is not int:
-        raise SweepError(f"seeds: {where} has no parameter 'seed' that is a whole number: remove seeds.")
+        raise SweepError(f"seeds: {where} has no parameter 'seed' that is an integer: remove seeds.")
 
     def fit(section: str, parameters: dict[str, Any]) -> dict[str, Any]:
         with located(section):

@@ -4,7 +4,6 @@ import contextlib
 import io
 import math
 import threading
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -46,22 +45,8 @@ class DivergenceError(RuntimeError):
 CHECKPOINT_PARTS = {
     "identity", "step", "seconds", "sums", "model", "optimizer", "scheduler", "phase_out", "records",
 }  # fmt: skip
-# What older checkpoints do not name, and what it was then.
-ADDED_LATER = {
-    "model.init_scale": 1.0,
-    "model.bias_std": 0.0,
-    "model.input_init": "same",
-    "model.norm_shift": 0.0,
-    "model.skip_every": 1,
-    "stagger": 0.0,
-    "population_statistics": False,
-    "skip_gradient": True,
-    "skip_target": 0.0,
-    "skip_penalty": 0.25,
-    "augment": "none",
-    "channels_last": False,
-    "weight decay of": "all parameters",
-}
+# What wrappers put before the names of a network's parameters.
+WRAPPERS = {"module.": "torch.nn.DataParallel", "_orig_mod.": "torch.compile"}
 
 
 class CheckpointError(ValueError):
@@ -381,9 +366,6 @@ class Trainer(Loop[Record]):
             CheckpointError: where it cannot be read, or is of another run; nothing is changed then.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                if (damaged := archive.testzip()) is not None:
-                    raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
             state = torch.load(path, map_location=self.device, weights_only=True)
             saved = dict(state["identity"])
             if missing := CHECKPOINT_PARTS - state.keys():
@@ -397,8 +379,20 @@ class Trainer(Loop[Record]):
                 f"{path} is not a checkpoint that can be read ({type(error).__name__})."
             ) from error
         here = self._identity()
-        saved = {name: value for name, value in ADDED_LATER.items() if name in here} | saved
-        saved.setdefault("test images", here["test images"])  # which older checkpoints do not tell
+        for prefix, wrapper in WRAPPERS.items():
+            there, ours = (
+                any(name.startswith(f"shape of {prefix}") for name in names) for names in (saved, here)
+            )
+            if there != ours:
+                which = (
+                    "the checkpoint's network and not this one"
+                    if there
+                    else "this network and not the checkpoint's"
+                )
+                raise CheckpointError(
+                    f"{path} is a checkpoint of another run: {wrapper} wraps {which} (names begin with {prefix!r}). "
+                    f"Make the trainer with a network that is {'wrapped as well' if there else 'not wrapped'}."
+                )
         if differing := [
             name for name in sorted(here.keys() | saved.keys()) if here.get(name) != saved.get(name)
         ]:
