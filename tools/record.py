@@ -211,7 +211,7 @@ def reduced(file: Path, to: Path) -> Path:
     sections["fixed"] = sections.get("fixed", {}) | SMALL
     if "grid" in sections:
         sections["grid"] = {name: [values[0], *values[1:][-1:]] for name, values in sections["grid"].items()}
-    sections["seeds"] = [sections["seeds"][0]]
+    sections["seeds"] = sections["seeds"][:1] if isinstance(sections["seeds"], list) else 1
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(yaml.safe_dump(sections), encoding="utf-8")
     return to
