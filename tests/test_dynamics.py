@@ -369,3 +369,20 @@ def test_where_the_loss_is_linear_the_prediction_is_when_the_phase_out_gets_ther
             break
     table = diagnostics.removal_steps(phase_out, slopes)
     assert table["first_zero_step"].tolist() == pytest.approx(table["predicted_step"].tolist(), rel=0.01)
+
+
+def test_damping_and_what_never_reaches_zero_are_in_the_prediction(quick):
+    alpha = torch.nn.Parameter(torch.tensor([0.95, 0.0]))
+    config = quick(skip_lr=3e-3, dual_lr=1e-3, stagger=0.0, remove_by=None, damping=0.4)
+    phase_out = training.PhaseOut(alpha, config, num_steps=5_000)
+    for step in range(1, 5_001):
+        alpha.grad = torch.autograd.grad(phase_out.penalty(), alpha)[0]
+        phase_out.step(step)
+    table = diagnostics.removal_steps(phase_out)
+    assert table["predicted_step"].iloc[0] == pytest.approx(table["first_zero_step"].iloc[0], rel=0.01)
+    undamped = training.PhaseOut(alpha, quick(skip_lr=3e-3, dual_lr=1e-3, stagger=0.0), num_steps=5_000)
+    assert diagnostics.removal_steps(undamped)["predicted_step"].tolist() == [0.0, 0.0]
+    still = torch.nn.Parameter(torch.tensor([0.5, 0.5]))
+    for frozen in ({"dual_lr": 0.0}, {"skip_lr": 0.0, "dual_lr": 1e-3}, {"dual_lr": 1e-3, "damping": 10.0}):
+        phase_out = training.PhaseOut(still, quick(stagger=0.0, **frozen), num_steps=100)
+        assert diagnostics.removal_steps(phase_out)["predicted_step"].tolist() == [math.inf] * 2

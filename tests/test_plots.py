@@ -129,11 +129,12 @@ def figures(makers):
     return {name: make() for name, make in makers.items()}
 
 
-EVERY_FIGURE = [name for name in plots.__all__ if name not in ("PALETTE", "SKIP_COLORS", "finish", "style")]
+PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "skip_heat_map", "style")
+EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS]
 MAPS = ("skip_weight_map", "correlation_map", "label_maps")
 
 
-def test_every_figure_of_the_room_is_looked_at_here(makers):
+def test_every_figure_of_the_subpackage_is_looked_at_here(makers):
     assert sorted(makers) == sorted(EVERY_FIGURE)
 
 
@@ -224,7 +225,7 @@ def test_drawing_does_not_change_the_table(phased_out):
     assert phased_out.layers.equals(before)
 
 
-def test_a_share_of_units_is_drawn_from_0_to_1(norms):
+def test_a_fraction_of_units_is_drawn_from_0_to_1(norms):
     fig = plots.layer_norm_curves(norms, column="dead_share")
     assert fig.layout.yaxis.type != "log"
     assert list(fig.data[0].y) == norms["plain"]["dead_share"].tolist()
@@ -248,7 +249,7 @@ def test_autocorrelation_has_a_panel_for_each_network_and_the_curve_that_was_mea
     assert list(drawn.y) == white["mean"].tolist()
 
 
-def test_a_skip_that_never_went_is_not_drawn_as_gone(figures):
+def test_a_skip_that_was_never_removed_is_not_drawn_as_removed(figures):
     drawn = {trace.name: len(trace.x) for trace in figures["predicted_and_real_steps"].data}
     assert drawn == {"a": 2, "b": 1, "equal": 2}
 

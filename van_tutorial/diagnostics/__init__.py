@@ -13,9 +13,9 @@ from van_tutorial.diagnostics.correlation import (
     straight_path,
 )
 from van_tutorial.diagnostics.cost import costs
-from van_tutorial.diagnostics.dynamics import removal_steps, shortcut_prices
 from van_tutorial.diagnostics.gradients import input_gradients, input_gradients_of_all, input_jacobians
 from van_tutorial.diagnostics.norms import latest_weight_grad_norms, layer_norms
+from van_tutorial.diagnostics.prices import removal_steps, shortcut_prices
 from van_tutorial.diagnostics.recorder import Recorder
 from van_tutorial.diagnostics.reference import (
     brown_noise,

@@ -1,11 +1,5 @@
 """Tidy tables in, figures out."""
 
-from van_tutorial.plots.dynamics import (
-    phase_portrait,
-    predicted_and_real_steps,
-    prices_and_multipliers,
-    skip_and_multiplier_paths,
-)
 from van_tutorial.plots.gradients import (
     autocorrelation_panels,
     correlation_by_depth,
@@ -15,7 +9,13 @@ from van_tutorial.plots.gradients import (
     singular_value_spread,
 )
 from van_tutorial.plots.maps import label_maps
-from van_tutorial.plots.style import PALETTE, SKIP_COLORS, finish, style
+from van_tutorial.plots.removal import (
+    phase_portrait,
+    predicted_and_real_steps,
+    prices_and_multipliers,
+    skip_and_multiplier_paths,
+)
+from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, skip_heat_map, style
 from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
@@ -35,6 +35,7 @@ __all__ = [
     "autocorrelation_panels",
     "correlation_by_depth",
     "correlation_map",
+    "curve",
     "finish",
     "gradient_signals",
     "label_maps",
@@ -48,6 +49,7 @@ __all__ = [
     "prices_and_multipliers",
     "singular_value_spread",
     "skip_and_multiplier_paths",
+    "skip_heat_map",
     "skip_weight_map",
     "skip_weight_range",
     "style",

@@ -1,34 +1,32 @@
 """Figures of gradients: as signals, by lag, by depth, from input to input, by layer."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from van_tutorial.plots.style import finish, log_axis, style
-
-CORRELATION_COLORS = "RdBu"
-
+from van_tutorial.plots.style import band, curve, finish, log_axis
 
 NORMS = {
     "activation_norm": "activation (units)",
     "output_grad_norm": "gradient at the output (nats per unit)",
     "weight_grad_norm": "gradient of the weights (nats per unit)",
     "weight_grad_ratio": "gradient by weight norm (nats per unit²)",
-    "dead_share": "dead units (share of the layer's units)",
-    "coactive_share": "co-active (share of pairs of inputs)",
+    "dead_share": "dead units (fraction of the layer)",
+    "coactive_share": "co-active (fraction of pairs of inputs)",
 }
-SHARES = ("dead_share", "coactive_share")
+FRACTIONS = ("dead_share", "coactive_share")
 
 
 def layer_norm_curves(
     norms: Mapping[str, pd.DataFrame],
     column: str = "output_grad_norm",
-    caption: str = "Level: the loss speaks to every layer alike. A slope: its signal grows or fades on the way.",
+    caption: str = "Level: every layer gets an equal gradient. A slope: it grows or fades from layer to layer.",
 ) -> go.Figure:
-    """Draw a norm by layer for several networks, on a logarithmic axis, or a share of units.
+    """Draw a norm by layer for several networks, on a logarithmic axis, or a fraction of units.
 
     Args:
         norms: for each network's name its table from `diagnostics.layer_norms`.
@@ -46,19 +44,19 @@ def layer_norm_curves(
         raise ValueError(f"column must be one of {', '.join(map(repr, NORMS))}, got {column!r}.")
     fig = go.Figure()
     for index, (name, table) in enumerate(norms.items()):
-        fig.add_scatter(x=table["layer"], y=table[column], mode="lines+markers", name=name, **style(index))
-    if column in SHARES:
+        fig.add_trace(curve(table["layer"], table[column], name, index))
+    if column in FRACTIONS:
         fig.update_yaxes(range=[-0.02, 1.02])
     else:
         log_axis(fig, pd.concat([pd.Series(dtype=float), *(table[column] for table in norms.values())]))
-    title = "Units by layer" if column in SHARES else "Norms by layer"
+    title = "Units by layer" if column in FRACTIONS else "Norms by layer"
     return finish(fig, title, caption, "layer (1 is next to the input)", NORMS[column])
 
 
 def gradient_signals(
     inputs: Sequence[float],
     gradients: Mapping[str, Sequence[float]],
-    caption: str = "Each signal is scaled to a standard deviation of 1, and shifted up.",
+    caption: str = "Each signal is scaled to unit standard deviation, and shifted.",
 ) -> go.Figure:
     """Draw gradients along a path of inputs, one above the other.
 
@@ -77,14 +75,8 @@ def gradient_signals(
         # One that does not vary but for rounding is a flat line.
         is_flat = spread <= 1e-5 * np.abs(signal).max(initial=0.0)
         scaled = np.zeros_like(signal) if is_flat else (signal - signal.mean()) / spread
-        look = style(index)
-        fig.add_scatter(
-            x=np.asarray(inputs),
-            y=scaled - 6 * index,
-            mode="lines",
-            name=name,
-            line={**look["line"], "width": 1.5},
-        )
+        x, y = np.asarray(inputs), scaled - 6 * index
+        fig.add_trace(curve(x, y, name, index, "lines", line_width=1.5))
     fig.update_yaxes(showticklabels=False)
     return finish(fig, "Gradients as signals", caption, "input x", "dy/dx (standard deviations, shifted)")
 
@@ -112,21 +104,16 @@ def autocorrelation_panels(
         horizontal_spacing=0.03,
     )
     depths = sorted(table["depth"].unique())
-    labelled: set[int] = set()
     for panel, name in enumerate(names):
-        for depth, curve in table[table["network"] == name].groupby("depth"):
-            fig.add_scatter(
-                x=curve["lag"],
-                y=curve["mean"],
-                mode="lines+markers",
-                name=f"depth {depth}" if depth else "no depth",
-                legendgroup=str(depth),
-                showlegend=depth not in labelled,
-                row=panel // 3 + 1,
-                col=panel % 3 + 1,
-                **style(depths.index(depth)),
-            )
-            labelled.add(depth)
+        row, col = panel // 3 + 1, panel % 3 + 1
+        for depth, rows in table[table["network"] == name].groupby("depth"):
+            label = f"depth {depth}" if depth else "no depth"
+            look: dict[str, Any] = {
+                "legendgroup": label,
+                "showlegend": label not in {trace.name for trace in fig.data},
+            }
+            trace = curve(rows["lag"], rows["mean"], label, depths.index(depth), **look)
+            fig.add_trace(trace, row=row, col=col)
     fig = finish(fig, "Autocorrelation of gradients", caption, "", "")
     fig.update_xaxes(title="lag (points of the grid)", row=num_rows)
     fig.update_yaxes(title="autocorrelation", col=1)
@@ -138,7 +125,7 @@ def autocorrelation_panels(
 def correlation_by_depth(
     measured: pd.DataFrame,
     predicted: pd.DataFrame | None = None,
-    caption: str = "Markers: measured. Thin lines of the same dash: theory, which assumes independent gates.",
+    caption: str = "Markers: measured. Thin lines of the same dash: theory, which assumes independent ReLU masks.",
 ) -> go.Figure:
     """Draw how strongly gradients are correlated, over the depth of the network.
 
@@ -151,19 +138,12 @@ def correlation_by_depth(
         A figure with one series a network, and one for each network of the theory.
     """
     fig = go.Figure()
-    for index, (name, curve) in enumerate(measured.groupby("network", sort=False)):
-        look = style(index)
-        fig.add_scatter(x=curve["depth"], y=curve["correlation"], mode="lines+markers", name=name, **look)
-        if predicted is not None and (theory := predicted[predicted["network"] == name]).size:
-            fig.add_scatter(
-                x=theory["depth"],
-                y=theory["correlation"],
-                mode="lines",
-                name=f"{name}, theory",
-                showlegend=False,
-                line={**look["line"], "width": 1},
-                opacity=0.7,
-            )
+    for index, (name, rows) in enumerate(measured.groupby("network", sort=False)):
+        fig.add_trace(curve(rows["depth"], rows["correlation"], name, index))
+        if predicted is not None and len(theory := predicted[predicted["network"] == name]):
+            look: dict[str, Any] = {"showlegend": False, "line_width": 1, "opacity": 0.7}
+            x, y = theory["depth"], theory["correlation"]
+            fig.add_trace(curve(x, y, f"{name}, theory", index, "lines", **look))
     fig.update_xaxes(type="log", tickvals=sorted(measured["depth"].unique()))
     fig.update_yaxes(range=[-0.1, 1.05])
     return finish(
@@ -189,7 +169,7 @@ def correlation_map(
             z=np.asarray(correlations, dtype=float),
             zmin=-1.0,
             zmax=1.0,
-            colorscale=CORRELATION_COLORS,
+            colorscale="RdBu",
             reversescale=True,
             colorbar={"title": "correlation"},
             hovertemplate="inputs %{x} and %{y}<br>correlation %{z:.2f}<extra></extra>",
@@ -217,30 +197,9 @@ def singular_value_spread(
     fig = go.Figure()
     for index, (name, rows) in enumerate(table.groupby("network", sort=False)):
         middle = rows.groupby("depth")[["largest", "smallest", "mean_square"]].median()
-        look, depths = style(index), middle.index.to_numpy()
-        fig.add_scatter(
-            x=np.concatenate([depths, depths[::-1]]),
-            y=np.concatenate([middle["largest"], middle["smallest"][::-1]]),
-            mode="lines",
-            fill="toself",
-            fillcolor=look["line"]["color"],
-            opacity=0.2,
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        fig.add_scatter(
-            x=depths,
-            y=middle["mean_square"] ** 0.5,
-            mode="lines+markers",
-            name=f"{name}, root mean square",
-            **look,
-        )
+        depths = middle.index.to_numpy()
+        fig.add_trace(band(depths, middle["smallest"], middle["largest"], index, showlegend=False))
+        fig.add_trace(curve(depths, middle["mean_square"] ** 0.5, f"{name}, root mean square", index))
     fig.update_yaxes(type="log", exponentformat="power", nticks=10)
-    return finish(
-        fig,
-        "Singular values and depth",
-        caption,
-        "depth (layers)",
-        "singular value (output per unit of input)",
-    )
+    y = "singular value (output per unit of input)"
+    return finish(fig, "Singular values and depth", caption, "depth (layers)", y)

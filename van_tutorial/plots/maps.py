@@ -1,4 +1,4 @@
-"""Maps of labels: what every pixel of a scene is, and what networks take it for."""
+"""Maps of labels: what every pixel of a scene is, and what networks predict."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ LABEL_COLORS = (
     "#E8E8E8", "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499",
     "#6699CC",
 )  # fmt: skip
-SMALLEST_REGION = 0.005  # share of the pixels from which on a label's number is written
+SMALLEST_REGION = 0.005  # fraction of the pixels from which on a label's number is written
 
 
 def label_maps(

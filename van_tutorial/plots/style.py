@@ -1,7 +1,9 @@
-"""How every figure looks.
+"""How every figure looks, and the parts that several figures have.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
 """
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +25,114 @@ def style(index: int) -> dict[str, dict[str, str]]:
     }
 
 
+def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **more: Any) -> go.Scatter:
+    """Return one series, in the look of its number.
+
+    Args:
+        x: N numbers.
+        y: N numbers.
+        name: for the legend.
+        index: number of the series, from 0, as for `style`.
+        mode: "lines", "markers" or "lines+markers".
+        more: what else `plotly.graph_objects.Scatter` takes; it goes before the look.
+
+    Returns:
+        The trace, to be added to a figure.
+
+    Example:
+        >>> curve([1, 2], [0.1, 0.4], "plain", 0, "lines", line_width=1).line.color
+        '#0072B2'
+    """
+    look = {part: value for part, value in style(index).items() if f"{part}s" in mode}
+    return go.Scatter(x=x, y=y, name=str(name), mode=mode, **look, **more)
+
+
+def mean_and_spread(
+    runs: pd.DataFrame, over: str, column: str, name: Any, index: int, **more: Any
+) -> go.Scatter:
+    """Return the mean of several runs as one series, with one standard deviation either way.
+
+    Args:
+        runs: columns `over` and `column`; a row for each run and position.
+        over: the column on the horizontal axis.
+        column: what is averaged.
+        name: for the legend.
+        index: number of the series, from 0.
+        more: what else `plotly.graph_objects.Scatter` takes.
+
+    Returns:
+        The trace; a position with a single run has no bar.
+
+    Example:
+        >>> runs = pd.DataFrame({"depth": [1, 1, 2], "accuracy": [0.5, 0.7, 0.9]})
+        >>> [float(round(value, 2)) for value in mean_and_spread(runs, "depth", "accuracy", "plain", 0).y]
+        [0.6, 0.9]
+    """
+    spread = runs.groupby(over)[column].agg(["mean", "std"])
+    bars = {"array": spread["std"].fillna(0.0), "width": 2, "thickness": 1}
+    return curve(spread.index, spread["mean"], name, index, error_y=bars, **more)
+
+
+def band(x: np.ndarray, low: pd.Series, high: pd.Series, index: int, **more: Any) -> go.Scatter:
+    """Return the area between two curves, in the colour of a series."""
+    return go.Scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        mode="lines",
+        fill="toself",
+        fillcolor=style(index)["line"]["color"],
+        opacity=0.2,
+        line={"width": 0},
+        hoverinfo="skip",
+        **more,
+    )
+
+
+def skip_heat_map(
+    steps: Any, layers: Any, weights: Any, name: str = "skip weight", **more: Any
+) -> go.Heatmap:
+    """Return the map of skip weights, layer over step, from 0 to 1.
+
+    Args:
+        steps: T steps.
+        layers: numbers of the L layers.
+        weights: shape (L, T).
+        name: what is mapped.
+        more: what else `plotly.graph_objects.Heatmap` takes.
+
+    Returns:
+        The trace, to be added to a figure.
+    """
+    return go.Heatmap(
+        x=steps,
+        y=layers,
+        z=weights,
+        zmin=0.0,
+        zmax=1.0,
+        colorscale=SKIP_COLORS,
+        name=name,
+        hovertemplate=f"step %{{x}}<br>layer %{{y}}<br>{name} %{{z:.3f}}<extra></extra>",
+        **more,
+    )
+
+
 def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figure:
-    """Give a figure its title, its caption and the names of its axes, and return it."""
+    """Give a figure its title, its caption, the names of its axes, and the look that all figures share.
+
+    Args:
+        fig: changed in place.
+        title: what it shows.
+        caption: one line under the title.
+        x: name of every horizontal axis, with its unit.
+        y: name of every vertical axis, with its unit.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> finish(go.Figure(), "Loss", "Three seeds.", "epoch", "loss (nats)").layout.xaxis.title.text
+        'epoch'
+    """
     fig.update_layout(
         title={"text": f"{title}<br><sup>{caption}</sup>", "x": 0.0, "xanchor": "left", "xref": "paper"},
         template="plotly_white",

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import SKIP_COLORS, finish, style
+from van_tutorial.plots.style import band, curve, finish, mean_and_spread, skip_heat_map, style
 
 
 def skip_weight_map(
@@ -22,18 +21,8 @@ def skip_weight_map(
         A heat map, layer over step, from 0 to 1.
     """
     table = layers.pivot_table(index="layer", columns="step", values="skip_weight")
-    fig = go.Figure(
-        go.Heatmap(
-            x=table.columns,
-            y=table.index,
-            z=table.to_numpy(dtype=float),
-            zmin=0.0,
-            zmax=1.0,
-            colorscale=SKIP_COLORS,
-            colorbar={"title": "skip weight"},
-            hovertemplate="step %{x}<br>layer %{y}<br>skip weight %{z:.3f}<extra></extra>",
-        )
-    )
+    weights = table.to_numpy(dtype=float)
+    fig = go.Figure(skip_heat_map(table.columns, table.index, weights, colorbar={"title": "skip weight"}))
     return finish(fig, "Skip weights, layer by layer", caption, "step", "layer (1 is next to the input)")
 
 
@@ -43,20 +32,12 @@ def per_layer_range(
     """Draw the mean over the layers of a column with the range from smallest to largest, over the steps."""
     spread = layers.groupby("step")[column].agg(["mean", "min", "max"])
     steps = spread.index.to_numpy()
-    line = style(series)
-    fig = go.Figure()
-    fig.add_scatter(
-        x=np.concatenate([steps, steps[::-1]]),
-        y=np.concatenate([spread["max"], spread["min"][::-1]]),
-        mode="lines",
-        fill="toself",
-        fillcolor=line["line"]["color"],
-        opacity=0.2,
-        line={"width": 0},
-        hoverinfo="skip",
-        name="smallest to largest",
+    fig = go.Figure(
+        [
+            band(steps, spread["min"], spread["max"], series, name="smallest to largest"),
+            curve(steps, spread["mean"], "mean over the layers", series),
+        ]
     )
-    fig.add_scatter(x=steps, y=spread["mean"], mode="lines+markers", name="mean over the layers", **line)
     return finish(fig, title, caption, "step", y)
 
 
@@ -76,7 +57,8 @@ def skip_weight_range(
 
 
 def multiplier_range(
-    layers: pd.DataFrame, caption: str = "A multiplier grows while its skip is there, and then stands still."
+    layers: pd.DataFrame,
+    caption: str = "A multiplier grows while its skip weight is above 0, and then stays.",
 ) -> go.Figure:
     """Draw the mean multiplier and its range over the layers.
 
@@ -107,25 +89,13 @@ def accuracy_curves(
     """
     fig = go.Figure()
     for index, (name, history) in enumerate(histories.items()):
-        look = style(index)
-        fig.add_scatter(
-            x=history["epoch"],
-            y=history["test_accuracy"],
-            mode="lines",
-            name=f"{name}, test",
-            line=look["line"],
-            legendgroup=name,
-        )
-        fig.add_scatter(
-            x=history["epoch"],
-            y=history["train_accuracy"],
-            mode="markers",
-            name=f"{name}, training",
-            marker=look["marker"],
-            legendgroup=name,
-        )
+        for column, images, mode in (
+            ("test_accuracy", "test", "lines"), ("train_accuracy", "training", "markers"),
+        ):  # fmt: skip
+            x, y = history["epoch"], history[column]
+            fig.add_trace(curve(x, y, f"{name}, {images}", index, mode, legendgroup=name))
     fig.update_yaxes(range=[0, 1])
-    return finish(fig, "Accuracy", caption, "epoch", "accuracy (share of images)")
+    return finish(fig, "Accuracy", caption, "epoch", "accuracy")
 
 
 def loss_curves(
@@ -142,9 +112,7 @@ def loss_curves(
     """
     fig = go.Figure()
     for index, (name, history) in enumerate(histories.items()):
-        fig.add_scatter(
-            x=history["epoch"], y=history["loss"], mode="lines+markers", name=name, **style(index)
-        )
+        fig.add_trace(curve(history["epoch"], history["loss"], name, index))
     return finish(fig, "Training loss", caption, "epoch", "cross-entropy (nats per example)")
 
 
@@ -163,25 +131,14 @@ def accuracy_by_depth(
     """
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
-        look = style(index)
-        for column, images in (("train_accuracy", "training images"), ("test_accuracy", "test images")):
-            is_test = column == "test_accuracy"
-            spread = runs.groupby("depth")[column].agg(["mean", "std"]).reset_index()
-            fig.add_scatter(
-                x=spread["depth"],
-                y=spread["mean"],
-                error_y={"array": spread["std"].fillna(0.0), "width": 3},
-                mode="lines+markers",
-                name=f"{name}, {images}",
-                line={"color": look["line"]["color"], "dash": "dot" if is_test else look["line"]["dash"]},
-                marker={
-                    "color": look["marker"]["color"],
-                    "symbol": look["marker"]["symbol"] + ("-open" if is_test else ""),
-                    "size": 9,
-                },
-            )
+        fig.add_trace(
+            mean_and_spread(runs, "depth", "train_accuracy", f"{name}, training images", index, marker_size=9)
+        )
+        symbol = f"{style(index)['marker']['symbol']}-open"
+        look = {"line_dash": "dot", "marker_symbol": symbol, "marker_size": 9}
+        fig.add_trace(mean_and_spread(runs, "depth", "test_accuracy", f"{name}, test images", index, **look))
     fig.update_yaxes(range=[0, 1.02])
-    return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy (share of images)")
+    return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy")
 
 
 def measure_curves(
@@ -209,13 +166,5 @@ def measure_curves(
     """
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
-        spread = runs.groupby(over)[column].agg(["mean", "std"])
-        fig.add_scatter(
-            x=spread.index,
-            y=spread["mean"],
-            error_y={"array": spread["std"].fillna(0.0), "width": 2, "thickness": 1},
-            mode="lines+markers",
-            name=str(name),
-            **style(index),
-        )
+        fig.add_trace(mean_and_spread(runs, over, column, name, index))
     return finish(fig, title, caption, over if x is None else x, y)

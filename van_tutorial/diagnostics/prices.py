@@ -1,7 +1,8 @@
-"""What the multipliers' theory says of a network at hand: the price of each shortcut, and when each skip goes."""
+"""What the multipliers' theory says of a network at hand: the price of each shortcut, and when each skip is removed."""
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from van_tutorial.constraints import predict_removal_step
+from van_tutorial.constraints import first_zero_step, predict_path, predict_removal_step
 from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation, own_tensors
 from van_tutorial.diagnostics.norms import Loss, mean_loss
 from van_tutorial.models import find_skip_weight, unwrapped
@@ -77,44 +78,61 @@ def shortcut_prices(
 
 
 def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.0) -> pd.DataFrame:
-    """Compare, for each layer, the step at which its skip first reached 0 with the one that theory predicts.
+    """Compare, for each layer, the step at which its skip weight first reached 0 with the predicted one.
 
-    The prediction is `constraints.predict_removal_step` for the layer's own multiplier step size, counted from the
-    step after which that multiplier may rise (`constraints.removal_starts`).
+    The prediction is the oscillator of `constraints.predict_path` for the layer's own dual learning rate, counted from
+    the step after which that multiplier may rise (`constraints.removal_starts`). Without damping it is
+    `constraints.predict_removal_step`. The cap is not counted.
 
     Args:
-        phase_out: of a trainer, after its run.
+        phase_out: of a trainer, after its run, or before it for the prediction alone.
         slope: -dC/dalpha, in nats per unit of skip weight: one for all, or one per layer.
 
     Returns:
-        One row per layer: layer (from 1), dual_lr, predicted_step (NaN where the skip starts at 0 or the multiplier
-        stands still), first_zero_step (NaN where it is still there).
+        One row per layer: layer (from 1), dual_lr, predicted_step (0 where the skip weight starts at its target,
+        infinity where the multiplier never takes it there, with damping: not within the training), first_zero_step
+        (NaN where it has not been there).
 
     Raises:
         ValueError: for another number of slopes than there are layers.
 
+    Example:
+        >>> from van_tutorial.training import TrainConfig
+        >>> alpha = nn.Parameter(torch.tensor([0.5, 0.0]))
+        >>> phase_out = PhaseOut(alpha, TrainConfig(skip_lr=0.01, dual_lr=0.01, stagger=0.0), num_steps=500)
+        >>> removal_steps(phase_out)["predicted_step"].round().tolist()
+        [157.0, 0.0]
+
     Source:
         Derived for this project, with `constraints.predict_removal_step`.
     """
-    step_sizes = phase_out.multipliers.dual_lr.tolist()
-    slopes = [slope] * len(step_sizes) if isinstance(slope, int | float) else list(map(float, slope))
-    if len(slopes) != len(step_sizes):
-        raise ValueError(
-            f"slope must have one number for each of {len(step_sizes)} layers, got {len(slopes)}."
-        )
-    starts = (phase_out.initial - phase_out.config.skip_target).abs().tolist()
+    dual_lrs = phase_out.multipliers.dual_lr.tolist()
+    slopes = [slope] * len(dual_lrs) if isinstance(slope, int | float) else list(map(float, slope))
+    if len(slopes) != len(dual_lrs):
+        raise ValueError(f"slope must have one number for each of {len(dual_lrs)} layers, got {len(slopes)}.")
+    skip_lr, damping = phase_out.config.skip_lr, phase_out.config.damping
+
+    @cache
+    def steps_to_zero(violation: float, dual_lr: float, k: float) -> float:
+        if skip_lr == 0.0 or dual_lr == 0.0:
+            return math.inf
+        if damping == 0.0:
+            return predict_removal_step(violation, skip_lr, dual_lr, k)
+        path = predict_path(phase_out.num_steps, violation, skip_lr, dual_lr, k, damping)
+        step = first_zero_step(path)
+        return math.inf if step is None else float(step)
+
+    violations = (phase_out.initial - phase_out.config.skip_target).abs().tolist()
     predicted = [
-        begin + predict_removal_step(start, phase_out.config.skip_lr, dual_lr, k)
-        if start and dual_lr
-        else math.nan
-        for start, dual_lr, k, begin in zip(
-            starts, step_sizes, slopes, phase_out.starts.tolist(), strict=True
+        begin + steps_to_zero(violation, dual_lr, k) if violation else 0.0
+        for violation, dual_lr, k, begin in zip(
+            violations, dual_lrs, slopes, phase_out.starts.tolist(), strict=True
         )
     ]
     return pd.DataFrame(
         {
             "layer": range(1, len(predicted) + 1),
-            "dual_lr": step_sizes,
+            "dual_lr": dual_lrs,
             "predicted_step": predicted,
             "first_zero_step": pd.Series(phase_out.first_zero_steps, dtype=float),
         }

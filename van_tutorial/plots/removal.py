@@ -1,4 +1,4 @@
-"""Figures of the constraint's own dynamics: paths, phase portraits, predictions and prices."""
+"""Figures of skip weights and their multipliers: paths, phase portraits, predictions and prices."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots.style import curve, finish, mean_and_spread
 
 
 def skip_and_multiplier_paths(
@@ -24,17 +24,8 @@ def skip_and_multiplier_paths(
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for index, (name, path) in enumerate(paths.items()):
         for row, column in enumerate(("skip_weight", "multiplier"), 1):
-            fig.add_scatter(
-                x=path["step"],
-                y=path[column],
-                mode="lines",
-                name=name,
-                legendgroup=name,
-                showlegend=row == 1,
-                line=style(index)["line"],
-                row=row,
-                col=1,
-            )
+            more = {"legendgroup": name, "showlegend": row == 1}
+            fig.add_trace(curve(path["step"], path[column], name, index, "lines", **more), row=row, col=1)
     fig = finish(fig, "Skip weight and multiplier", caption, "step", "skip weight")
     fig.update_xaxes(title="", row=1, col=1)
     fig.update_yaxes(title="multiplier<br>(nats per unit)", row=2, col=1)
@@ -58,16 +49,9 @@ def phase_portrait(
     """
     fig = go.Figure()
     for index, (name, path) in enumerate(paths.items()):
-        fig.add_scatter(
-            x=path["skip_weight"], y=path["multiplier"], mode="lines", name=name, line=style(index)["line"]
-        )
-    fig.add_scatter(
-        x=[0.0],
-        y=[slope],
-        mode="markers",
-        name="balance",
-        marker={"symbol": "x", "size": 12, "color": "#000000"},
-    )
+        fig.add_trace(curve(path["skip_weight"], path["multiplier"], name, index, "lines"))
+    cross = {"symbol": "x", "size": 12, "color": "#000000"}
+    fig.add_scatter(x=[0.0], y=[slope], mode="markers", name="balance", marker=cross)
     return finish(fig, "Phase portrait", caption, "skip weight", "multiplier (nats per unit of skip weight)")
 
 
@@ -87,14 +71,18 @@ def predicted_and_real_steps(
     table = table.dropna(subset=["first_zero_step"])
     fig = go.Figure()
     for index, (name, rows) in enumerate(table.groupby(group, sort=False)):
-        fig.add_scatter(
-            x=rows["predicted_step"],
-            y=rows["first_zero_step"],
-            mode="markers",
-            name=str(name),
-            text=rows["layer"],
-            hovertemplate="layer %{text}<br>predicted %{x:.0f}<br>real %{y:.0f}<extra></extra>",
-            marker={**style(index)["marker"], "size": 7, "opacity": 0.7},
+        fig.add_trace(
+            curve(
+                rows["predicted_step"],
+                rows["first_zero_step"],
+                name,
+                index,
+                "markers",
+                text=rows["layer"],
+                hovertemplate="layer %{text}<br>predicted %{x:.0f}<br>real %{y:.0f}<extra></extra>",
+                marker_size=7,
+                marker_opacity=0.7,
+            )
         )
     both = table[["predicted_step", "first_zero_step"]]
     ends = [both.min(axis=None), both.max(axis=None)]
@@ -103,7 +91,7 @@ def predicted_and_real_steps(
     )
     fig.update_xaxes(type="log")
     fig.update_yaxes(type="log")
-    return finish(fig, "When each skip went", caption, "predicted step", "step at which it first was 0")
+    return finish(fig, "Predicted and real removal", caption, "predicted step", "first step at 0")
 
 
 def prices_and_multipliers(
@@ -120,16 +108,10 @@ def prices_and_multipliers(
         A figure with two series.
     """
     fig = go.Figure()
-    for index, column in enumerate(("multiplier", "price")):
-        spread = table.groupby("layer")[column].agg(["mean", "std"])
-        fig.add_scatter(
-            x=spread.index,
-            y=spread["mean"],
-            error_y={"array": spread["std"].fillna(0.0), "width": 2, "thickness": 1},
-            mode="lines+markers",
-            name={"multiplier": "final multiplier", "price": "price of the shortcut"}[column],
-            **style(index),
-        )
+    for index, (column, name) in enumerate(
+        (("multiplier", "final multiplier"), ("price", "price of the shortcut"))
+    ):
+        fig.add_trace(mean_and_spread(table, "layer", column, name, index))
     return finish(
         fig, "Price and multiplier", caption, "layer (1 is next to the input)", "nats per unit of skip weight"
     )
