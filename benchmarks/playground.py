@@ -36,7 +36,7 @@ def measure() -> None:
             panel.wait()
 
         def headless(settings: Settings = panel.state.run.settings) -> None:
-            Recording.make(settings, images)
+            Recording.train(settings, images)
 
         def bare(settings: Settings = panel.state.run.settings) -> None:
             trainer = settings.trainer(images)

@@ -45,7 +45,7 @@ def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
         ("02_vanishing_exploding", "first to last layer", "scale of the weights"),
         ("03_shattered_gradients", "Try some in diagnostics.predicted_correlation", "depth (layers)"),
         ("04_skip_connections", "First the gate: T = torch.sigmoid", "depth (layers)"),
-        ("06_multiplier_dynamics", "final multiplier", "multiplier step size"),
+        ("06_multiplier_dynamics", "final multiplier", "dual learning rate"),
         ("07_dirac", "b have an entry for each output channel", "a, of the identity"),
         ("08_looks_linear", "a layer of m units sees 2 m inputs", "scale of the weights"),
         ("12_capstone", "sentence 1: no answer yet", "spread over the seeds"),
@@ -61,7 +61,7 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
         expect(panel.get_by_text("Choose, then press Show.")).to_be_visible()
         expect(panel.locator(".widget-slider", has_text=control).first).to_be_visible()
         expect(panel.get_by_role("slider", name=control)).to_be_visible()  # as a screen reader finds it
-        box = panel.locator("input[type=number], .widget-text input").first
+        box = panel.get_by_role("textbox", name=control)  # as a screen reader finds it
         before = panel.locator(".gtitle").text_content()
         box.fill("12" if control == "depth (layers)" else "0.9")
         box.press("Enter")
@@ -80,7 +80,7 @@ def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_t
         assert page.locator(".jp-RenderedHTMLCommon td", has_text=re.compile("^broken$")).count() == 0
         images, training = page.locator(".widget-vbox").all()[:2]
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
-        box = images.locator(".widget-text input").first
+        box = images.locator(".widget-readout").first
         box.fill("12")
         box.press("Enter")
         page.get_by_role("button", name="Show").focus()
@@ -89,11 +89,11 @@ def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_t
         assert "Test image 12" in images.locator(".gtitle").text_content()
         keep_picture(images, "00_start_here")
         page.get_by_role("button", name="Train").scroll_into_view_if_needed()
-        box = training.locator(".widget-text input").first
+        box = training.locator(".widget-readout").first
         box.fill("0.0001")
         box.press("Enter")
         page.get_by_role("button", name="Train").click()
-        expect(training.get_by_text("Shown: step size of the weights: 0.0001")).to_be_visible(timeout=60_000)
+        expect(training.get_by_text("Shown: learning rate: 0.0001")).to_be_visible(timeout=60_000)
         expect(training.locator(".scatterlayer path.js-line")).to_have_count(2)
         keep_picture(training, "00_start_here_training")
         assert page.failures == []
@@ -105,7 +105,7 @@ def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, la
         assert_no_error(page)
         page.get_by_role("button", name="Train").scroll_into_view_if_needed()
         page.get_by_role("button", name="Train").click()
-        expect(page.get_by_text(re.compile(r"Epoch 2 of 2, plain, depth 4"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"Step 78 of 78: plain, depth 4"))).to_be_visible(timeout=60_000)
         keep_picture(page.locator(".widget-vbox").first, "01_degradation")
         assert page.failures == []
 
@@ -129,7 +129,7 @@ def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
         assert_no_error(page)
         panel = page.locator(".widget-vbox").first
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
-        box = panel.locator(".widget-text input").first
+        box = panel.locator(".widget-readout").first
         box.fill("12")
         box.press("Enter")
         page.get_by_role("button", name="Show").click()
@@ -171,13 +171,13 @@ def test_train_makes_the_skips_go_and_stop_stops(page):
     keep_picture(panel, "05_phasing_out")
 
 
-def test_the_depth_slider_moves_by_keyboard_and_its_box_follows(page):
+def test_the_depth_slider_moves_by_keyboard_and_its_number_follows(page):
     handle = page.locator(".widget-slider .noUi-handle").first
     handle.focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".widget-text input").first).to_have_value("7")
+    expect(page.locator(".widget-readout").first).to_have_text("7")
     page.keyboard.press("ArrowLeft")
-    expect(page.locator(".widget-text input").first).to_have_value("6")
+    expect(page.locator(".widget-readout").first).to_have_text("6")
 
 
 def test_no_request_leaves_the_machine(page, lab):

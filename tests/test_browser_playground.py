@@ -52,7 +52,12 @@ def scrubber(page):
     return page.locator(".widget-slider", has_text="moment").locator(".noUi-handle")
 
 
-def test_train_moves_the_arcs_until_all_are_gone(page):
+def multipliers(page):
+    """The multipliers that the figure shows, by layer."""
+    return page.locator(".js-plotly-plot").evaluate("chart => [...chart._fullData[6].y]")
+
+
+def test_train_moves_the_arcs_until_all_are_removed(page):
     assert_no_error(page)
     assert len(arcs(page)) == 10
     assert min(arcs(page)) > 0.9
@@ -138,6 +143,7 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
     drawing = alone.locator(".van-network-drawing")
     expect(drawing).to_have_attribute("aria-label", re.compile("at step 0 of"))
     assert min(arcs(alone)) > 0.9
+    assert set(multipliers(alone)) == {0}
     alone.keyboard.press("ArrowRight")
     expect(drawing).not_to_have_attribute("aria-label", re.compile("at step 0 of"))
     assert 0 < step_shown(alone) < ended
@@ -145,18 +151,19 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
     alone.keyboard.press("Enter")
     expect(alone.locator(".van-replay-step")).to_have_text(re.compile(f"^Step {ended} of"), timeout=30_000)
     expect(alone.locator(".legendtext", has_text="pinned 1")).to_be_attached()
+    assert max(multipliers(alone)) > 0
     keep_picture(alone.locator("body"), "playground_export")
     assert alone.failures == []
     assert alone.requested == [path.as_uri()]
     alone.close()
 
 
-def test_half_way_the_skips_next_to_the_input_are_gone_and_the_others_are_still_there(page):
+def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_still_there(page):
     text = page.get_by_label("settings as text")
     text.fill("depth=40")
     text.press("Enter")
     press(page, "Apply")
-    expect(page.locator(".widget-text input").first).to_have_value("40", timeout=20_000)
+    expect(page.get_by_role("textbox", name="depth (layers)")).to_have_text("40", timeout=20_000)
     press(page, "Train")
     status(page, "^Finished. Step 390 of 390, 0 of 40 skips left")
     scrubber(page).focus()

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from tests.pressing import press_when
 from van_tutorial import connections, data, diagnostics, models, playground, training, widgets
-from van_tutorial.playground import Recording, Replay, Settings
-from van_tutorial.playground.charts import moments
+from van_tutorial.playground import Recording, Settings
+from van_tutorial.widgets import Replay
+from van_tutorial.widgets.replay import get_plotlyjs
 
 SMALL = {"depth": 3, "width": 8, "num_epochs": 4, "dual_lr": 50.0}
 NUM_IMAGES = 512
@@ -27,7 +28,7 @@ NUM_IMAGES = 512
 
 def record(images, **chosen):
     """A whole run, without a panel."""
-    return Recording.make(Settings(**{**SMALL, **chosen}), images)
+    return Recording.train(Settings(**{**SMALL, **chosen}), images)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def run(few_images):
     depth=st.integers(1, 100),
     width=st.integers(4, 256),
     connection=st.sampled_from(playground.CONNECTIONS),
-    skip=st.sampled_from(connections.SKIPS),
+    skip=st.sampled_from(sorted(connections.SKIPS)),
     skip_weight=st.floats(0, 1),
     dual_lr=st.none() | st.floats(0, 100),
     skip_lr=st.floats(0, 1),
@@ -68,7 +69,7 @@ def test_the_short_text_holds_only_what_differs():
     [
         ("depth", "name=value"),
         ("dept=3", "Did you mean 'depth'"),
-        ("depth=x", "depth must be a whole number"),
+        ("depth=x", "depth must be an integer"),
         ("skip_lr=x", "skip_lr must be a number"),
         ("depth=3000", r"depth must be a number in \[1, 100\]"),
         ("connection=vn", "Did you mean 'van'"),
@@ -101,7 +102,7 @@ def test_the_playgrounds_run_is_the_librarys(few_images):
     assert run.layers["grad_norms"][-1] == diagnostics.latest_weight_grad_norms(result.model).tolist()
 
 
-def test_the_predicted_steps_are_those_at_which_the_skips_go(images):
+def test_the_predicted_steps_are_those_at_which_the_skips_are_removed(images):
     settings = Settings(depth=8, num_epochs=10)
     trainer = settings.trainer(images)
     for _ in trainer:
@@ -122,7 +123,7 @@ def test_the_predicted_steps_are_those_at_which_the_skips_go(images):
         ({"dual_lr": 1e-3, "damping": 100.0}, [math.inf] * 3),
     ],
 )
-def test_what_will_not_go_is_predicted_never_to_go(chosen, expected):
+def test_what_is_never_removed_is_predicted_so(chosen, expected):
     assert Settings(**{**SMALL, **chosen}).predicted_steps(NUM_IMAGES) == expected
 
 
@@ -204,14 +205,23 @@ def test_the_charts_show_the_run_and_the_prediction_over_it(run):
     assert list(fig.data[6].y) == run.layers["multipliers"][-1]
 
 
-def test_what_a_moment_changes_is_all_that_differs_from_the_figure_at_that_moment(run, few_images):
+def test_what_a_frame_changes_is_all_that_differs_from_the_figure_at_that_moment(run, few_images):
     pinned = [record(few_images, depth=5, connection="residual", num_epochs=3)]
     changed = playground.charts(run, pinned)
-    change = moments(run, pinned)[1]
-    for y, place in zip(change["y"], change["traces"], strict=True):
-        changed.data[place].y = np.asarray(y)
-    changed.layout.shapes = change["shapes"]
+    frame = playground.frames(run, pinned)[1]
+    assert frame.name == str(run.steps[1])
+    for new, place in zip(frame.data, frame.traces, strict=True):
+        changed.data[place].y = np.asarray(new.y)
+    changed.layout.shapes = frame.layout.shapes
     assert changed.to_json() == playground.charts(run, pinned, 1).to_json()
+
+
+def test_the_figure_of_a_replay_has_a_slider_that_goes_to_every_frame(run):
+    fig = Replay(run).figure
+    (slider,) = fig.layout.sliders
+    assert [step.label for step in slider.steps] == [frame.name for frame in fig.frames]
+    assert [list(step.args[0]) for step in slider.steps] == [[str(step)] for step in run.steps]
+    assert slider.active == len(run) - 1
 
 
 def test_a_replay_is_one_page_that_asks_nothing_of_anybody(run, tmp_path):
@@ -219,7 +229,7 @@ def test_a_replay_is_one_page_that_asks_nothing_of_anybody(run, tmp_path):
     page = (tmp_path / "run.html").read_text()
     assert "default-src 'none'" in page
     assert "<code>depth=3 width=8 dual_lr=50.0 num_epochs=4</code>" in page
-    ours = page.replace(playground.replay.get_plotlyjs(), "")
+    ours = page.replace(get_plotlyjs(), "")
     assert not re.findall(r"""(?:src|href)=["'](?!#)|https?://(?!www\.w3\.org/2000/svg)""", ours)
 
 
@@ -532,7 +542,7 @@ def test_a_paused_run_that_is_pinned_stays_as_it_was(panel):
     assert "Step 1 of 16" in panel.pinned_rows[0].children[0].value
 
 
-def test_a_complaint_goes_when_what_it_complained_of_is_mended(panel):
+def test_a_complaint_goes_when_its_cause_is_fixed(panel):
     train(panel)
     panel.text.value = "seed=-1"
     panel.apply.click()
@@ -661,7 +671,7 @@ def test_a_data_set_that_is_there_but_broken_is_said_and_leaves_the_finished_run
     train(panel)
     outcome = panel.state.run.outcome
     panel.data.value = "cifar10"
-    assert panel.status.value.startswith("<b>Not to be had:</b> The data file")
+    assert panel.status.value.startswith("<b>Not available:</b> The data file")
     panel.train.click()
     with pytest.raises(data.DataError):
         panel.wait(60)
@@ -694,16 +704,15 @@ def test_the_colour_of_a_layer_is_chosen(panel):
 
 
 def test_two_panels_train_at_once_and_each_gets_its_own_numbers(few_images, tmp_path):
-    panels = [
-        widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 10, "seed": seed})
-        for seed in (0, 1)
-    ]
-    for panel in panels:
+    chosen = {**SMALL, "num_epochs": 10}
+    first = widgets.Playground(few_images, folder=tmp_path, **chosen, seed=0)
+    second = widgets.Playground(few_images, folder=tmp_path, **chosen, seed=1)
+    for panel in (first, second):
         panel.train.click()
-    for panel in panels:
+    for panel in (first, second):
         panel.wait(60)
     alone = [record(few_images, num_epochs=10, seed=seed) for seed in (0, 1)]
-    for panel, run in zip(panels, alone, strict=True):
+    for panel, run in zip((first, second), alone, strict=True):
         assert panel.state.run.curves["test_accuracy"][1:] == run.curves["test_accuracy"][1:]
         panel.close()
 

@@ -2,37 +2,44 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
+import ipywidgets
 import plotly.graph_objects as go
 import pytest
 
 from tests.pressing import press_when
-from van_tutorial import plots, widgets
+from van_tutorial import data, plots, widgets
+from van_tutorial.widgets.controls import CONTROLS
+
+LONG = {"depth": 20, "num_epochs": 500}
 
 
 @pytest.fixture
 def panel(few_images):
-    made = widgets.phase_out_panel(few_images, depth=3, width=8, num_epochs=4, dual_lr=0.5)
+    made = widgets.training_panel(few_images, depth=3, width=8, num_epochs=4, dual_lr=0.5)
     yield made
     made.close()
 
 
-def test_train_fills_the_figure_and_says_that_the_skips_are_gone(panel):
+def test_train_fills_the_figure_and_says_that_the_skips_are_removed(panel):
     panel.train.click()
     panel.wait(60)
-    heat_map, test, training = panel.figure.data
+    training, test, heat_map = panel.figure.data
     steps = 16
     assert list(heat_map.x)[-1] == steps
     assert len(heat_map.z) == 3  # a row for each layer
     assert [row[-1] for row in heat_map.z] == [0.0, 0.0, 0.0]
     assert list(test.x) == list(training.x)
     assert all(0.0 <= value <= 1.0 for value in test.y)
-    assert f"Step {steps} of {steps}: 0 of 3 skips left" in panel.status.value
+    assert panel.status.value.startswith(
+        f"Finished. Step {steps} of {steps}: 0 of 3 skips left, 0.00 on average"
+    )
     assert "All gone since step" in panel.status.value
     assert (panel.train.disabled, panel.stop.disabled) == (False, True)
 
 
-def test_depth_and_multiplier_step_size_reach_the_run(panel):
+def test_depth_and_dual_learning_rate_reach_the_run(panel):
     panel.depth.value, panel.dual_lr.value = 5, 0.01
     panel.train.click()
     panel.wait(60)
@@ -41,15 +48,14 @@ def test_depth_and_multiplier_step_size_reach_the_run(panel):
     assert trainer.config.dual_lr == pytest.approx(0.01)
 
 
-def test_a_number_box_and_its_slider_move_together(panel):
-    depth_row, dual_lr_row = panel.view.children[:2]
-    depth_row.children[1].value = 7
-    dual_lr_row.children[1].value = 0.1
-    assert (panel.depth.value, panel.dual_lr.value) == (7, pytest.approx(0.1))
+def test_the_number_beside_a_slider_can_be_typed_over(panel):
+    for slider, text in ((panel.depth, "d"), (panel.dual_lr, ".4")):
+        assert slider.readout
+        assert slider.readout_format == text
 
 
 def test_stop_ends_a_long_run_soon_and_keeps_what_is_there(few_images):
-    panel = widgets.phase_out_panel(few_images, depth=20, num_epochs=500)
+    panel = widgets.training_panel(few_images, **LONG)
     panel.train.click()
     while panel.state.trainer is None or not panel.state.trainer.records:
         time.sleep(0.01)
@@ -59,44 +65,46 @@ def test_stop_ends_a_long_run_soon_and_keeps_what_is_there(few_images):
     panel.wait(10)
     assert time.monotonic() - pressed < 5  # it had minutes to go
     assert panel.status.value.startswith("Stopped. Step ")
-    assert len(panel.figure.data[0].x) == len(panel.state.trainer.records)
+    assert len(panel.figure.data[2].x) == len(panel.state.trainer.records)
     panel.close()
 
 
 def test_a_second_press_while_a_run_goes_on_starts_no_second_run(few_images):
-    panel = widgets.phase_out_panel(few_images, depth=20, num_epochs=500)
+    panel = widgets.training_panel(few_images, **LONG)
     panel.train.click()
-    first = panel.state
+    while panel.state.trainer is None:
+        time.sleep(0.01)
+    first = panel.state.trainer
     panel.train.click()
-    assert panel.state is first
+    assert panel.state.trainer is first
     panel.close()
 
 
 def test_a_press_that_comes_while_a_run_ends_begins_the_next(panel):
     press = press_when(panel.train, "disabled", lambda is_disabled: not is_disabled, panel.train)
     panel.train.click()
-    first = panel.state
     panel.wait(60)
+    first = panel.state.trainer
     press()
     panel.wait(60)
-    assert panel.state is not first
+    assert panel.state.trainer is not first
     assert panel.state.trainer.step == panel.state.trainer.num_steps
 
 
 def test_close_leaves_no_thread_behind(few_images):
     before = threading.active_count()
-    panel = widgets.phase_out_panel(few_images, depth=10, num_epochs=500)
+    panel = widgets.training_panel(few_images, **LONG)
     panel.train.click()
     panel.close()
     assert threading.active_count() == before
 
 
 def test_an_error_in_a_run_is_shown_and_raised_on_request(few_images):
-    panel = widgets.phase_out_panel(few_images, depth=3, width=-1, num_epochs=4, dual_lr=0.5)
+    panel = widgets.training_panel(few_images, depth=3, width=-1, num_epochs=4, dual_lr=0.5)
     panel.train.click()
     with pytest.raises(ValueError, match="width"):
         panel.wait(30)
-    assert "Not trained" in panel.status.value
+    assert panel.status.value.startswith("<b>The run ended:</b> width")
     assert not panel.train.disabled
     panel.close()
 
@@ -108,20 +116,53 @@ def test_every_control_has_a_label_and_a_tooltip(panel):
 
 
 def test_a_convolutional_network_is_trained_by_the_same_panel(few_images):
-    panel = widgets.phase_out_panel(few_images, depth=8, width=2, num_epochs=2, dual_lr=0.5, kind="convnet")
+    depth = widgets.Slider("depth", "depth (layers)", 8, 8, 56, "6 n + 2", step=6)
+    panel = widgets.training_panel(
+        few_images, (depth, "dual_lr"), width=2, num_epochs=2, dual_lr=0.5, kind="convnet"
+    )
     assert (panel.depth.min, panel.depth.max, panel.depth.step) == (8, 56, 6)
     panel.train.click()
     panel.wait(60)
-    assert len(panel.figure.data[0].z) == 3  # a row for each block
+    assert len(panel.figure.data[2].z) == 3  # a row for each block
     assert "0 of 3 skips left" in panel.status.value
-    panel.depth.value = 9  # typed into the box
+    panel.depth.value = 9  # typed over the number
     panel.train.click()
     with pytest.raises(ValueError, match="the nearest is 8"):
         panel.wait(30)
-    assert "Not trained" in panel.status.value
+    assert panel.status.value.startswith("<b>The run ended:</b>")
     panel.close()
-    with pytest.raises(ValueError, match="kind must be one of 'mlp', 'convnet'"):
-        widgets.phase_out_panel(few_images, kind="transformer")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kind": "transformer"}, "kind must be one of 'mlp', 'convnet'"),
+        ({"dept": 3}, "Did you mean 'depth'"),
+        ({"removed": "weights"}, "removed must be one of"),
+        ({"dual_lr": 0.0, "controls": ("dual_lr",)}, "dual_lr must be a number above 0"),
+    ],
+)
+def test_a_setting_that_a_panel_cannot_have_is_refused_in_a_sentence(few_images, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        widgets.training_panel(few_images, **{"depth": 2, "num_epochs": 1, **wrong})
+
+
+def test_a_slider_reaches_to_the_value_that_a_lesson_gives_it(few_images):
+    panel = widgets.training_panel(few_images, ("depth", "seed"), depth=3, seed=123_456)
+    assert (panel.seed.value, panel.seed.max) == (123_456, 123_456)
+    panel.close()
+
+
+def test_fewer_training_images_than_a_batch_are_refused_in_a_sentence(few_images):
+    arrays = [few_images.train_images[:127], few_images.train_labels[:127], *few_images_test(few_images)]
+    few = data.from_arrays(*(array.numpy() for array in arrays))
+    for make in (widgets.training_panel, widgets.Playground, widgets.playground_panel):
+        with pytest.raises(ValueError, match="batches of 128 images, and there are 127 training images"):
+            make(few, depth=2, width=4)
+
+
+def few_images_test(images):
+    return images.test_images[:50], images.test_labels[:50]
 
 
 def test_where_nothing_can_show_the_controls_a_panel_says_what_to_do(panel):
@@ -132,9 +173,9 @@ def test_where_nothing_can_show_the_controls_a_panel_says_what_to_do(panel):
 
 
 def test_without_a_hand_to_press_it_the_same_call_gives_a_plain_figure(few_images):
-    fig = widgets.phase_out_panel(few_images, depth=3, width=8, num_epochs=2, interactive=False)
+    fig = widgets.training_panel(few_images, depth=3, width=8, num_epochs=2, interactive=False)
     assert type(fig) is go.Figure
-    assert len(fig.data[0].z) == 3
+    assert len(fig.data[2].z) == 3
     assert "0 of 3 skips left" in fig.layout.title.text
 
 
@@ -147,7 +188,7 @@ def line(slope, shape):
     return plots.finish(go.Figure(go.Scatter(y=[0.0, slope], name=shape)), "Line", f"slope {slope}", "x", "y")
 
 
-CONTROLS = (
+CONTROLS_OF_A_LINE = (
     widgets.Slider("slope", "slope (units)", 1.0, -1.0, 3.0, "How steep the line is"),
     widgets.Choice("shape", "shape", "plain", ("plain", "fancy"), "What it is called"),
 )
@@ -155,7 +196,7 @@ CONTROLS = (
 
 @pytest.fixture
 def explore():
-    made = widgets.explore_panel(line, CONTROLS, label="Draw")
+    made = widgets.explore_panel(line, CONTROLS_OF_A_LINE, label="Draw")
     yield made
     made.close()
 
@@ -175,7 +216,7 @@ def test_an_explore_panel_starts_with_a_figure_and_draws_anew_when_pressed(explo
 def test_an_error_in_a_computation_is_shown_as_text_and_leaves_the_figure(explore):
     explore.slope.value = -1.0
     explore.show.click()
-    assert "Not shown" in explore.status.value
+    assert explore.status.value.startswith("<b>Not done:</b>")
     assert "&lt;here&gt;" in explore.status.value
     assert isinstance(explore.error, ValueError)
     assert list(explore.figure.data[0].y) == [0.0, 1.0]
@@ -185,18 +226,19 @@ def test_an_error_in_a_computation_is_shown_as_text_and_leaves_the_figure(explor
     assert explore.error is None
 
 
-def test_number_boxes_follow_their_sliders_in_whole_broken_and_logarithmic_steps():
+def test_sliders_move_in_integers_fractions_and_powers_of_ten():
     controls = (
-        widgets.Slider("count", "count", 3, 1, 9, "Whole"),
-        widgets.Slider("share", "share", 0.5, 0.0, 1.0, "Broken"),
+        widgets.Slider("count", "count", 3, 1, 9, "Integers"),
+        widgets.Slider("fraction", "fraction", 0.5, 0.0, 1.0, "A hundredth of the range"),
         widgets.Slider("rate", "rate", 1e-3, 1e-5, 1.0, "Logarithmic", is_log=True),
     )
-    panel = widgets.explore_panel(lambda count, share, rate: go.Figure(), controls)
-    boxes = [row.children[1] for row in panel.view.children[:3]]
-    for box, value in zip(boxes, (7, 0.25, 1e-2), strict=True):
-        box.value = value
-    assert panel.settings == {"count": 7, "share": 0.25, "rate": pytest.approx(1e-2)}
-    for name in ("count", "share", "rate"):
+    panel = widgets.explore_panel(lambda count, fraction, rate: go.Figure(), controls)
+    panel.count.value, panel.fraction.value, panel.rate.value = 7, 0.25, 1e-2
+    assert panel.settings == {"count": 7, "fraction": 0.25, "rate": pytest.approx(1e-2)}
+    assert (panel.fraction.step, panel.rate.min, panel.rate.max) == (0.01, -5, 0)
+    panel.count.value = 12
+    assert panel.count.value == 9
+    for name in ("count", "fraction", "rate"):
         assert getattr(panel, name).description
         assert getattr(panel, name).tooltip
     panel.close()
@@ -208,32 +250,37 @@ def test_a_name_that_is_no_control_is_said_to_be_none(explore):
 
 
 def test_without_a_hand_to_press_it_an_explore_panel_is_its_first_figure():
-    fig = widgets.explore_panel(line, CONTROLS, interactive=False)
+    fig = widgets.explore_panel(line, CONTROLS_OF_A_LINE, interactive=False)
     assert type(fig) is go.Figure
     assert list(fig.data[0].y) == [0.0, 1.0]
 
 
-# Networks of any depth by button.
+# Any network by button.
 
 
-def test_the_degradation_panel_collects_the_runs_by_depth(few_images):
-    panel = widgets.degradation_panel(few_images, depth=2, width=8, num_epochs=2)
+CONNECTION = widgets.Choice(
+    "connection", "connection", "plain", ("plain", "residual"), "With skips or without"
+)
+
+
+def test_where_the_connection_is_chosen_the_figure_collects_the_runs_by_depth(few_images):
+    panel = widgets.training_panel(few_images, ("depth", CONNECTION), depth=2, width=8, num_epochs=2)
     for depth, connection in ((2, "plain"), (4, "plain"), (3, "residual")):
         panel.depth.value, panel.connection.value = depth, connection
         panel.train.click()
         panel.wait(60)
     this_run, _, plain, residual = panel.figure.data
-    assert list(this_run.x) == [1.0, 2.0]
+    assert list(this_run.x)[-1] == 8
     assert list(plain.x) == [2, 4]
     assert list(residual.x) == [3]
     assert residual.y[0] == this_run.y[-1]
-    assert "Epoch 2 of 2, residual, depth 3" in panel.status.value
+    assert panel.status.value.startswith("Finished. Step 8 of 8: residual, depth 3, accuracy")
     panel.close()
 
 
 def test_a_finished_run_is_collected_once_however_fast_it_is_drawn(few_images, monkeypatch):
-    monkeypatch.setattr("van_tutorial.widgets.training.REDRAW_SECONDS", 0.0)
-    panel = widgets.degradation_panel(few_images, depth=3, width=8, num_epochs=2)
+    monkeypatch.setattr("van_tutorial.widgets.run.REDRAW_SECONDS", 0.0)
+    panel = widgets.training_panel(few_images, ("depth", CONNECTION), depth=3, width=8, num_epochs=2)
     for _ in range(2):
         panel.train.click()
         panel.wait(60)
@@ -242,58 +289,115 @@ def test_a_finished_run_is_collected_once_however_fast_it_is_drawn(few_images, m
 
 
 def test_close_leaves_no_control_behind(few_images):
-    panel = widgets.explore_panel(line, CONTROLS)
+    panel = widgets.explore_panel(line, CONTROLS_OF_A_LINE)
     controls = [panel.slope, panel.shape, panel.show, panel.status, panel.figure, panel.slope.layout]
     panel.close()
     assert all(control.comm is None for control in controls)
 
 
 def test_a_run_that_was_stopped_does_not_join_the_others(few_images):
-    panel = widgets.degradation_panel(few_images, depth=20, num_epochs=500)
+    panel = widgets.training_panel(few_images, ("depth", CONNECTION), **LONG)
     panel.train.click()
     while panel.state.trainer is None or not panel.state.trainer.records:
         time.sleep(0.01)
     panel.stop.click()
     panel.wait(20)
-    assert panel.status.value.startswith("Stopped. Epoch ")
+    assert panel.status.value.startswith("Stopped. Step ")
     assert [len(trace.x) for trace in panel.figure.data[2:]] == [0, 0]
     panel.close()
 
 
-def test_without_a_hand_to_press_it_the_degradation_panel_is_a_figure_of_two_runs(few_images):
-    fig = widgets.degradation_panel(few_images, depth=2, width=8, num_epochs=1, interactive=False)
+def test_without_a_hand_to_press_it_every_connection_has_a_run(few_images):
+    fig = widgets.training_panel(
+        few_images, ("depth", CONNECTION), depth=2, width=8, num_epochs=1, interactive=False
+    )
     assert type(fig) is go.Figure
     assert [len(trace.x) for trace in fig.data[2:]] == [1, 1]
     assert "plain, depth 2" in fig.layout.title.text
 
 
 @pytest.mark.parametrize(
-    ("removed", "remover", "num_rows", "who"),
+    ("removed", "remover", "num_rows", "how"),
     [
         ("skips", "multipliers", 4, "All gone since"),
         ("skips", "linear", 4, "removed by the schedule"),
         ("every second activation", "cosine", 2, "removed by the schedule"),
-        ("activations", "penalty", 4, "left, at"),
+        ("activations", "penalty", 4, "of 4 left, "),
     ],
 )
-def test_what_goes_and_who_takes_it_reach_the_run(few_images, removed, remover, num_rows, who):
-    panel = widgets.removal_panel(few_images, depth=4, width=8, num_epochs=16)
+def test_what_is_removed_and_how_reach_the_run(few_images, removed, remover, num_rows, how):
+    names = ("removed", "remover", "depth", "skip_penalty")
+    panel = widgets.training_panel(few_images, names, depth=4, width=8, num_epochs=16)
     panel.removed.value, panel.remover.value, panel.skip_penalty.value = removed, remover, 0.5
     panel.train.click()
     panel.wait(60)
-    trainer, heat_map = panel.state.trainer, panel.figure.data[0]
+    trainer, heat_map = panel.state.trainer, panel.figure.data[2]
     assert (trainer.config.skip_schedule, trainer.config.skip_target) == (remover, float(removed != "skips"))
     assert remover != "penalty" or trainer.config.skip_penalty == pytest.approx(0.5)
     left = (trainer.records[-1].skip_weights - trainer.config.skip_target).abs().tolist()
     assert [row[-1] for row in heat_map.z] == left
     assert len(left) == num_rows
     assert all(first > 0.5 for first, *_ in heat_map.z) or remover == "penalty"
-    assert who in panel.status.value
+    assert how in panel.status.value
     panel.close()
 
 
-def test_the_removal_panel_is_a_plain_figure_where_nobody_can_press(few_images):
-    fig = widgets.removal_panel(few_images, depth=4, width=8, num_epochs=2, interactive=False)
+def test_removed_activations_are_drawn_as_what_is_left_of_them(few_images):
+    fig = widgets.training_panel(
+        few_images, depth=4, width=8, num_epochs=2, removed="every second activation", interactive=False
+    )
     assert type(fig) is go.Figure
-    assert [row[-1] for row in fig.data[0].z] == [0.0, 0.0]
+    assert [row[-1] for row in fig.data[2].z] == [0.0, 0.0]
     assert "0 of 2 left" in fig.layout.title.text
+    assert fig.layout.annotations[1].text == "What is left, layer by layer"
+
+
+# A cell that is run again.
+
+
+def living():
+    return set(ipywidgets.widgets.widget._instances)
+
+
+def test_a_panel_replaces_the_one_that_its_line_has_made_before(few_images, tmp_path):
+    makers = (
+        lambda: widgets.training_panel(few_images, **LONG),
+        lambda: widgets.Playground(few_images, folder=tmp_path, **LONG),
+        lambda: widgets.explore_panel(line, CONTROLS_OF_A_LINE),
+    )
+    for make in makers:
+        first = make()
+        if hasattr(first, "state"):
+            first.train.click()
+        after_one = living()
+        second = make()
+        assert first.view.comm is None
+        assert not hasattr(first, "state") or not first._thread.is_alive()
+        assert second.view.comm is not None
+        assert len(living()) == len(after_one)
+        second.close()
+
+
+def test_panels_of_one_run_of_a_cell_live_together_until_the_cell_is_run_again(few_images, monkeypatch):
+    def run(cell, number):
+        request = {"metadata": {"cellId": cell}, "header": {"msg_id": f"{cell} {number}"}}
+        monkeypatch.setattr(
+            "van_tutorial.widgets.panel.get_ipython", lambda: SimpleNamespace(get_parent=lambda: request)
+        )
+        return [widgets.explore_panel(line, CONTROLS_OF_A_LINE) for _ in range(2)]
+
+    def are_open(panels):
+        return [panel.view.comm is not None for panel in panels]
+
+    first, other = run("a", 1), run("b", 1)
+    assert are_open(first) == are_open(other) == [True, True]
+    again = run("a", 2)
+    assert (are_open(first), are_open(other), are_open(again)) == ([False] * 2, [True] * 2, [True] * 2)
+    for panel in (*other, *again):
+        panel.close()
+
+
+def test_every_shared_control_says_what_it_is_for():
+    for control in CONTROLS.values():
+        assert control.label
+        assert control.help

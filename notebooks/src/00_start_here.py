@@ -20,7 +20,7 @@
 depth: int = 2  # number of layers of the network that is trained here
 width: int = 32  # units per layer
 num_epochs: int = 1  # passes over the 5,000 training images
-lr: float = 0.003  # step size of the weights
+lr: float = 0.003  # learning rate of the weights
 seed: int = 0  # of initial weights and order of examples
 device: str = "auto"  # auto, cpu, cuda or mps
 interactive: bool = True  # controls to press; false draws plain figures instead
@@ -52,7 +52,7 @@ installation.style.hide().set_properties(**{"text-align": "left", "white-space":
 # %% [markdown]
 # ### Do the controls work?
 #
-# A **panel** has sliders, each with a number box beside it, and a button; nothing happens before you press the button.
+# A **panel** has sliders, each with its number beside it, which can be typed over, and a button; nothing happens before you press the button.
 # By keyboard: Tab goes from one to the next, the arrow keys move a slider, the space bar presses a button. Choose a
 # number, and press **Show**. The line of text above the picture must change to `Shown: number of the image: …` with
 # your number, and the picture to another piece of clothing. Where there is a sentence instead of a slider, it says what
@@ -210,9 +210,9 @@ print("made by:", recorded.command)
 #
 # **Misconception**: *a network that has seen every image only once has learned next to nothing.* Each press of **Train**
 # trains four new networks, for 1, 2, 5 and 10 passes. First change the **seed** and nothing else, three times: how far
-# apart are two runs of the same thing? Then look for a **step size** with which the sentence is true after all.
+# apart are two runs of the same thing? Then look for a **learning rate** with which the sentence is true after all.
 #
-# **See**: at the first step size most of the final accuracy is there after one pass. Where a curve has several seeds, its
+# **See**: at the first learning rate most of the final accuracy is there after one pass. Where a curve has several seeds, its
 # points are their means and the bars their standard deviations; a difference that is not larger than the bars shows
 # nothing.
 
@@ -220,12 +220,12 @@ print("made by:", recorded.command)
 runs = []
 
 
-def train_four(step_size, number):
+def train_four(learning_rate, number):
     for passes in (1, 2, 5, 10):
-        settings = training.TrainConfig(num_epochs=passes, lr=step_size, seed=number, device=device)
+        settings = training.TrainConfig(num_epochs=passes, lr=learning_rate, seed=number, device=device)
         model = models.mlp(depth=depth, width=width, connection="plain", seed=number)
         accuracy = training.train(model, images, settings).test_accuracy
-        runs.append((f"step size {step_size:.2g}", passes, number, accuracy))
+        runs.append((f"learning rate {learning_rate:.2g}", passes, number, accuracy))
     table = pd.DataFrame(runs, columns=["network", "passes", "seed", "accuracy"]).drop_duplicates()
     title = "How much the first pass brings"
     fig = plots.measure_curves(table, "accuracy", title, "test accuracy", over="passes")
@@ -235,9 +235,7 @@ def train_four(step_size, number):
 panel = widgets.explore_panel(
     train_four,
     (
-        widgets.Slider(
-            "step_size", "step size of the weights", lr, 1e-5, 0.1, "The same for all four", is_log=True
-        ),
+        widgets.Slider("learning_rate", "learning rate", lr, 1e-5, 0.1, "The same for all four", is_log=True),
         widgets.Slider("number", "seed", seed, 0, 99, "Of initial weights and order of examples"),
     ),
     label="Train",
@@ -246,8 +244,8 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: at a step size that suits it a network learns most of what it will learn in its first pass, image by image,
-# batch by batch: 39 steps. With a step size that is far too small the sentence is true. How much a pass teaches is
+# **Set right**: at a learning rate that suits it a network learns most of what it will learn in its first pass, image by image,
+# batch by batch: 39 steps. With a learning rate that is far too small the sentence is true. How much a pass teaches is
 # nothing that the number of passes could tell.
 
 # %% [markdown]

@@ -182,8 +182,17 @@ plots.accuracy_by_depth(recorded.table)
 # epochs?
 
 # %% tags=["nbval-ignore-output"]
-panel = widgets.degradation_panel(
-    images, depth=max(1, depth // 2), width=width, num_epochs=num_epochs, seed=seed, interactive=interactive
+connection = widgets.Choice(
+    "connection", "connection", "plain", ("plain", "residual"), "With skip-connections or without"
+)
+panel = widgets.training_panel(
+    images,
+    controls=("depth", connection),
+    depth=max(1, depth // 2),
+    width=width,
+    num_epochs=num_epochs,
+    seed=seed,
+    interactive=interactive,
 )
 panel
 

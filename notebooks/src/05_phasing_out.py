@@ -318,8 +318,8 @@ print(constant.groupby("multiplier").agg(
 # ## Explore
 #
 # **Misconception**: *the multipliers find out which skips are needed least, and remove those first.* Try it in the
-# playground: each box is a layer, the arc over it its skip, as strong as its skip weight. Change **multiplier step size**
-# (the dual learning rate) by a factor of ten either way, **order**, and **depth**. Read what is *predicted*, and press
+# playground: each box is a layer, the arc over it its skip, as strong as its skip weight. Change the **dual learning
+# rate** by a factor of ten either way, **order**, and **depth**. Read what is *predicted*, and press
 # **Train**. Does any skip reach zero earlier or later than the clock says? And what does hurrying cost?
 #
 # **See**: the arcs fade, those next to the input first. **order** sets which are removed first: at 0 all simultaneously,

@@ -363,18 +363,20 @@ print(published.to_string(index=False))
 #
 # **Misconception**: *a network without skips is a smaller network.* Look at the table of costs above once more, at
 # parameters and multiply-adds before and after. What the skips were good for is the *training*, and that you can watch:
-# choose a **depth** (8, 14, 20 or more: $6n + 2$) and a **multiplier step size** (the dual learning rate), and press Train.
-# How early can the skips be removed before it costs accuracy? Is that another moment with 3 blocks than with 9?
+# choose a **depth** (8, 14, 20 or more: $6n + 2$) and a **dual learning rate**, and press Train. How early can the skips be removed before it costs accuracy? Is that another moment with 3 blocks than with 9?
 
 # %% tags=["nbval-ignore-output"]
-panel = widgets.phase_out_panel(
+layers = widgets.Slider(
+    "depth", "depth (layers)", max(8, depth - 12), 8, 56, "6 n + 2 layers, a skip round every two", step=6
+)
+panel = widgets.training_panel(
     images,
-    depth=max(8, depth - 12),
+    controls=(layers, "dual_lr"),
+    kind="convnet",
     width=width,
     num_epochs=num_epochs,
     seed=seed,
     interactive=interactive,
-    kind="convnet",
 )
 panel
 

@@ -365,8 +365,13 @@ exercises.beside(
 # both take as long? With the penalty: for which **strengths** is nothing removed, and for which everything?
 
 # %% tags=["nbval-ignore-output"]
-panel = widgets.removal_panel(
-    images, depth=depth, num_epochs=max(1, num_epochs), seed=seed, interactive=interactive
+panel = widgets.training_panel(
+    images,
+    controls=("removed", "remover", "depth", "skip_penalty"),
+    depth=depth,
+    num_epochs=max(1, num_epochs),
+    seed=seed,
+    interactive=interactive,
 )
 panel
 

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # The playground
 #
-# *Any depth, any step size, any way round a layer: choose, press Train, and watch the skips go.*
+# *Any depth, learning rate and connection: choose, press Train, and watch the skips being removed.*
 #
 # The panel of lesson 5, alone. Each box is a layer; the arc over it is its skip-connection, as strong as its skip
 # weight $\alpha_l$. **Train**, **Pause**, go on by a single **Step**, or **Stop**. **See**: the arcs fade, those next to
-# the input first; the dotted line over the map of skip weights is where theory expects each of them to be gone.
+# the input first; the dotted line over the map of skip weights is where theory expects each of them to be removed.
 #
 # - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
 # - **Pin** keeps a run in the charts while you train the next. *Restore* sets the controls as they were for it.
@@ -16,7 +16,7 @@
 #
 # 1. What is the fastest phase-out from which a network of 40 layers still recovers?
 # 2. Does the residual network's gradient correlation stay up to the end?
-# 3. Which skip goes first if `damping` is 5, and does it come back?
+# 3. Which skip is removed first if `damping` is 5, and does it come back?
 # 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?
 
 # %% tags=["parameters"]

@@ -1,26 +1,23 @@
-"""What the playground knows: its settings, its recorded runs, their charts, and how a run replays without a kernel.
+"""What the playground knows: its settings, its recorded runs, and their charts.
 
-The panel itself is `widgets.Playground`.
+The panel itself is `widgets.Playground`, and what replays a run without a kernel is `widgets.Replay`.
 """
 
-from van_tutorial._extras import needs
-
-with needs("van_tutorial.playground", "course"):
-    from van_tutorial.playground.charts import NUM_TRACES, charts, pinned_traces, redraw
-    from van_tutorial.playground.recording import Recording
-    from van_tutorial.playground.replay import Replay
-    from van_tutorial.playground.settings import CONNECTIONS, INITS, NORMALIZATIONS, Settings
-
+from van_tutorial.playground.charts import CHARTS, NUM_TRACES, charts, frames, pinned_traces, redraw
+from van_tutorial.playground.recording import Recording
+from van_tutorial.playground.settings import CONNECTIONS, INITS, NORMALIZATIONS, Settings, num_steps
 
 __all__ = [
+    "CHARTS",
     "CONNECTIONS",
     "INITS",
     "NORMALIZATIONS",
     "NUM_TRACES",
     "Recording",
-    "Replay",
     "Settings",
     "charts",
+    "frames",
+    "num_steps",
     "pinned_traces",
     "redraw",
 ]

@@ -1,4 +1,4 @@
-"""A run as it is recorded: what the playground draws, scrubs through, keeps and opens again."""
+"""A run as it is recorded: what the playground draws, replays, keeps and opens again."""
 
 import json
 import math
@@ -29,8 +29,8 @@ class Recording:
             within the training, empty where there are no skip weights.
         steps: the step of each moment, from 0 on.
         curves: by name, a number for each moment: "loss", "test_loss" (nats per image), "train_accuracy",
-            "test_accuracy" (shares) and "gradient_correlation" (mean over pairs of test images, of the output for class
-            0, in eval mode); NaN where there is none.
+            "test_accuracy" (from 0 to 1) and "gradient_correlation" (mean over pairs of test images, of the output for
+            class 0, in eval mode); NaN where there is none.
         layers: by name, L numbers for each moment: "skip_weights" and "multipliers", empty where there are none, and
             "grad_norms", |dC / dW_l| on the latest batch.
         outcome: in words, what became of the skips; empty while the run goes on.
@@ -59,7 +59,7 @@ class Recording:
         return recording
 
     @classmethod
-    def make(cls, settings: Settings, images: Images) -> "Recording":
+    def train(cls, settings: Settings, images: Images) -> "Recording":
         """Train a network here and now, without a panel, and return its recording.
 
         Args:
@@ -115,28 +115,30 @@ class Recording:
     def num_skips(self, index: int) -> int:
         """Return how many skips are left at a moment: those whose weight is not 0, or all that have none."""
         alphas = self.layers["skip_weights"][index]
-        if self.settings.connection == "van":
+        if self.settings.kind.is_weighted:
             return sum(alpha != 0.0 for alpha in alphas)
-        return 0 if self.settings.connection == "plain" else self.settings.depth
+        return self.settings.depth if self.settings.kind.has_skip else 0
 
     def frame(self, index: int) -> dict[str, Any]:
         """Return what the drawing of the network needs of a moment.
 
         Returns:
-            step, num_steps, depth, connection, num_skips, and by layer, None where a number is not finite, or None in
-            place of all where there is none: skip (the strength
-            of the skip, from 0 to 1), multiplier, grad_norm; of these the largest over the run as largest_multiplier,
-            and smallest and largest as grad_norm_range.
+            step, num_steps, depth, connection, has_skip, is_weighted, num_skips; and by layer, None where a number is
+            not finite, or None in place of all where there is none: skip (the strength of the skip, from 0 to 1),
+            multiplier, grad_norm; of these the largest over the run as largest_multiplier, and smallest and largest
+            as grad_norm_range.
         """
-        depth, connection = self.settings.depth, self.settings.connection
+        depth, kind = self.settings.depth, self.settings.kind
         multipliers = [value for row in self.layers["multipliers"] for value in row if math.isfinite(value)]
-        fixed = 0.0 if connection == "plain" else 1.0
+        fixed = 1.0 if kind.has_skip else 0.0
         norms = [norm for row in self.layers["grad_norms"] for norm in row if 0.0 < norm < math.inf]
         return {
             "step": self.steps[index],
             "num_steps": self.num_steps,
             "depth": depth,
-            "connection": connection,
+            "connection": self.settings.connection,
+            "has_skip": kind.has_skip,
+            "is_weighted": kind.is_weighted,
             "num_skips": self.num_skips(index),
             "skip": finite(self.layers["skip_weights"][index]) or [fixed] * depth,
             "multiplier": finite(self.layers["multipliers"][index]) or None,
@@ -148,7 +150,7 @@ class Recording:
     def describe(self, index: int) -> str:
         """Say in words where the run is at a moment."""
         parts = [f"Step {self.steps[index]} of {self.num_steps}"]
-        if self.settings.connection != "plain":
+        if self.settings.kind.has_skip:
             parts.append(f"{self.num_skips(index)} of {self.settings.depth} skips left")
         accuracy = self.curves["test_accuracy"][index]
         if not math.isnan(accuracy):
@@ -164,16 +166,8 @@ class Recording:
         Raises:
             OSError: where it cannot be written; an older file of that name is unharmed.
         """
-        content = {
-            "format": FORMAT,
-            "num_steps": self.num_steps,
-            "predicted": self.predicted,
-            "steps": self.steps,
-            "curves": self.curves,
-            "layers": self.layers,
-            "outcome": self.outcome,
-        }
-        content = rounded(content) | {"settings": asdict(self.settings)}
+        numbers = {name: rounded(value) for name, value in vars(self).items() if name != "settings"}
+        content = {"format": FORMAT, "settings": asdict(self.settings), **numbers}
         write_atomic(path, json.dumps(content, allow_nan=False).encode())
 
     @classmethod

@@ -1,21 +1,50 @@
-"""Everything that determines a run of the playground, and a short text that carries it."""
+"""Everything that determines a run of the playground, and a short string that carries it."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from threading import Event
 from typing import Any, get_args, get_type_hints
 
-from van_tutorial import constraints, models, training
+import torch
+from torch import nn
+
+from van_tutorial import connections, diagnostics, models, training
 from van_tutorial._checks import check_choice, check_count, check_range
-from van_tutorial.connections import SKIPS
 from van_tutorial.data import ARRAYS, MINI, NAMES, Images
 
-CONNECTIONS = ("plain", "residual", "highway", "van")
+CONNECTIONS = tuple(connections.CONNECTIONS)
 NORMALIZATIONS = ("none", "batch", "layer")
 INITS = ("he", "orthogonal", "looks-linear")
 # Between two records: enough of them for a smooth replay, few enough to cost little.
 RECORDS_PER_RUN = 100
 FEWEST_STEPS = 8
+SMALLEST_DUAL_LR = 1e-5  # the slider's
+
+
+def num_steps(num_epochs: int, num_images: int) -> int:
+    """Return the number of steps of a training in batches of the default size.
+
+    Args:
+        num_epochs: passes over the training images.
+        num_images: training images.
+
+    Returns:
+        The steps; what is left of the images after the last whole batch is left out.
+
+    Raises:
+        ValueError: for fewer images than one batch.
+
+    Example:
+        >>> num_steps(num_epochs=3, num_images=300)
+        6
+    """
+    batch_size = training.TrainConfig.batch_size
+    if num_images < batch_size:
+        raise ValueError(
+            f"A panel trains in batches of {batch_size} images, and there are {num_images} training images: give at "
+            f"least {batch_size}, or train with training.train and a smaller batch_size."
+        )
+    return num_epochs * (num_images // batch_size)
 
 
 @dataclass(frozen=True)
@@ -26,15 +55,15 @@ class Settings:
         data: name of the data set, as for `data.load`.
         depth: number of layers L, from 1 to 100.
         width: units per layer, from 4 to 256.
-        connection: "plain", "residual", "highway" or "van".
+        connection: one of `connections.CONNECTIONS`.
         skip: form of the "van" connection: "convex", "additive" or "activation".
         skip_weight: initial skip weight, in [0, 1].
-        dual_lr: step size of the multipliers (geometric mean over the layers), at least 0; None sizes it from the
-            number of steps.
-        skip_lr: step size of the skip weights, at least 0.
+        dual_lr: dual learning rate, of the multipliers (geometric mean over the layers), at least 0; None sizes it
+            from the number of steps.
+        skip_lr: learning rate of the skip weights, at least 0.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
-        stagger: order of the removal, in [-0.95, 0.95]: above 0 one skip goes after the other from the input side,
-            below 0 from the output side, at 0 all at once.
+        stagger: order of the removal, in [-0.95, 0.95]: above 0 sequentially (one layer at a time), from input to
+            output, below 0 from output to input, at 0 simultaneously.
         normalization: "none", "batch" or "layer".
         init: "he", "orthogonal" or "looks-linear", which comes with activation "crelu" (and order "pre", where the
             connection adds).
@@ -71,7 +100,7 @@ class Settings:
         """Check every value."""
         check_choice("data", self.data, (*NAMES, ARRAYS))
         check_choice("connection", self.connection, CONNECTIONS)
-        check_choice("skip", self.skip, SKIPS)
+        check_choice("skip", self.skip, connections.SKIPS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_choice("init", self.init, INITS)
         for name, low, high in (("depth", 1, 100), ("width", 4, 256)):
@@ -85,12 +114,17 @@ class Settings:
         check_range("stagger", self.stagger, -0.95, 0.95)
         check_count("num_epochs", self.num_epochs)
         check_count("seed", self.seed, minimum=0)
-        if (self.init, self.connection, self.skip) == ("looks-linear", "van", "activation"):
+        if self.init == "looks-linear" and self.kind.is_inside:
             raise ValueError(
                 "init 'looks-linear' comes with an activation that doubles the units, which skip 'activation' cannot "
-                "mix with its input: take skip 'convex' or 'additive'."
+                "mix with its input: choose skip 'convex' or 'additive'."
             )
         self.network_config()  # for other pairs of choices that do not fit
+
+    @property
+    def kind(self) -> type[connections.Connection]:
+        """The class of the connection, which says whether it has a skip and whether that is weighted."""
+        return connections.find(self.connection, self.skip)
 
     def network_config(self, in_features: int = 784, num_classes: int = 10) -> models.MLPConfig:
         """Return the config of the network."""
@@ -104,7 +138,7 @@ class Settings:
             normalization=self.normalization,
             init=self.init,
             activation="crelu" if has_mirror else "relu",
-            order="pre" if has_mirror and self.connection != "plain" else "post",
+            order="pre" if has_mirror and self.kind.has_skip else "post",
             in_features=in_features,
             num_classes=num_classes,
             seed=self.seed,
@@ -112,7 +146,6 @@ class Settings:
 
     def train_config(self, num_images: int) -> training.TrainConfig:
         """Return the config of the training on `num_images` training images."""
-        num_steps = self.num_steps(num_images)
         return training.TrainConfig(
             num_epochs=self.num_epochs,
             skip_lr=self.skip_lr,
@@ -120,12 +153,20 @@ class Settings:
             damping=self.damping,
             stagger=self.stagger,
             seed=self.seed,
-            log_every=max(FEWEST_STEPS, num_steps // RECORDS_PER_RUN),
+            log_every=max(FEWEST_STEPS, self.num_steps(num_images) // RECORDS_PER_RUN),
         )
 
     def num_steps(self, num_images: int) -> int:
         """Return the number of steps of a training on `num_images` training images."""
-        return self.num_epochs * (num_images // training.TrainConfig.batch_size)
+        return num_steps(self.num_epochs, num_images)
+
+    def sized(self, num_images: int) -> "Settings":
+        """Return the settings with a dual learning rate: where it is None, the default one, to two digits."""
+        if self.dual_lr is not None:
+            return self
+        config = self.train_config(num_images)
+        dual_lr = training.default_dual_lr(self.num_steps(num_images), self.skip_weight, config)
+        return replace(self, dual_lr=float(f"{max(dual_lr, SMALLEST_DUAL_LR):.2g}"))
 
     def trainer(self, images: Images, stop: Event | None = None) -> training.Trainer:
         """Return the trainer of a new network.
@@ -137,49 +178,31 @@ class Settings:
         Returns:
             The trainer, at step 0.
         """
-        model = models.mlp(**asdict(self.network_config(images.num_features, images.num_classes)))
+        model = models.build(self.network_config(images.num_features, images.num_classes))
         return training.Trainer(model, images, self.train_config(len(images.train_labels)), stop=stop)
 
     def predicted_steps(self, num_images: int) -> list[float]:
         """Predict for each layer the step at which the multipliers will have removed its skip.
 
-        The oscillator of `constraints.predict_path`, with a loss that has no say (slope 0), from the step at which the
-        layer's turn comes. The cap is not counted.
+        `diagnostics.removal_steps` for a loss that has no effect on the skip weights (slope 0). The cap is not counted.
 
         Args:
             num_images: training images.
 
         Returns:
-            A step for each of the L layers, infinity where the skip will not go within the training; empty for a
+            A step for each of the L layers, infinity where the skip is not removed within the training; empty for a
             network without skip weights.
         """
-        if self.connection != "van":
+        if not self.kind.is_weighted:
             return []
-        config, num_steps = self.train_config(num_images), self.num_steps(num_images)
-        dual_lr = self.dual_lr
-        if dual_lr is None:
-            dual_lr = training.default_dual_lr(num_steps, self.skip_weight, config)
-        own = self._predicted_step(num_steps, dual_lr)
-        starts = constraints.removal_starts(num_steps, config.removing_by, self.stagger, self.depth).tolist()
-        steps = [start + own if self.skip_weight else 0.0 for start in starts]
-        return [step if step <= num_steps else math.inf for step in steps]
-
-    def _predicted_step(self, num_steps: int, dual_lr: float) -> float:
-        """Predict how many steps after its multiplier begins to rise a layer's skip goes."""
-        if self.skip_weight == 0.0:
-            return 0.0
-        if self.skip_lr == 0.0 or dual_lr == 0.0:
-            return math.inf
-        if self.damping == 0.0:
-            return constraints.predict_removal_step(self.skip_weight, self.skip_lr, dual_lr)
-        path = constraints.predict_path(
-            num_steps, self.skip_weight, self.skip_lr, dual_lr, damping=self.damping
-        )
-        first = constraints.first_zero_step(path)
-        return math.inf if first is None else float(first)
+        num_steps = self.num_steps(num_images)
+        skip_weight = nn.Parameter(torch.full((self.depth,), self.skip_weight))
+        phase_out = training.PhaseOut(skip_weight, self.train_config(num_images), num_steps)
+        predicted = diagnostics.removal_steps(phase_out)["predicted_step"].tolist()
+        return [step if step <= num_steps else math.inf for step in predicted]
 
     def to_text(self) -> str:
-        """Return the settings as a short text: what differs from the defaults, or "defaults"."""
+        """Return the settings as a short string: what differs from the defaults, or "defaults"."""
         given = [
             f"{field.name}={getattr(self, field.name)}"
             for field in fields(self)
@@ -189,7 +212,7 @@ class Settings:
 
     @classmethod
     def from_text(cls, text: str) -> "Settings":
-        """Read settings from a text that `to_text` wrote, or somebody typed.
+        """Read settings from a string that `to_text` wrote, or somebody typed.
 
         Args:
             text: NAME=VALUE, separated by spaces; what is not named is as by default.
@@ -215,6 +238,6 @@ class Settings:
             try:
                 values[name] = None if value == "None" else kind(value)
             except ValueError:
-                wanted = {int: "a whole number", float: "a number"}[kind]
+                wanted = {int: "an integer", float: "a number"}[kind]
                 raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
         return cls(**values)

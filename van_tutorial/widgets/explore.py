@@ -3,10 +3,9 @@
 import html
 from collections.abc import Callable, Sequence
 
-import ipywidgets
 import plotly.graph_objects as go
 
-from van_tutorial.widgets.panel import Control, Panel
+from van_tutorial.widgets.panel import Control, Panel, button
 
 
 class ExplorePanel(Panel):
@@ -26,20 +25,15 @@ class ExplorePanel(Panel):
         self, compute: Callable[..., go.Figure], controls: Sequence[Control], label: str = "Show"
     ) -> None:
         self._compute = compute
-        self._labels = [control.label for control in controls]
-        self.error: Exception | None = None
-        self.show = ipywidgets.Button(
-            description=label, icon="refresh", tooltip="Draw the figure for these settings"
-        )
-        super().__init__(
-            controls, (self.show,), compute(**{control.name: control.value for control in controls})
-        )
+        show = button(label, "refresh", "Draw the figure for these settings")
+        figure = compute(**{control.name: control.value for control in controls})
+        super().__init__(controls, {"show": show}, figure)
         self.status.value = f"Choose, then press {html.escape(label)}."
-        self.show.on_click(lambda _: self._show())
+        self._on_click({"show": self._show})
 
     def _show(self) -> None:
-        """Compute and draw; an error is shown as text, kept, and leaves the figure as it was."""
-        self.show.disabled, self.error = True, None
+        """Compute and draw; an error leaves the figure as it was."""
+        self.show.disabled = True
         self.status.value = "Computing …"
         try:
             new = self._compute(**self.settings)
@@ -47,13 +41,8 @@ class ExplorePanel(Panel):
                 self.figure.data = ()
                 self.figure.add_traces(new.data)
                 self.figure.layout = new.layout
-            chosen = [
-                f"{label}: {value}" for label, value in zip(self._labels, self.settings.values(), strict=True)
-            ]
+            chosen = [f"{self._specs[name].label}: {value}" for name, value in self.settings.items()]
             self.status.value = f"Shown: {html.escape(', '.join(chosen))}"
-        except Exception as error:  # a button has nobody else to tell
-            self.error = error
-            self.status.value = f"<b>Not shown:</b> {html.escape(str(error))}"
         finally:
             self.show.disabled = False
 

@@ -5,9 +5,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from van_tutorial import playground
-
-FILES = Path(playground.__file__).parent
+HERE = Path(__file__).parent
 
 
 class NetworkDrawing(anywidget.AnyWidget):
@@ -18,7 +16,7 @@ class NetworkDrawing(anywidget.AnyWidget):
         color_by: what the colour of a layer means: "gradient norm" or "multiplier".
     """
 
-    _esm = FILES.joinpath("network.js").read_text(encoding="utf-8")
-    _css = FILES.joinpath("network.css").read_text(encoding="utf-8")
+    _esm = HERE.joinpath("network.js").read_text(encoding="utf-8")
+    _css = HERE.joinpath("network.css").read_text(encoding="utf-8")
     frame = traitlets.Dict().tag(sync=True)
     color_by = traitlets.Unicode("gradient norm").tag(sync=True)

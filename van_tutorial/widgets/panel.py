@@ -1,49 +1,20 @@
-"""What every panel has: controls with a number box, a status in words, a figure that is changed in place."""
+"""What every panel has: controls by name, buttons, a status in words, a figure that is changed in place."""
 
+import html
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import ipywidgets
 import plotly.graph_objects as go
+from IPython import get_ipython
 
+from van_tutorial._checks import check_choice, check_range
 
-@dataclass(frozen=True)
-class Look:
-    """How wide a control is.
-
-    Attributes:
-        label: of its label.
-        control: of slider or list, label included.
-        box: of the number box beside a slider.
-    """
-
-    label: str = "14em"
-    control: str = "34em"
-    box: str = "8em"
-
-    @property
-    def wide(self) -> dict[str, Any]:
-        """Style and layout of a slider or a list."""
-        return {"style": {"description_width": self.label}, "layout": {"width": self.control}}
-
-    @property
-    def narrow(self) -> dict[str, Any]:
-        """Style and layout of a number box, whose label only a screen reader reads: the slider's stands beside it."""
-        return {"style": {"description_width": "0px"}, "layout": {"width": self.box}}
-
-
-# Of figures of two pictures side by side; the legend stands below.
-FIGURE = {
-    "template": "plotly_white",
-    "height": 400,
-    "font": {"size": 13},
-    "margin": {"l": 60, "r": 20, "t": 50},
-    "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top"},
-}
 # What stands in place of a panel where nothing can show its controls.
 NO_CONTROLS = """\
 This panel shows its controls in a running JupyterLab only. Where you are in one and still read this, run
@@ -54,17 +25,17 @@ in the environment that JupyterLab runs from, start JupyterLab again and reload 
 
 @dataclass(frozen=True)
 class Slider:
-    """A number to choose, by a slider with a number box beside it.
+    """A number to choose, by a slider with the number beside it, which can be typed over.
 
     Attributes:
         name: under which the panel holds it, and the computation gets it.
         label: what the reader sees, with the unit.
-        value: at the start; a whole number makes a slider of whole numbers, unless it is logarithmic.
-        low: smallest value.
-        high: largest value.
+        value: the initial one; an integer makes a slider of integers, unless it is logarithmic.
+        low: smallest value; an initial value below it is the smallest.
+        high: largest value; an initial value above it is the largest.
         help: one sentence that shows when the pointer rests on it.
         is_log: whether the slider moves in powers of ten.
-        step: of a slider that is not logarithmic; None means a hundredth of the range, or 1 for whole numbers.
+        step: of a slider that is not logarithmic; None means a hundredth of the range, or 1 for integers.
     """
 
     name: str
@@ -76,39 +47,29 @@ class Slider:
     is_log: bool = False
     step: float | None = None
 
-    def make(self, look: Look) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
-        """Return the slider, and all that stands in its row."""
-        common = {
-            "description": self.label,
-            "tooltip": self.help,
-            "continuous_update": False,
-            "readout": False,
-        }
-        bounds = {"value": self.value, "min": self.low, "max": self.high}
-        box: ipywidgets.Widget
-        if isinstance(self.value, int) and not self.is_log:
-            bounds["step"] = int(self.step or 1)
-            slider = ipywidgets.IntSlider(**bounds, **common, **look.wide)
-            box = ipywidgets.BoundedIntText(
-                **bounds, description=self.label, tooltip=self.label, **look.narrow
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value."""
+        return min(self.low, self.value), max(self.high, self.value)
+
+    def check(self, value: Any) -> None:
+        """Raise unless the slider can stand at a value."""
+        check_range(self.name, value, *self.bounds)
+
+    def widget(self, **look: Any) -> ipywidgets.Widget:
+        """Return the slider; `look` has its style and layout."""
+        low, high = self.bounds
+        common = {"description": self.label, "tooltip": self.help, "continuous_update": False, **look}
+        if self.is_log:
+            check_range(self.name, low, 0.0, math.inf, open_low=True)
+            powers = {"min": round(math.log10(low), 9), "max": round(math.log10(high), 9), "step": 0.05}
+            return ipywidgets.FloatLogSlider(
+                value=self.value, base=10, readout_format=".4", **powers, **common
             )
-        elif self.is_log:
-            exponents = {"min": round(math.log10(self.low), 9), "max": round(math.log10(self.high), 9)}
-            slider = ipywidgets.FloatLogSlider(
-                value=self.value, base=10, **exponents, step=0.05, **common, **look.wide
-            )
-            box = ipywidgets.BoundedFloatText(
-                **bounds, step=None, description=self.label, tooltip=self.label, **look.narrow
-            )
-        else:
-            step = self.step or (self.high - self.low) / 100
-            slider = ipywidgets.FloatSlider(**bounds, step=step, **common, **look.wide)
-            box = ipywidgets.BoundedFloatText(
-                **bounds, step=None, description=self.label, tooltip=self.label, **look.narrow
-            )
-        ipywidgets.link((slider, "value"), (box, "value"))
-        ipywidgets.link((slider, "disabled"), (box, "disabled"))
-        return slider, [slider, box]
+        common |= {"value": self.value, "min": low, "max": high}
+        if isinstance(self.value, int):
+            return ipywidgets.IntSlider(step=int(self.step or 1), **common)
+        return ipywidgets.FloatSlider(step=self.step or (high - low) / 100, readout_format=".4", **common)
 
 
 @dataclass(frozen=True)
@@ -118,7 +79,7 @@ class Choice:
     Attributes:
         name: under which the panel holds it, and the computation gets it.
         label: what the reader sees.
-        value: at the start.
+        value: the initial one.
         choices: all there are.
         help: one sentence that shows when the pointer rests on it.
     """
@@ -129,19 +90,27 @@ class Choice:
     choices: tuple[str, ...]
     help: str
 
-    def make(self, look: Look) -> tuple[ipywidgets.Widget, list[ipywidgets.Widget]]:
-        """Return the list to choose from, and all that stands in its row."""
-        chooser = ipywidgets.Dropdown(
-            options=self.choices, value=self.value, description=self.label, tooltip=self.help, **look.wide
+    def check(self, value: Any) -> None:
+        """Raise unless a value is one of the choices."""
+        check_choice(self.name, value, self.choices)
+
+    def widget(self, **look: Any) -> ipywidgets.Widget:
+        """Return the list to choose from; `look` has its style and layout."""
+        return ipywidgets.Dropdown(
+            options=self.choices, value=self.value, description=self.label, tooltip=self.help, **look
         )
-        return chooser, [chooser]
 
 
 Control = Slider | Choice
 
 
+def button(label: str, icon: str, tooltip: str) -> ipywidgets.Button:
+    """Return a button as wide as its label needs."""
+    return ipywidgets.Button(description=label, icon=icon, tooltip=tooltip, layout={"width": "auto"})
+
+
 class Labels(anywidget.AnyWidget):
-    """Gives the sliders of a panel the names that screen readers look for; it shows nothing."""
+    """Gives the controls of a panel the names that screen readers look for; it shows nothing."""
 
     _esm = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
 
@@ -149,44 +118,72 @@ class Labels(anywidget.AnyWidget):
 class Panel:
     """Controls by their names, buttons, a status and a figure.
 
+    A panel replaces those that an earlier run of its cell has made: it ends their training and frees their controls.
+    Outside a notebook it replaces the one that the same line has made.
+
     Args:
         controls: what can be chosen.
-        buttons: what can be pressed.
+        buttons: by their names, what can be pressed.
         figure: the figure before anything was pressed.
 
     Attributes:
         status: what goes on, in words.
         figure: the live figure.
-        view: all of it laid out. Every control is an attribute as well, under its own name.
+        error: what went wrong in the latest press, or None.
+        view: all of it laid out. Every control and button is an attribute as well, under its own name.
     """
 
-    look = Look()
+    label_width, control_width = "14em", "38em"
+    error: Exception | None = None
+    _made: ClassVar[list["Panel"]] = []  # and not closed
 
     def __init__(
-        self, controls: Sequence[Control], buttons: Sequence[ipywidgets.Button], figure: go.Figure
+        self, controls: Sequence[Control], buttons: Mapping[str, ipywidgets.Button], figure: go.Figure
     ) -> None:
-        self._controls: dict[str, ipywidgets.Widget] = {}
-        rows = []
-        for control in controls:
-            self._controls[control.name], row = control.make(self.look)
-            rows.append(ipywidgets.HBox(row))
-        self.status = ipywidgets.HTML(value="")
+        look = {"style": {"description_width": self.label_width}, "layout": {"width": self.control_width}}
+        self._specs = {control.name: control for control in controls}
+        self._controls = {name: control.widget(**look) for name, control in self._specs.items()}
+        self._buttons = dict(buttons)
+        self.status = ipywidgets.HTML()
         self.figure = go.FigureWidget(figure.update_layout(autosize=True))
         # As wide as there is room; from plotly 7 on a button would upload the figure.
         self.figure._config = {**self.figure._config, "responsive": True, "showSendToCloud": False}
-        self.view = self._lay_out(rows, list(buttons))
-        self.view.children = (*self.view.children, Labels())
+        self.view = ipywidgets.VBox([*self._lay_out(), Labels()])
         self.view.add_class("van-panel")
+        self._cell, self._run_of_cell = running_cell()
+        for other in [there for there in Panel._made if there._cell == self._cell]:
+            if other._run_of_cell != self._run_of_cell:
+                other.close()
+        Panel._made.append(self)
 
-    def _lay_out(self, rows: list[ipywidgets.Widget], buttons: list[ipywidgets.Button]) -> ipywidgets.Widget:
-        """Return everything one below the other."""
-        return ipywidgets.VBox([*rows, ipywidgets.HBox(buttons), self.status, self.figure])
+    def _lay_out(self) -> list[ipywidgets.Widget]:
+        """Return what stands one below the other."""
+        buttons = ipywidgets.HBox(list(self._buttons.values()))
+        return [*self._controls.values(), buttons, self.status, self.figure]
+
+    def _on_click(self, calls: Mapping[str, Callable[[], None]]) -> None:
+        """Have buttons call what they stand for."""
+        for name, call in calls.items():
+            self._buttons[name].on_click(self._guarded(call))
+
+    def _guarded(self, call: Callable[[], None]) -> Callable[[Any], None]:
+        """Return what a button does; an error is shown as text and kept, and nothing is lost."""
+
+        def press(_: Any) -> None:
+            self.error = None
+            try:
+                call()
+            except Exception as error:  # a button has nobody else to tell
+                self.error = error
+                self.status.value = f"<b>Not done:</b> {html.escape(str(error))}"
+
+        return press
 
     def __getattr__(self, name: str) -> Any:
-        """Return the control of that name."""
-        controls = self.__dict__.get("_controls", {})
-        if name in controls:
-            return controls[name]
+        """Return the control or button of that name."""
+        for parts in ("_controls", "_buttons"):
+            if name in self.__dict__.get(parts, {}):
+                return self.__dict__[parts][name]
         raise AttributeError(f"{type(self).__name__} has no control or attribute {name!r}")
 
     @property
@@ -196,7 +193,7 @@ class Panel:
 
     def close(self) -> None:
         """Free every control, with its look."""
-        free_below(self.view)
+        Panel._made[:] = [panel for panel in Panel._made if panel is not self]
         free(self.view)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -204,15 +201,25 @@ class Panel:
         return {**self.view._repr_mimebundle_(**kwargs), "text/plain": NO_CONTROLS}
 
 
-def free_below(box: ipywidgets.Widget) -> None:
-    """Free what is in a box, and in the boxes in it, each with its look."""
-    for child in getattr(box, "children", ()):
-        free_below(child)
-        free(child)
+def running_cell() -> tuple[Any, Any]:
+    """Return the notebook's cell that is running and its run; outside a notebook the caller's line, and a new run."""
+    request: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    cell = request.get("metadata", {}).get("cellId") or request.get("content", {}).get("code")
+    if cell:
+        return cell, request["header"]["msg_id"]
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("van_tutorial."):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno), object()
 
 
 def free(widget: ipywidgets.Widget) -> None:
-    """Free a widget with its look."""
-    for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+    """Free a widget with all that is in it and with its look."""
+    for part in (
+        *getattr(widget, "children", ()),
+        getattr(widget, "layout", None),
+        getattr(widget, "style", None),
+    ):
         if isinstance(part, ipywidgets.Widget):
-            part.close()
+            free(part)
+    widget.close()

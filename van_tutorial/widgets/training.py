@@ -1,99 +1,153 @@
-"""Train by a button: in a thread of its own, so that the kernel stays free and Stop is heard within a step."""
+"""Train networks by button, watch what is left of their skips, and collect what became of each."""
 
-import html
-import math
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from threading import Event
 from typing import Any
 
-import ipywidgets
 import plotly.graph_objects as go
-from torch import nn
+from plotly.subplots import make_subplots
 
-from van_tutorial import models, training
+from van_tutorial import models, playground, plots, training
+from van_tutorial._checks import check_choice
+from van_tutorial.connections import CONNECTIONS
 from van_tutorial.data import Images
-from van_tutorial.widgets.panel import Control, Panel
+from van_tutorial.widgets.controls import REMOVED, REMOVERS, controls_for
+from van_tutorial.widgets.panel import Choice, Control, button
+from van_tutorial.widgets.run import RunPanel, RunState
 
-REDRAW_SECONDS = 0.2  # five redraws a second at most
+RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
+PENALTY_SKIP_LR = 0.2  # with a smaller learning rate the penalty has not decided when a short run ends
+NAMED = {"kind": ("mlp", "convnet"), "removed": REMOVED, "remover": REMOVERS}
+IMAGES = {"train_accuracy": "training images", "test_accuracy": "test images"}
 
 
-@dataclass
-class PanelState:
-    """What a panel knows: its run, and what went wrong in it."""
-
-    trainer: training.Trainer | None = None
-    error: Exception | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
+def is_weighted(connection: str) -> bool:
+    """Return whether a skip weight scales the skip of a connection, and can be removed."""
+    return CONNECTIONS[connection].is_weighted
 
 
 def make_trainer(
     images: Images,
-    depth: int,
-    connection: str,
-    width: int,
-    num_epochs: int,
-    seed: int,
-    stop: threading.Event | None,
+    stop: Event | None = None,
+    *,
     kind: str = "mlp",
-    **choices: Any,
+    depth: int = 20,
+    width: int = 32,
+    connection: str = "van",
+    dual_lr: float | None = None,
+    removed: str = "skips",
+    remover: str = "multipliers",
+    skip_penalty: float = 0.05,
+    num_epochs: int = 10,
+    seed: int = 0,
 ) -> training.Trainer:
-    """Return the trainer of a network with the settings of a panel; `choices` are of `TrainConfig`."""
-    makers: dict[str, Callable[..., nn.Module]] = {
-        "mlp": partial(models.mlp, in_features=images.num_features),
-        "convnet": partial(models.convnet, in_channels=images.train_images.shape[1]),
+    """Return the trainer of a network, at step 0, with the settings of `training_panel`."""
+    network: dict[str, Any] = {
+        "depth": depth,
+        "width": width,
+        "connection": connection,
+        "num_classes": images.num_classes,
+        "seed": seed,
     }
-    model = makers[kind](
-        depth=depth, width=width, connection=connection, num_classes=images.num_classes, seed=seed
+    model: Any
+    if kind == "convnet":
+        model = models.convnet(in_channels=images.train_images.shape[1], **network)
+    else:
+        removable = REMOVED[removed] if is_weighted(connection) else {}
+        model = models.mlp(in_features=images.num_features, **network, **removable)
+    penalty: dict[str, Any] = {"remove_by": None, "skip_lr": PENALTY_SKIP_LR, "skip_penalty": skip_penalty}
+    config = training.TrainConfig(
+        num_epochs=num_epochs,
+        dual_lr=dual_lr,
+        skip_target=0.0 if removed == "skips" else 1.0,
+        skip_schedule=remover,
+        log_every=max(1, playground.num_steps(num_epochs, len(images.train_labels)) // RECORDS_PER_RUN),
+        seed=seed,
+        **(penalty if remover == "penalty" else {}),
     )
-    config = training.TrainConfig(num_epochs=num_epochs, seed=seed, **choices)
     return training.Trainer(model, images, config, stop=stop)
 
 
-class ThreadedPanel(Panel):
-    """A panel whose work goes on in a thread of its own.
-
-    Attributes:
-        state: what it knows.
-    """
-
-    state: PanelState
-    _thread: threading.Thread | None = None
-
-    def _go(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=work, args=arguments, name="van_tutorial panel", daemon=True)
-        self._thread.start()
-
-    def _join(self, timeout: float | None = None) -> None:
-        """Wait for the thread."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until the training holds, at most `timeout` seconds; raise what went wrong last, if something did."""
-        self._join(timeout)
-        if self.state.error is not None:
-            raise self.state.error
-
-    def close(self) -> None:
-        """Stop the training and free every control."""
-        self.state.stop.set()
-        self._join()
-        super().close()
+def training_figure(connections: Sequence[str], title: str) -> go.Figure:
+    """Return the figure before a run: accuracy by step, and what is left by layer and step, or all runs by depth."""
+    has_map = all(map(is_weighted, connections))
+    titles = ("Accuracy of this run", title if has_map else "All runs so far, training images")
+    fig = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
+    for index, name in enumerate(IMAGES.values()):
+        fig.add_trace(plots.curve([], [], name, index, "lines"), row=1, col=1)
+    if has_map:
+        fig.add_trace(plots.skip_heat_map([], [], [], "left", colorbar={"title": "left"}), row=1, col=2)
+    else:
+        for index, name in enumerate(connections, len(IMAGES)):
+            fig.add_trace(plots.curve([], [], name, index, "markers", marker_size=11), row=1, col=2)
+        fig.update_yaxes(range=[0, 1.02], row=1, col=2)
+    fig.update_xaxes(title="step", row=1, col=1)
+    fig.update_yaxes(title="accuracy", range=[0, 1.02], row=1, col=1)
+    fig.update_xaxes(title="step" if has_map else "depth (layers)", row=1, col=2)
+    fig.update_yaxes(title="layer (1 is next to the input)" if has_map else "accuracy", row=1, col=2)
+    return fig.update_layout(
+        template="plotly_white",
+        height=400,
+        font={"size": 13},
+        margin={"l": 60, "r": 20, "t": 50, "b": 90},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+    )
 
 
-class TrainingPanel(ThreadedPanel):
+def left_in(record: training.Record, config: training.TrainConfig) -> list[float]:
+    """Return for each layer how much is left of what is removed, from 0 to 1."""
+    left: list[float] = (record.skip_weights - config.skip_target).abs().tolist()
+    return left
+
+
+def draw(fig: Any, trainer: training.Trainer) -> None:
+    """Put the records of a run into the figure, all in one update."""
+    records = trainer.records
+    steps = [record.step for record in records]
+    with fig.batch_update():
+        for trace, name in zip(fig.data, IMAGES, strict=False):
+            trace.update(x=steps, y=[getattr(record, name) for record in records])
+        if fig.data[2].type == "heatmap" and records:
+            columns = [left_in(record, trainer.config) for record in records]
+            rows = [list(row) for row in zip(*columns, strict=True)]
+            fig.data[2].update(x=steps, y=list(range(1, len(rows) + 1)), z=rows)
+
+
+def collect(fig: Any, trainer: training.Trainer) -> None:
+    """Put the last accuracy of a run that is over beside those of the runs before it."""
+    config: Any = trainer.model.config
+    for trace in fig.data[2:]:
+        if trace.name == config.connection and trainer.step == trainer.num_steps:
+            trace.update(x=[*trace.x, config.depth], y=[*trace.y, trainer.records[-1].train_accuracy])
+
+
+def describe(trainer: training.Trainer) -> str:
+    """Say in words where a run is."""
+    place = f"Step {trainer.step} of {trainer.num_steps}"
+    if not trainer.records:
+        return f"{place}."
+    record = trainer.records[-1]
+    network: Any = trainer.model.config
+    accuracy = (
+        f"accuracy {record.train_accuracy:.3f} on training images, {record.test_accuracy:.3f} on test images."
+    )
+    if trainer.phase_out is None:
+        return f"{place}: {network.connection}, depth {network.depth}, {accuracy}"
+    left = left_in(record, trainer.config)
+    what = "skips left" if trainer.config.skip_target == 0.0 else "left"
+    number, mean = sum(value > 0.0 for value in left), sum(left) / len(left)
+    removal = trainer.phase_out.removal
+    return f"{place}: {number} of {len(left)} {what}, {mean:.2f} on average, {accuracy} {removal}".rstrip()
+
+
+class TrainingPanel(RunPanel):
     """Train a network by button, and see what becomes of it.
 
     Args:
+        images: the data.
         controls: what can be chosen.
-        figure: the figure before a run.
-        make_trainer: makes the trainer of a run from `stop`, the event that ends it, and the controls' values.
-        draw: puts a trainer's records into the figure.
-        describe: says in words where a trainer's run is.
+        settings: of `make_trainer`, what cannot.
+        figure: of `training_figure`.
 
     Attributes:
         train: the Train button.
@@ -102,58 +156,88 @@ class TrainingPanel(ThreadedPanel):
     """
 
     def __init__(
-        self,
-        controls: Sequence[Control],
-        figure: go.Figure,
-        make_trainer: Callable[..., training.Trainer],
-        draw: Callable[[Any, training.Trainer], None],
-        describe: Callable[[training.Trainer], str],
+        self, images: Images, controls: Sequence[Control], settings: dict[str, Any], figure: go.Figure
     ) -> None:
-        self._make_trainer, self._draw_into, self._describe = make_trainer, draw, describe
-        self.state = PanelState()
-        self.train = ipywidgets.Button(
-            description="Train", icon="play", tooltip="Train a new network with these settings"
-        )
-        self.stop = ipywidgets.Button(
-            description="Stop",
-            icon="stop",
-            tooltip="Stop after the present step and keep what is there",
-            disabled=True,
-        )
-        super().__init__(controls, (self.train, self.stop), figure)
+        self._images, self._fixed, self.state = images, settings, RunState()
+        buttons = {
+            "train": button("Train", "play", "Train a new network with these settings"),
+            "stop": button("Stop", "stop", "Stop after the present step and keep what is there"),
+        }
+        super().__init__(controls, buttons, figure)
         self.status.value = "Choose, then press Train."
-        self.train.on_click(lambda _: self._start())
-        self.stop.on_click(lambda _: self.state.stop.set())
+        self._on_click({"train": self._start, "stop": self._stop})
+        self._enable()
 
-    def _start(self) -> None:
-        """Begin a run in a thread, unless one goes on."""
-        if self.train.disabled:
-            return
-        self._join()  # a run that just ended may be at its last lines
-        self.state = PanelState()
-        self.train.disabled, self.stop.disabled = True, False
-        self.status.value = "Training starts …"
-        self._go(self._run, self.state, self.settings)
+    def _begin(self, settings: dict[str, Any]) -> training.Trainer:
+        return make_trainer(self._images, stop=self.state.stop, **{**self._fixed, **settings})
 
-    def _run(self, state: PanelState, settings: dict[str, Any]) -> None:
-        """Train, and redraw at most five times a second; an error is shown as text and kept."""
-        try:
-            state.trainer = trainer = self._make_trainer(stop=state.stop, **settings)
-            drawn = -math.inf
-            for _ in trainer:
-                is_last = trainer.step == trainer.num_steps  # is drawn below, once: a figure may collect runs
-                if not is_last and time.monotonic() - drawn >= REDRAW_SECONDS:
-                    self._draw(trainer)
-                    drawn = time.monotonic()
-            self._draw(trainer)
-            if state.stop.is_set():
-                self.status.value = f"Stopped. {self._describe(trainer)}"
-        except Exception as error:  # a thread has nobody else to tell
-            state.error = error
-            self.status.value = f"<b>Not trained:</b> {html.escape(str(error))}"
-        finally:
-            self.train.disabled, self.stop.disabled = False, True
+    def _conclude(self, trainer: training.Trainer) -> None:
+        if self.state.error is None:
+            collect(self.figure, trainer)
 
-    def _draw(self, trainer: training.Trainer) -> None:
-        self._draw_into(self.figure, trainer)
-        self.status.value = self._describe(trainer)
+    def _show_latest(self) -> None:
+        if self.state.trainer is not None:
+            draw(self.figure, self.state.trainer)
+
+    def _describe(self) -> str:
+        return describe(self.state.trainer) if self.state.trainer is not None else ""
+
+
+def training_panel(
+    images: Images,
+    controls: Sequence[str | Control] = ("depth", "dual_lr"),
+    interactive: bool = True,
+    **settings: Any,
+) -> TrainingPanel | go.Figure:
+    """Return a panel to train networks by button, or where nobody can press one, the figure of a run.
+
+    Where every network has skip weights, the figure shows by layer and step what is left of the skips, or of the
+    activations. Where the connection can be chosen, it collects the accuracy of all runs by depth.
+
+    Args:
+        images: the data, at least 128 training images.
+        controls: what can be chosen: settings by their names, or a `Slider` or `Choice` of the same name.
+        interactive: False trains here and now, once for each connection that could be chosen, and returns a plain
+            figure.
+        settings: the initial ones: kind ("mlp" or "convnet"), depth, width, connection, dual_lr (None is sized from the
+            number of steps), removed ("skips", "activations" or "every second activation"), remover ("multipliers",
+            "linear", "cosine" or "penalty"), skip_penalty (nats), num_epochs and seed.
+
+    Returns:
+        The panel, or a plotly figure.
+
+    Raises:
+        ValueError: for a setting that is unknown or out of bounds, or fewer training images than a batch.
+    """
+    known: dict[str, Any] = make_trainer.__kwdefaults__ or {}
+    given = [control if isinstance(control, str) else control.name for control in controls]
+    for name in (*given, *settings):
+        check_choice("A setting", name, known)
+    settings = {**known, **settings}
+    for name, choices in NAMED.items():
+        check_choice(name, settings[name], choices)
+    num_images = len(images.train_labels)
+    if settings["dual_lr"] is None and "dual_lr" in given:
+        sized = playground.Settings(num_epochs=settings["num_epochs"]).sized(num_images)
+        settings["dual_lr"] = sized.dual_lr
+    playground.num_steps(settings["num_epochs"], num_images)  # is there a batch?
+    chosen = [
+        controls_for({control: settings[control]})[0] if isinstance(control, str) else control
+        for control in controls
+    ]
+    settings |= {control.name: control.value for control in chosen}
+    lists = {control.name: control.choices for control in chosen if isinstance(control, Choice)}
+    connections = lists.get("connection", (settings["connection"],))
+    of_skips = "removed" not in given and settings["removed"] == "skips"
+    fig = training_figure(connections, f"{'Skip weights' if of_skips else 'What is left'}, layer by layer")
+    if interactive:
+        return TrainingPanel(images, chosen, settings, fig)
+    said = []
+    for connection in connections:
+        trainer = make_trainer(images, **{**settings, "connection": connection})
+        for _ in trainer:
+            pass
+        draw(fig, trainer)
+        collect(fig, trainer)
+        said.append(describe(trainer))
+    return fig.update_layout(title={"text": f"<sup>{'<br>'.join(said)}</sup>"}, margin={"t": 110})

@@ -1,21 +1,23 @@
 // A recorded run, replayed without a kernel: the drawing, the figure and a scrubber. `network` and `Plotly` are there.
+// plotly's own slider cannot be moved by keyboard: an input takes its place, and both drawing and figure follow it.
 
 function replay(root) {
-  const { frames, moments, figure, texts } = JSON.parse(root.querySelector(".van-replay-data").textContent);
+  const { drawings, texts, figure } = JSON.parse(root.querySelector(".van-replay-data").textContent);
+  const { sliders, updatemenus, ...layout } = figure.layout;
   const scrubber = root.querySelector(".van-replay-scrubber");
   const play = root.querySelector(".van-replay-play");
   const words = root.querySelector(".van-replay-step");
   const chart = root.querySelector(".van-replay-figure");
   const drawn = network(root.querySelector(".van-replay-network"));
+  const now = { mode: "immediate", frame: { duration: 0, redraw: true }, transition: { duration: 0 } };
   let timer = null;
 
   function show() {
     const index = Number(scrubber.value);
-    const { y, traces, shapes } = moments[index];
-    drawn.show(frames[index]);
+    drawn.show(drawings[index]);
     words.textContent = texts[index];
     scrubber.setAttribute("aria-valuetext", texts[index]);
-    if (chart.data) Plotly.update(chart, { y }, { shapes }, traces);
+    if (chart.data) Plotly.animate(chart, [figure.frames[index].name], now);
   }
 
   function pause() {
@@ -25,12 +27,12 @@ function replay(root) {
   }
 
   function start() {
-    if (Number(scrubber.value) >= frames.length - 1) scrubber.value = 0;
+    if (Number(scrubber.value) >= drawings.length - 1) scrubber.value = 0;
     play.textContent = "Pause";
     timer = setInterval(() => {
       scrubber.value = Number(scrubber.value) + 1;
       show();
-      if (Number(scrubber.value) >= frames.length - 1) pause();
+      if (Number(scrubber.value) >= drawings.length - 1) pause();
     }, 120);
   }
 
@@ -40,7 +42,8 @@ function replay(root) {
     show();
   });
   root.querySelector(".van-replay-color").addEventListener("change", (event) => drawn.colorBy(event.target.value));
-  scrubber.value = frames.length - 1;
+  scrubber.value = drawings.length - 1;
   show();
-  Plotly.newPlot(chart, figure.data, figure.layout, { responsive: true, displaylogo: false, showSendToCloud: false });
+  const config = { responsive: true, displaylogo: false, showSendToCloud: false };
+  Plotly.newPlot(chart, { data: figure.data, layout, frames: figure.frames, config });
 }

@@ -20,9 +20,9 @@ function make(name, attributes, parent, text) {
   return element;
 }
 
-// The colour of a share between 0 and 1.
-function color(share) {
-  const place = Math.min(Math.max(share, 0), 1) * (COLORS.length - 1);
+// The colour of a fraction from 0 to 1.
+function color(fraction) {
+  const place = Math.min(Math.max(fraction, 0), 1) * (COLORS.length - 1);
   const low = Math.min(Math.floor(place), COLORS.length - 2);
   const mixed = COLORS[low].map((from, i) => Math.round(from + (COLORS[low + 1][i] - from) * (place - low)));
   return `rgb(${mixed.join(",")})`;
@@ -35,12 +35,12 @@ function short(value) {
   return size >= 0.01 && size < 1000 ? value.toPrecision(3) : value.toExponential(1);
 }
 
-// What the colour means: the layers' values, a function from value to share, and the ends of its scale.
+// What the colour means: the layers' values, a function from value to a fraction of the scale, and the ends of its scale.
 function scale(frame, by) {
   if (by === "multiplier") {
     const most = frame.largest_multiplier;
     if (!frame.multiplier || !(most > 0)) return null;
-    return { values: frame.multiplier, share: (value) => value / most, ends: ["0", short(most)],
+    return { values: frame.multiplier, fraction: (value) => value / most, ends: ["0", short(most)],
       name: "multiplier λ (nats)" };
   }
   if (!frame.grad_norm || !frame.grad_norm_range) return null;
@@ -48,7 +48,7 @@ function scale(frame, by) {
   const span = Math.max(high - low, 1e-9);
   return {
     values: frame.grad_norm,
-    share: (value) => (Math.log10(Math.max(value, 1e-300)) - low) / span,
+    fraction: (value) => (Math.log10(Math.max(value, 1e-300)) - low) / span,
     ends: frame.grad_norm_range.map(short),
     name: "gradient norm |dC/dW|, logarithmic",
   };
@@ -56,8 +56,8 @@ function scale(frame, by) {
 
 function describeLayer(frame, l) {
   const parts = [`Layer ${l + 1}`];
-  if (frame.connection === "van") parts.push(`skip weight ${short(frame.skip[l])}`);
-  else parts.push(frame.connection === "plain" ? "no skip" : `${frame.connection} skip`);
+  if (frame.is_weighted) parts.push(`skip weight ${short(frame.skip[l])}`);
+  else parts.push(!frame.has_skip ? "no skip" : `${frame.connection} skip`);
   if (frame.multiplier) parts.push(`multiplier ${short(frame.multiplier[l])}`);
   if (frame.grad_norm) parts.push(`gradient norm ${short(frame.grad_norm[l])}`);
   return parts.join(", ");
@@ -65,7 +65,7 @@ function describeLayer(frame, l) {
 
 function describe(frame) {
   const kind = `${frame.connection === "van" ? "VAN" : frame.connection} network of ${frame.depth} layers`;
-  const left = frame.connection === "plain" ? "no skips" : `${frame.num_skips} of ${frame.depth} skips left`;
+  const left = !frame.has_skip ? "no skips" : `${frame.num_skips} of ${frame.depth} skips left`;
   return `${kind} at step ${frame.step} of ${frame.num_steps}: ${left}`;
 }
 
@@ -141,9 +141,9 @@ export function network(el) {
       arc.style.opacity = strength > 0 ? 0.15 + 0.85 * strength : 0;
       arc.style.strokeWidth = 1 + 3.5 * strength;
       const value = colors ? colors.values[l] : null;
-      box.style.fill = value === null ? "" : color(colors.share(value));
+      box.style.fill = value === null ? "" : color(colors.fraction(value));
     });
-    drawing.classList.toggle("no-skips", frame.connection === "plain");
+    drawing.classList.toggle("no-skips", !frame.has_skip);
     drawing.setAttribute("aria-label", `${describe(frame)}. Arrow keys go from layer to layer.`);
     key.textContent = "";
     if (colors) {

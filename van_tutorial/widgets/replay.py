@@ -1,0 +1,140 @@
+"""A recorded run that replays without a kernel: as a figure with a slider, and as HTML with the network above it."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+from jinja2 import Environment, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from van_tutorial._files import write_atomic
+from van_tutorial._pages import HEAD
+from van_tutorial.playground import Recording, charts, frames
+
+HERE = Path(__file__).parent
+AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+IN_TURN = {"fromcurrent": True, "frame": {"duration": 120, "redraw": True}, "transition": {"duration": 0}}
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded run to be shown, with others pinned beside it.
+
+    In a notebook it shows its figure; on a page that has plotly's script, drawing, scrubber and figure.
+
+    Attributes:
+        run: with at least one moment.
+        pinned: runs to compare with.
+    """
+
+    run: Recording
+    pinned: tuple[Recording, ...] = ()
+
+    @property
+    def figure(self) -> go.Figure:
+        """The charts at the last moment, with a slider to go to any other."""
+        fig = charts(self.run, self.pinned)
+        fig.frames = frames(self.run, self.pinned)
+        steps = [
+            {"label": frame.name, "method": "animate", "args": [[frame.name], AT_ONCE]}
+            for frame in fig.frames
+        ]
+        slider = {
+            "active": len(steps) - 1,
+            "currentvalue": {"prefix": "step "},
+            "steps": steps,
+            "x": 0.1,
+            "y": -0.2,
+            "len": 0.9,
+        }
+        play = {"label": "Play", "method": "animate", "args": [None, IN_TURN]}
+        menu = {"type": "buttons", "buttons": [play], "x": 0.08, "y": -0.26}
+        drawings = [run.frame(0) for run in (self.run, *self.pinned)]
+        largest = max(drawing["largest_multiplier"] for drawing in drawings)
+        norms = [norm for drawing in drawings for norm in drawing["grad_norm_range"] or ()]
+        fig.update_yaxes(
+            range=(0.0, 1.05 * largest or 1.0), row=2, col=2
+        )  # animation fits no axis to its values
+        fig.update_yaxes(
+            range=(math.log10(min(norms)) - 0.1, math.log10(max(norms)) + 0.1) if norms else None,
+            row=2,
+            col=3,
+        )
+        return fig.update_layout(sliders=[slider], updatemenus=[menu], height=720, margin_b=190)
+
+    @property
+    def title(self) -> str:
+        """What is replayed, in words."""
+        settings = self.run.settings
+        kind = "VAN" if settings.connection == "van" else f"{settings.connection} network"
+        return f"{kind}, {settings.depth} layers, {self.run.num_steps} steps"
+
+    def fragment(self) -> str:
+        """Return the replay as a part of a page, on which `Plotly` must be there already."""
+        moments = range(len(self.run))
+        data = {
+            "drawings": [self.run.frame(index) for index in moments],
+            "texts": [self.run.describe(index) for index in moments],
+        }
+        text = json.dumps(data, allow_nan=False)[:-1] + f', "figure": {self.figure.to_json()}}}'
+        text = text.replace("</", "<\\/")
+        return render(
+            read("replay.html"),
+            id=f"van-replay-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
+            css=read("network.css", "replay.css"),
+            last=len(self.run) - 1,
+            alt=f"Loss, accuracy, gradient correlation, skip weights, multipliers and gradient norms: {self.title}",
+            rows=[
+                (name, run.settings.to_text(), run.outcome or run.describe(-1))
+                for name, run in zip(
+                    ("this run", *(f"pinned {number}" for number, _ in enumerate(self.pinned, 1))),
+                    (self.run, *self.pinned),
+                    strict=True,
+                )
+            ],
+            data=text,
+            script=read("network.js", "replay.js"),
+        )
+
+    def page(self) -> str:
+        """Return the replay as one HTML page that needs nothing from outside."""
+        return render(
+            HEAD + read("replay_page.html"),
+            title=self.title,
+            outcome=self.run.outcome or self.run.describe(-1),
+            settings=self.run.settings.to_text(),
+            plotly=get_plotlyjs(),
+            fragment=self.fragment(),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page.
+
+        Args:
+            path: the file; under its name there is only ever a whole page.
+
+        Raises:
+            OSError: where it cannot be written; an older file of that name is unharmed.
+        """
+        write_atomic(path, self.page().encode())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Give notebooks the figure, and pages without a kernel the whole replay."""
+        figure = plotly.io.renderers["plotly_mimetype"].to_mimebundle(self.figure.to_dict())
+        return {**figure, "text/html": self.fragment()}
+
+
+def read(*names: str) -> str:
+    """Return the text of files that lie here, one after another."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template; every string in it is escaped unless it is marked as safe."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string(template).render(values)
