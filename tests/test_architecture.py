@@ -186,7 +186,7 @@ def without(missing, code):
 def test_models_training_and_diagnostics_need_no_extra():
     done = without_extras(
         """
-from van_tutorial import constraints, data, diagnostics, ensemble, models, plots, training
+from van_tutorial import constraints, data, diagnostics, ensemble, models, playground, plots, training
 from van_tutorial.cli import main
 images = data.load()
 result = training.train(models.mlp(depth=2, seed=0), images, training.TrainConfig(num_epochs=1, batch_size=1000))

@@ -130,6 +130,15 @@ def test_what_is_never_removed_is_predicted_so(chosen, expected):
 # Recorded runs
 
 
+def test_a_single_test_image_has_no_correlation_of_gradients_and_stops_no_run(few_images):
+    test = few_images.test_images[:1], few_images.test_labels[:1]
+    images = data.from_arrays(few_images.train_images, few_images.train_labels, *test)
+    run = record(images, num_epochs=1)
+    assert run.steps[-1] == run.num_steps
+    assert all(map(math.isnan, run.curves["gradient_correlation"]))
+    assert "NaN" not in Replay(run).fragment()
+
+
 def test_a_recording_begins_with_the_untrained_network(run):
     assert run.steps[0] == 0
     assert run.layers["skip_weights"][0] == [0.95] * 3

@@ -129,7 +129,7 @@ def figures(makers):
     return {name: make() for name, make in makers.items()}
 
 
-PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "mean_curve", "skip_heat_map", "style")
+PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "skip_heat_map", "style")
 EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS]
 MAPS = ("skip_weight_map", "correlation_map", "label_maps")
 

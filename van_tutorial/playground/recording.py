@@ -87,10 +87,12 @@ class Recording:
             trainer: of these settings; its network's modes, parameters and gradients are left as they are.
         """
         record, model = trainer.records[-1], trainer.model
+        probes = trainer.examples.test[0][:NUM_PROBES]
         with eval_mode(model):
-            matrix = diagnostics.gradient_correlation(model, trainer.examples.test[0][:NUM_PROBES], output=0)
+            matrix = diagnostics.gradient_correlation(model, probes, output=0)
         curves = {name: getattr(record, name) for name in CURVES[:-1]}
-        curves["gradient_correlation"] = diagnostics.pair_correlation(matrix)
+        if len(probes) > 1:
+            curves["gradient_correlation"] = diagnostics.pair_correlation(matrix)
         self._append(
             record.step,
             curves,

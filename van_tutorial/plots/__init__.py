@@ -15,7 +15,7 @@ from van_tutorial.plots.removal import (
     prices_and_multipliers,
     skip_and_multiplier_paths,
 )
-from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, mean_curve, skip_heat_map, style
+from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, skip_heat_map, style
 from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
@@ -41,7 +41,6 @@ __all__ = [
     "label_maps",
     "layer_norm_curves",
     "loss_curves",
-    "mean_curve",
     "mean_curves",
     "measure_curves",
     "multiplier_range",

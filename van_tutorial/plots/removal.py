@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from van_tutorial.plots.style import curve, finish, mean_curve
+from van_tutorial.plots.style import curve, finish, mean_and_spread
 
 
 def skip_and_multiplier_paths(
@@ -111,7 +111,7 @@ def prices_and_multipliers(
     for index, (column, name) in enumerate(
         (("multiplier", "final multiplier"), ("price", "price of the shortcut"))
     ):
-        fig.add_trace(mean_curve(table, "layer", column, name, index))
+        fig.add_trace(mean_and_spread(table, "layer", column, name, index))
     return finish(
         fig, "Price and multiplier", caption, "layer (1 is next to the input)", "nats per unit of skip weight"
     )

@@ -47,7 +47,9 @@ def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **
     return go.Scatter(x=x, y=y, name=str(name), mode=mode, **look, **more)
 
 
-def mean_curve(runs: pd.DataFrame, over: str, column: str, name: Any, index: int, **more: Any) -> go.Scatter:
+def mean_and_spread(
+    runs: pd.DataFrame, over: str, column: str, name: Any, index: int, **more: Any
+) -> go.Scatter:
     """Return the mean of several runs as one series, with one standard deviation either way.
 
     Args:
@@ -63,7 +65,7 @@ def mean_curve(runs: pd.DataFrame, over: str, column: str, name: Any, index: int
 
     Example:
         >>> runs = pd.DataFrame({"depth": [1, 1, 2], "accuracy": [0.5, 0.7, 0.9]})
-        >>> [float(round(value, 2)) for value in mean_curve(runs, "depth", "accuracy", "plain", 0).y]
+        >>> [float(round(value, 2)) for value in mean_and_spread(runs, "depth", "accuracy", "plain", 0).y]
         [0.6, 0.9]
     """
     spread = runs.groupby(over)[column].agg(["mean", "std"])

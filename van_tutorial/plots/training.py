@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import band, curve, finish, mean_curve, skip_heat_map, style
+from van_tutorial.plots.style import band, curve, finish, mean_and_spread, skip_heat_map, style
 
 
 def skip_weight_map(
@@ -132,11 +132,11 @@ def accuracy_by_depth(
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
         fig.add_trace(
-            mean_curve(runs, "depth", "train_accuracy", f"{name}, training images", index, marker_size=9)
+            mean_and_spread(runs, "depth", "train_accuracy", f"{name}, training images", index, marker_size=9)
         )
         symbol = f"{style(index)['marker']['symbol']}-open"
         look = {"line_dash": "dot", "marker_symbol": symbol, "marker_size": 9}
-        fig.add_trace(mean_curve(runs, "depth", "test_accuracy", f"{name}, test images", index, **look))
+        fig.add_trace(mean_and_spread(runs, "depth", "test_accuracy", f"{name}, test images", index, **look))
     fig.update_yaxes(range=[0, 1.02])
     return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy")
 
@@ -166,5 +166,5 @@ def measure_curves(
     """
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
-        fig.add_trace(mean_curve(runs, over, column, name, index))
+        fig.add_trace(mean_and_spread(runs, over, column, name, index))
     return finish(fig, title, caption, over if x is None else x, y)

@@ -10,7 +10,6 @@ with needs("van_tutorial.widgets", "course"):
     from van_tutorial.widgets.replay import Replay
     from van_tutorial.widgets.training import TrainingPanel, training_panel
 
-
 __all__ = [
     "Choice",
     "ExplorePanel",

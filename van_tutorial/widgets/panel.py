@@ -110,9 +110,10 @@ def button(label: str, icon: str, tooltip: str) -> ipywidgets.Button:
 
 
 class Labels(anywidget.AnyWidget):
-    """Gives the controls of a panel the names that screen readers look for; it shows nothing."""
+    """Gives the controls of a panel the names that screen readers look for, and frames what can be typed over."""
 
     _esm = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
+    _css = ".van-panel .widget-readout[contenteditable=true] { border: 1px solid var(--jp-border-color1, #bbb); }"
 
 
 class Panel:
