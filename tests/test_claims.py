@@ -30,8 +30,9 @@ def sweep_file(name):
 
 def page_of(results):
     text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
-    stamps = {name: page.stamp_of(figure) for name, figure in page.drawings(results).items()}
-    return page.fill(text, page.blocks(results)), stamps
+    figures = page.drawings(results)
+    stamps = {name: page.stamp_of(figure) for name, figure in figures.items()}
+    return page.fill(text, page.blocks(results, figures)), stamps
 
 
 def test_every_recording_has_a_question_and_one_way_to_be_made_again():

@@ -56,40 +56,6 @@ QUICK_WARNING = """\
 These pages were made with small networks, to look at the site: their numbers are not those of the course.
 ```
 """
-INDEX = """\
-# van_tutorial
-
-**Train a very deep network with skip-connections, and end up without them.** Skip-connections made very deep
-networks trainable. Must they stay? *Variable activation networks* (Monti, Tootoonian and Cao 2018) put a weight on
-every skip, state "this weight is 0" as a constraint, and give each constraint a Lagrange multiplier, which phases the
-skip out while the network learns.
-
-Every page below is an executable notebook of the course with what came out of it. `make lab` opens the same notebooks
-with controls to press and exercises that check your answers.
-
-{warning}
-## The course
-
-| lesson | its question |
-| --- | --- |
-{lessons}
-
-{documents}
-
-```{{toctree}}
-:hidden:
-:caption: The course
-
-{lesson_pages}
-```
-
-```{{toctree}}
-:hidden:
-:caption: Documents
-
-{document_pages}
-```
-"""
 
 
 class SiteError(RuntimeError):
@@ -157,21 +123,22 @@ def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, 
         nbformat.write(notebook, path)
         title = title_of(notebook.cells[0].source, name)
         rows.append(f"| [{title}](notebooks/{name}.ipynb) | {question_of(notebook)} |")
-    documents, links = find_documents(course), []
+    (folder / "docs").mkdir()
+    documents = find_documents(course)
     for document in documents:
-        text = document.read_text(encoding="utf-8")
-        (folder / "docs").mkdir(exist_ok=True)
-        (folder / "docs" / document.name).write_text(text, encoding="utf-8")
-        links.append(f"- [{title_of(text, document.stem)}](docs/{document.name})")
+        shutil.copy(document, folder / "docs")
     shutil.copytree(course / "assets" / "figures", folder / "assets" / "figures")
     if (course / "docs" / "evidence").is_dir():  # the figures of a document
         shutil.copytree(course / "docs" / "evidence", folder / "docs" / "evidence")
-    index = INDEX.format(
-        warning=QUICK_WARNING if is_quick else "",
-        lessons="\n".join(rows),
-        documents="\n".join(["## Documents", "", *links]) if links else "",
-        lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
-        document_pages="\n".join(f"docs/{document.stem}" for document in documents),
+    index = (
+        course_path("docs", "site", "index.md")
+        .read_text(encoding="utf-8")
+        .format(
+            warning=QUICK_WARNING if is_quick else "",
+            lessons="\n".join(rows),
+            lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
+            document_pages="\n".join(f"docs/{document.stem}" for document in documents),
+        )
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
 

@@ -25,7 +25,7 @@ from tools.evidence.parts import (
 from tools.recordings.accuracy import HIDDEN
 from van_tutorial import training
 from van_tutorial.constraints import predict_removal_step
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots import finish, style
 
 START = "plain, BatchNorm bias 2"
 WITH, WITHOUT = (labels.gradient({"skip_gradient": choice}) for choice in (True, False))

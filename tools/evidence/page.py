@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,15 +67,14 @@ def write_page(results: Path, docs: Path) -> Path:
         results: folder of the recordings.
         docs: folder of the page.
     """
-    figures = {
-        name: figure for name, figure in drawings(results).items() if stamp_in(docs, name) != stamp_of(figure)
-    }
-    for name, image in picture.draw(figures).items() if figures else ():
+    figures = drawings(results)
+    stale = {name: figure for name, figure in figures.items() if stamp_in(docs, name) != stamp_of(figure)}
+    for name, image in picture.draw(stale).items() if stale else ():
         path = image_of(docs, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, f"{image}\n<!-- {stamp_of(figures[name])} -->\n".encode())
     text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
-    write_atomic(docs / "evidence.md", fill(text, blocks(results)).encode())
+    write_atomic(docs / "evidence.md", fill(text, blocks(results, figures)).encode())
     return docs / "evidence.md"
 
 
@@ -84,13 +84,15 @@ def check_page() -> list[str]:
     missing = [name for name in SECTIONS if not (results / f"{name}.json").is_file()]
     if missing:
         return [f"There is no recording of {name}: python -m tools.record {name}" for name in missing]
-    text = (docs / "evidence.md").read_text(encoding="utf-8")
+    figures, text = drawings(results), (docs / "evidence.md").read_text(encoding="utf-8")
     problems = (
-        [] if fill(text, blocks(results)) == text else ["docs/evidence.md does not show the recordings"]
+        []
+        if fill(text, blocks(results, figures)) == text
+        else ["docs/evidence.md does not show the recordings"]
     )
     problems += [
         f"docs/evidence/{name}.svg is not drawn from the recording"
-        for name, figure in drawings(results).items()
+        for name, figure in figures.items()
         if stamp_in(docs, name) != stamp_of(figure)
     ]
     return [f"{problem}: python -m tools.evidence" for problem in problems]
@@ -113,18 +115,19 @@ def fill(text: str, made: Mapping[str, Callable[[], str]]) -> str:
     return text
 
 
-def blocks(results: Path) -> dict[str, Callable[[], str]]:
+def blocks(results: Path, figures: Mapping[str, go.Figure]) -> dict[str, Callable[[], str]]:
     """Return what makes each block of the page."""
-    sections = {name: lambda name=name: section(name, results / f"{name}.json") for name in SECTIONS}
-    return {"controls": lambda: controls.findings() + "\n", **sections, "others": lambda: others(results)}
+    made: dict[str, Callable[[], str]] = dict.fromkeys(SECTIONS, lambda: "Not measured.\n")
+    made |= {
+        name: partial(section, name, results / f"{name}.json", figure) for name, figure in figures.items()
+    }
+    return {"controls": lambda: controls.findings() + "\n", **made, "others": lambda: others(results)}
 
 
-def section(name: str, file: Path) -> str:
+def section(name: str, file: Path, figure: go.Figure) -> str:
     """Return what is shown of a recording."""
-    if not file.is_file():
-        return "Not measured.\n"
     content, runs, shown = json.loads(file.read_text(encoding="utf-8")), table_in(file), SECTIONS[name]
-    alt = shown.figure(runs).layout.title.text.partition("<br>")[0]
+    alt = figure.layout.title.text.partition("<br>")[0]
     made_with = origin(runs, content["hardware"], content["versions"])
     return f"""\
 {content["question"]}
@@ -159,7 +162,7 @@ def others(results: Path) -> str:
         for file, content in contents.items()
         if file.stem not in SECTIONS
     ]
-    return markdown(pd.DataFrame(rows)) + "\n"
+    return markdown(pd.DataFrame(rows)) + "\n" if rows else "Not measured.\n"
 
 
 def table_in(file: Path) -> pd.DataFrame:

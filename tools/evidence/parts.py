@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from tools.labels import named
 from van_tutorial import batch
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots import finish, style
 
 RESIDUAL = "the residual network"
 

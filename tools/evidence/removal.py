@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from tools.evidence.parts import curve, first, spread, summary
 from tools.labels import WORDS
 from van_tutorial.constraints import predict_removal_step
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots import finish, style
 
 NETWORKS = ("plain", "residual", "VAN")
 MEASURES = {

@@ -12,27 +12,12 @@ A recording is a function of one run, below the grid of all of its runs:
 then what the function returns. What a sweep file can say needs no function: recordings.yaml names the sweep.
 """
 
-from tools.recordings import (
-    accuracy,
-    convolutional,
-    descendants,
-    dirac,
-    gradients,
-    looks_linear,
-    multipliers,
-    shattering,
-)
+import importlib
+import pkgutil
+
 from tools.recordings.lab import MEASURED, Lab
 
-__all__ = [
-    "MEASURED",
-    "Lab",
-    "accuracy",
-    "convolutional",
-    "descendants",
-    "dirac",
-    "gradients",
-    "looks_linear",
-    "multipliers",
-    "shattering",
-]
+__all__ = ["MEASURED", "Lab"]
+
+for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(module.name)

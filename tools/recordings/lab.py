@@ -108,7 +108,7 @@ class Trained:
     @property
     def parameters(self) -> int:
         """Number of parameters of what is left."""
-        return num_parameters(self.left)
+        return sum(parameter.numel() for parameter in self.left.parameters())
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,6 @@ class Lab:
                 raise
             print(error)
         return Trained(images, trainer.result())
-
-
-def num_parameters(model: nn.Module) -> int:
-    """Count the parameters of a network."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def linear_classifier(seed: int) -> nn.Module:
