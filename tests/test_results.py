@@ -223,7 +223,7 @@ def put_pipe(name):
             r"config\.json has no time with a zone under 'started'",
         ),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "broken",
 )
 def test_a_damaged_folder_is_named_and_the_others_are_read(sweep, write_run, break_it, message, capsys):
     folder = write_run({**PARAMETERS, "seed": 9}, three_networks())
