@@ -96,5 +96,5 @@ def test_a_gpu_gives_the_same_images_as_the_cpu():
 def test_an_image_without_its_batch_and_a_negative_padding_are_refused():
     with pytest.raises(ValueError, match=r"must have the shape \(N, C, H, W\), got \(3, 32, 32\)"):
         data.augment(torch.zeros(3, 32, 32), seeded_generator())
-    with pytest.raises(ValueError, match="padding must be a whole number of at least 0, got -1"):
+    with pytest.raises(ValueError, match="padding must be an integer of at least 0, got -1"):
         data.augment(torch.zeros(1, 3, 32, 32), seeded_generator(), padding=-1)

@@ -343,3 +343,32 @@ def test_a_folder_that_cannot_be_made_is_said(few_images, quick, tmp_path):
     with pytest.raises(OSError, match="could not be written"):
         training.Trainer(small(), few_images, quick()).save(tmp_path / "file" / "run.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("optimizer", {}),
+        ("phase_out", {}),
+        ("scheduler", 3),
+        ("records", [{}]),
+        ("step", "one"),
+        ("sums", None),
+        ("seconds", None),
+        ("model", {}),
+    ],
+)
+def test_a_whole_file_with_a_damaged_part_changes_nothing(tmp_path, few_images, quick, part, value):
+    path = tmp_path / "run.pt"
+    trainer = training.Trainer(models.mlp(depth=2, width=8, seed=0), few_images, quick())
+    next(iter(trainer))
+    trainer.save(path)
+    torch.save(torch.load(path, weights_only=True) | {part: value}, path)
+    fresh = training.Trainer(models.mlp(depth=2, width=8, seed=0), few_images, quick())
+    with pytest.raises(training.CheckpointError, match=r"is damaged \(\w+\): nothing was taken over"):
+        fresh.load(path)
+    whole = training.train(models.mlp(depth=2, width=8, seed=0), few_images, quick())
+    for _ in fresh:
+        pass
+    assert fresh.result().history.drop(columns="seconds").equals(whole.history.drop(columns="seconds"))
+    assert all(map(torch.equal, fresh.model.state_dict().values(), whole.model.state_dict().values()))

@@ -406,3 +406,28 @@ def test_the_skips_of_a_foreign_network_are_not_counted(make):
         ValueError, match=r"only networks that are one stack, .* has_skip\(.* takes any network"
     ):
         models.num_skips(make())
+
+
+@pytest.mark.parametrize(
+    ("alphas", "found"),
+    [([-0.3, 0.0, 0.0], "layer 1, is -0.3"), ([0.0, float("nan"), 0.1], "layer 2, is nan")],
+)
+def test_the_skip_weight_that_is_farthest_from_0_is_named(alphas, found):
+    network = models.mlp(depth=3, width=4, seed=0)
+    network.skip_weight.data = torch.tensor(alphas)
+    with pytest.raises(ValueError, match=found):
+        models.collapse(network)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_what_was_frozen_is_frozen_when_it_is_folded_or_merged(is_frozen):
+    affine = models.mlp(depth=6, width=4, skip="activation", skip_weight=1.0, skip_every=2, seed=0)
+    folded = {
+        models.collapse: [models.make("repvgg", depth=8, width=4, seed=0), models.mlp(depth=2, parametrization="dirac",
+                          connection="plain", seed=0)],
+        models.merge: [affine],
+    }  # fmt: skip
+    for fold, networks in folded.items():
+        for network in networks:
+            network.requires_grad_(not is_frozen)
+            assert {parameter.requires_grad for parameter in fold(network).parameters()} == {not is_frozen}

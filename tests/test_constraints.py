@@ -171,11 +171,11 @@ def test_a_penalty_on_the_skip_weights_of_another_network_is_refused():
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"num_constraints": 0}, "num_constraints must be a whole number of at least 1, got 0"),
+        ({"num_constraints": 0}, "num_constraints must be an integer of at least 1, got 0"),
         ({"dual_lr": -1e-3}, "dual_lr must be at least 0, got -0.001"),
         ({"dual_lr": float("nan")}, "dual_lr must be at least 0, got nan"),
         ({"dual_lr": torch.tensor([1.0, -1.0, 1.0])}, "dual_lr must be at least 0"),
-        ({"num_constraints": 2.5}, "num_constraints must be a whole number of at least 1, got 2.5"),
+        ({"num_constraints": 2.5}, "num_constraints must be an integer of at least 1, got 2.5"),
         ({"dual_lr": torch.ones(2)}, r"of shape \(3,\), got shape \(2,\)"),
         ({"dual_lr": torch.ones(3, 1)}, r"of shape \(3,\), got shape \(3, 1\)"),
         ({"damping": -1.0}, "damping must be a number at least 0, got -1.0"),
@@ -243,7 +243,7 @@ def test_a_single_layer_gets_the_mean_step_size_and_a_spread_of_1_the_same_for_a
         (-1.0, 5.0, 3, "dual_lr must be a number at least 0, got -1.0"),
         (1.0, 0.0, 3, "dual_lr_spread must be a number above 0, got 0.0"),
         (1.0, -2.0, 3, "dual_lr_spread must be a number above 0, got -2.0"),
-        (1.0, 5.0, 0, "num_constraints must be a whole number of at least 1, got 0"),
+        (1.0, 5.0, 0, "num_constraints must be an integer of at least 1, got 0"),
     ],
 )
 def test_a_spread_that_cannot_be_is_refused(dual_lr, spread, depth, message):
@@ -425,3 +425,17 @@ def test_a_stagger_that_leaves_a_layer_no_time_is_refused(stagger):
 def test_a_removal_that_ends_outside_the_training_is_refused(remove_by):
     with pytest.raises(ValueError, match=r"remove_by must be a number in \(0, 1\]"):
         constraints.removal_starts(1000, remove_by, 0.5, 5)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "remove_by", "message"),
+    [
+        (0, 0.5, "num_steps must be an integer of at least 1"),
+        (10, 0.0, r"remove_by must be a number in \(0, 1\]"),
+    ],
+)
+def test_a_cap_and_a_schedule_need_time_to_fall(num_steps, remove_by, message):
+    with pytest.raises(ValueError, match=message):
+        constraints.falling_cap(1, num_steps, remove_by)
+    with pytest.raises(ValueError, match=message):
+        constraints.scheduled_skip_weight("linear", 1, num_steps, 0.9, remove_by)

@@ -96,7 +96,7 @@ def test_gradients_that_vary_a_little_more_than_rounding_have_an_autocorrelation
     ("gradients", "max_lag", "message"),
     [
         (torch.ones(5, 2), 5, "max_lag must be below the number of gradients, 5, got 5"),
-        (torch.ones(5, 2), -1, "max_lag must be a whole number of at least 0, got -1"),
+        (torch.ones(5, 2), -1, "max_lag must be an integer of at least 0, got -1"),
         (torch.tensor([[1.0], [math.inf], [0.0]]), 1, "gradients must be finite"),
         (torch.tensor([[1.0], [math.nan], [0.0]]), 1, "gradients must be finite"),
     ],
@@ -278,7 +278,7 @@ def test_the_shortest_path_has_both_ends():
     ("end", "num_points", "message"),
     [
         (torch.zeros(3), 5, r"start and end must have one shape, got \(2,\) and \(3,\)"),
-        (torch.zeros(2), 1, "num_points must be a whole number of at least 2, got 1"),
+        (torch.zeros(2), 1, "num_points must be an integer of at least 2, got 1"),
     ],
 )
 def test_a_path_that_cannot_be_is_refused(end, num_points, message):

@@ -206,8 +206,8 @@ def test_a_sized_multiplier_removes_the_skip_on_the_predicted_path_in_time(skip_
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"num_steps": 0}, "num_steps must be a whole number of at least 1, got 0"),
-        ({"num_steps": 2.5}, "num_steps must be a whole number of at least 1, got 2.5"),
+        ({"num_steps": 0}, "num_steps must be an integer of at least 1, got 0"),
+        ({"num_steps": 2.5}, "num_steps must be an integer of at least 1, got 2.5"),
         ({"skip_weight": 1.1}, r"skip_weight must be a number in \[0, 1\], got 1.1"),
         ({"skip_lr": 0.0}, "skip_lr must be a number above 0, got 0.0"),
         ({"dual_lr": -1.0}, "dual_lr must be a number at least 0, got -1.0"),

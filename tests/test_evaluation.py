@@ -163,5 +163,5 @@ def test_mean_iou_counts_all_images_together_and_puts_the_mode_back():
 
 
 def test_mean_iou_of_no_class_is_refused():
-    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_classes must be an integer of at least 1, got 0"):
         training.mean_iou(Given(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), 0)

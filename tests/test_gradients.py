@@ -516,7 +516,7 @@ def test_an_output_that_is_not_named_or_not_there_is_refused(two_layers, batch, 
         (torch.zeros(0, 784), r"inputs must hold at least one example .* got shape \(0, 784\)"),
         (torch.tensor(1.0), r"inputs must hold at least one example .* got shape \(\)"),
     ],
-    ids=["whole numbers", "empty", "a scalar"],
+    ids=["integers", "empty", "a scalar"],
 )
 def test_inputs_that_cannot_be_differentiated_are_refused(two_layers, function, inputs, message):
     with pytest.raises(ValueError, match=message):

@@ -141,11 +141,11 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_random_state
     ("choices", "message"),
     [
         ({"num_backward": 5}, "num_backward must be at most 4, got 5"),
-        ({"num_backward": 0}, "num_backward must be a whole number of at least 1, got 0"),
+        ({"num_backward": 0}, "num_backward must be an integer of at least 1, got 0"),
         ({"combine": "summ"}, r"combine must be one of 'sum', 'concat', got 'summ'. Did you mean 'sum'\?"),
-        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
-        ({"in_channels": True}, "in_channels must be a whole number of at least 1, got True"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"width": 0}, "width must be an integer of at least 1, got 0"),
+        ({"in_channels": True}, "in_channels must be an integer of at least 1, got True"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_in_one_sentence(choices, message):

@@ -375,7 +375,7 @@ def test_layer_norms_leave_the_network_as_it_was_when_they_fail(few_images, wher
     else:
         labels = labels + 10
     before = state_of(model)
-    with pytest.raises((RuntimeError, IndexError), match="out of"):
+    with pytest.raises((RuntimeError, ValueError), match="out of|labels must be from 0 to 9"):
         diagnostics.layer_norms(model, few_images.train_images[:8], labels)
     assert state_of(model) == before
 
@@ -488,3 +488,23 @@ def test_a_layer_without_a_gradient_has_norm_0():
     model(torch.ones(2, 3)).sum().backward()
     first, last = diagnostics.latest_weight_grad_norms(model).tolist()
     assert first == 0.0 < last
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2], r"labels must have shape \(4,\), as the outputs do, got \(3,\)"),
+        ([0, 1, 2, 10], "labels must be from 0 to 9 for 10 outputs, got 0 to 10"),
+        ([-1, 1, 2, 3], "labels must be from 0 to 9 for 10 outputs, got -1 to 3"),
+    ],
+)
+def test_labels_that_do_not_fit_the_outputs_are_refused(labels, message):
+    network = models.mlp(depth=1, width=4, in_features=3, seed=0)
+    with pytest.raises(ValueError, match=message):
+        diagnostics.layer_norms(network, torch.randn(4, 3), torch.tensor(labels))
+
+
+def test_labels_that_the_cross_entropy_leaves_out_are_no_error():
+    network = models.mlp(depth=1, width=4, in_features=3, seed=0)
+    norms = diagnostics.layer_norms(network, torch.randn(4, 3), torch.tensor([-100, 0, 1, 2]))
+    assert norms["weight_grad_norm"].notna().all()

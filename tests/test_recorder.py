@@ -183,7 +183,7 @@ def test_a_measure_that_fails_says_so(few_images, quick):
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
 def test_an_interval_that_is_no_number_of_steps_is_refused(every):
-    with pytest.raises(ValueError, match="every must be a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match="every must be an integer of at least 1, got"):
         diagnostics.Recorder(every=every, **MEASURES)
 
 

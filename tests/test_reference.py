@@ -65,7 +65,7 @@ def test_noises_have_the_autocorrelation_that_noises_have(draw, expected):
 
 @pytest.mark.parametrize("choices", [{"num_points": 0}, {"num_points": 5, "num_runs": 0}])
 def test_noise_without_points_or_runs_is_refused(choices):
-    with pytest.raises(ValueError, match="must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="must be an integer of at least 1, got 0"):
         diagnostics.white_noise(**choices)
 
 
@@ -181,7 +181,7 @@ def test_without_layers_gradients_are_the_same(connection):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"depth": -1}, "depth must be a whole number of at least 0, got -1"),
+        ({"depth": -1}, "depth must be an integer of at least 0, got -1"),
         ({"connection": "highway"}, "connection must be one of 'plain', 'residual', 'van', got 'highway'"),
         ({"normalization": "center"}, "normalization must be one of 'none', 'batch', got 'center'"),
         ({"residual_scale": 0.0}, "residual_scale must be a number above 0"),
@@ -242,7 +242,7 @@ def test_most_networks_lie_below_the_mean_the_more_so_the_deeper():
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"depth": -1}, "depth must be a whole number of at least 0, got -1"),
+        ({"depth": -1}, "depth must be an integer of at least 0, got -1"),
         ({"init_scale": 0.0}, "init_scale must be a number above 0, got 0.0"),
         ({"active_share": 1.1}, r"active_share must be a number in \[0, 1\], got 1.1"),
     ],

@@ -156,11 +156,11 @@ def test_images_given_and_global_random_numbers_are_left_as_they_are(images):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"size": 27}, "size must be a whole number of at least 28, got 27"),
-        ({"num_objects": 0}, "num_objects must be a whole number of at least 1, got 0"),
-        ({"num_train": 0}, "num_train must be a whole number of at least 1, got 0"),
-        ({"num_test": 0}, "num_test must be a whole number of at least 1, got 0"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"size": 27}, "size must be an integer of at least 28, got 27"),
+        ({"num_objects": 0}, "num_objects must be an integer of at least 1, got 0"),
+        ({"num_train": 0}, "num_train must be an integer of at least 1, got 0"),
+        ({"num_test": 0}, "num_test must be an integer of at least 1, got 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
     ],
 )
 def test_a_number_that_makes_no_scene_is_refused(images, choices, message):

@@ -182,7 +182,7 @@ def test_a_choice_may_differ_from_the_recipe():
     ("recipe", "depth", "message"),
     [
         ("plain, centered", 5, r"recipe must be one of .* Did you mean 'plain, centred'\?"),
-        ("plain, centred", 1, "depth must be a whole number of at least 2, got 1"),
+        ("plain, centred", 1, "depth must be an integer of at least 2, got 1"),
     ],
 )
 def test_a_recipe_that_there_is_not_is_refused(recipe, depth, message):

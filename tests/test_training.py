@@ -836,8 +836,8 @@ def test_a_compiled_network_trains_to_the_same_numbers(few_images, quick, monkey
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"num_epochs": 0}, "num_epochs must be a whole number of at least 1, got 0"),
-        ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
+        ({"num_epochs": 0}, "num_epochs must be an integer of at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be an integer of at least 2, got 1"),
         ({"lr": 0.0}, "lr must be a number above 0, got 0.0"),
         ({"lr": -1e-3}, "lr must be a number above 0, got -0.001"),
         ({"skip_lr": -1e-3}, "skip_lr must be a number at least 0, got -0.001"),
@@ -860,8 +860,8 @@ def test_a_compiled_network_trains_to_the_same_numbers(few_images, quick, monkey
         ({"momentum": 2.0}, r"momentum must be a number in \[0, 1\]"),
         ({"lr_schedule": "cosin"}, r"Did you mean 'cosine'\?"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a number in"),
-        ({"log_every": 0}, "log_every must be a whole number of at least 1, got 0"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"log_every": 0}, "log_every must be an integer of at least 1, got 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused_in_one_sentence(choices, message):
@@ -935,3 +935,25 @@ def test_training_in_stretches_is_training_in_one_go(few_images, quick):
     assert [record.step for record in in_stretches.records] == [1, 3, 4, 8, 9, 12, 16]
     for ours, theirs in zip(in_stretches.model.parameters(), in_one_go.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "name", ["skip_gradient", "population_statistics", "mixed_precision", "channels_last", "compile"]
+)
+def test_what_is_yes_or_no_is_not_taken_from_a_string(name):
+    with pytest.raises(ValueError, match=f"{name} must be True or False, got 'no'"):
+        training.TrainConfig(**{name: "no"})
+
+
+def test_a_seed_that_no_generator_takes_is_refused():
+    with pytest.raises(ValueError, match="seed must be below 2\\*\\*64"):
+        training.TrainConfig(seed=2**64)
+    with pytest.raises(ValueError, match="seed must be below 2\\*\\*64"):
+        models.mlp(seed=2**64)
+    assert training.TrainConfig(seed=2**64 - 1).seed == 2**64 - 1
+    models.mlp(depth=1, width=4, seed=2**64 - 1)
+
+
+def test_a_device_of_no_name_is_refused():
+    with pytest.raises(ValueError, match="device None cannot be used"):
+        training.pick_device(None)

@@ -16,9 +16,22 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Raise unless `value` is a whole number of at least `minimum`."""
+    """Raise unless `value` is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}.")
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}.")
+
+
+def check_seed(seed: Any) -> None:
+    """Raise unless `seed` is one that torch's generators take."""
+    check_count("seed", seed, minimum=0)
+    if seed >= 2**64:
+        raise ValueError(f"seed must be below 2**64, got {seed}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
 
 
 def check_range(

@@ -441,7 +441,7 @@ exercises.check_stretch(my_stretch, scale=0.95, depth=40)
 # ## Exercise 3 · As many weights
 #
 # An ordinary layer of 64 units has $64 \cdot 64$ weights. How wide is a layer with crelu that has as many? (To the
-# next whole number.)
+# next integer.)
 
 # %% tags=["nbval-ignore-output"]
 ### solution

@@ -23,12 +23,17 @@ def falling_cap(step: int, num_steps: int, remove_by: float | None) -> float:
     Returns:
         The cap, in [0, 1].
 
+    Raises:
+        ValueError: for no step, or a fraction outside (0, 1].
+
     Example:
         >>> [round(falling_cap(step, num_steps=90, remove_by=2 / 3), 6) for step in (0, 30, 45, 60, 90)]
         [1.0, 1.0, 0.5, 0.0, 0.0]
     """
+    check_count("num_steps", num_steps)
     if remove_by is None:
         return 1.0
+    check_range("remove_by", remove_by, 0.0, 1.0, open_low=True)
     return min(1.0, max(0.0, 2.0 - 2.0 * step / (remove_by * num_steps)))
 
 
@@ -100,12 +105,14 @@ def scheduled_skip_weight(
         The skip weight.
 
     Raises:
-        ValueError: for a name that is not one of the four.
+        ValueError: for a name that is not one of the four, no step, or a fraction outside (0, 1].
 
     Example:
         >>> scheduled_skip_weight("linear", step=25, num_steps=100, skip_weight=0.8, remove_by=0.5)
         0.4
     """
+    check_count("num_steps", num_steps)
+    check_range("remove_by", 1.0 if remove_by is None else remove_by, 0.0, 1.0, open_low=True)
     t = min(1.0, step / ((1.0 if remove_by is None else remove_by) * num_steps))
     if schedule == "fixed":
         return skip_weight

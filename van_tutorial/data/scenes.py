@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from van_tutorial._checks import check_count
+from van_tutorial._checks import check_count, check_seed
 from van_tutorial.data.images import Images, standardize
 
 CUT = 0.04  # of the way from black to white: above the speckle around a garment, below all but its darkest print
@@ -49,7 +49,7 @@ def scenes(
     check_count("num_test", num_test)
     check_count("size", size, minimum=max(sizes[1:]))
     check_count("num_objects", num_objects)
-    check_count("seed", seed, minimum=0)
+    check_seed(seed)
     black, white = images.train_images.aminmax()
     parts = []
     for garments, labels, num_scenes, own_seed in (

@@ -387,7 +387,7 @@ def pick_output(outputs: Tensor, output: int | None) -> int:
     try:
         index = 0 if output is None else operator.index(output)
     except TypeError:
-        raise ValueError(f"output must be a whole number, got {output!r}.") from None
+        raise ValueError(f"output must be an integer, got {output!r}.") from None
     if not 0 <= index < num_outputs:
         raise ValueError(f"output must be from 0 to {num_outputs - 1}, got {output!r}.")
     return index

@@ -302,6 +302,8 @@ def mean_loss(loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
             f"The network must give real numbers for the cross entropy, got {outputs.dtype}: give a loss that takes "
             "them."
         )
+    if loss is functional.cross_entropy and outputs.dim() > 1 and labels.dtype == torch.int64:
+        check_labels(labels, (outputs.shape[0], *outputs.shape[2:]), outputs.shape[1])
     cost = loss(
         outputs, labels.clone() if isinstance(labels, Tensor) else labels
     )  # one made in inference mode
@@ -311,6 +313,18 @@ def mean_loss(loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
         )
         raise ValueError(f"loss must return one real number, the mean over the examples, got {what}.")
     return cost
+
+
+def check_labels(labels: Tensor, shape: tuple[int, ...], num_outputs: int) -> None:
+    """Raise unless labels are of a shape and name outputs, or are -100, which the cross entropy leaves out."""
+    if tuple(labels.shape) != shape:
+        raise ValueError(f"labels must have shape {shape}, as the outputs do, got {tuple(labels.shape)}.")
+    counted = labels[labels != -100]
+    if len(counted) and not (counted.min() >= 0 and counted.max() < num_outputs):
+        raise ValueError(
+            f"labels must be from 0 to {num_outputs - 1} for {num_outputs} outputs, got {int(counted.min())} to "
+            f"{int(counted.max())}."
+        )
 
 
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -87,10 +87,11 @@ def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
         )
     if (left := int(torch.count_nonzero(alphas))) > 0:
         weighted = [number for number, each in enumerate(model.connections, 1) if each.is_weighted]
+        largest = int(alphas.abs().argmax())  # NaN, where there is one
         raise ValueError(
             f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer "
-            f"{weighted[int(alphas.argmax())]}, is {alphas.max().item():.3g}): train until they are, or set remove_by "
-            "in TrainConfig."
+            f"{weighted[largest]}, is {alphas[largest].item():.3g}): train until they are, or set "
+            "remove_by in TrainConfig."
         )
 
 
@@ -306,4 +307,4 @@ def compose(first: nn.Linear | None, second: nn.Linear) -> nn.Linear:
     both.in_features = first.in_features
     both.weight = nn.Parameter(second.weight @ first.weight)
     both.bias = nn.Parameter(torch.addmv(second.bias, second.weight, first.bias))
-    return both
+    return both.requires_grad_(first.weight.requires_grad or second.weight.requires_grad)

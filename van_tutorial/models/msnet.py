@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from van_tutorial._checks import check_choice, check_count
+from van_tutorial._checks import check_choice, check_count, check_flag, check_seed
 from van_tutorial.models import parts
 from van_tutorial.models.stack import build, takes
 
@@ -51,9 +51,10 @@ class MSNetConfig:
             check_count(name, getattr(self, name))
         if self.num_backward > NUM_LAYERS:
             raise ValueError(f"num_backward must be at most {NUM_LAYERS}, got {self.num_backward}.")
+        check_flag("has_slave", self.has_slave)
         check_choice("combine", self.combine, COMBINES)
         if self.seed is not None:
-            check_count("seed", self.seed, minimum=0)
+            check_seed(self.seed)
 
     def network(self) -> "MSNet":
         """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""

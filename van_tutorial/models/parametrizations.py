@@ -126,7 +126,7 @@ class Branches(nn.Module):
         pairs = [fuse(kernel, norm) for kernel, norm in kernels]
         folded.weight.copy_(sum(weight for weight, _ in pairs))
         folded.bias.copy_(sum(bias for _, bias in pairs))
-        return folded
+        return folded.requires_grad_(any(parameter.requires_grad for parameter in self.parameters()))
 
 
 def fuse(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from van_tutorial import connections
-from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._checks import check_choice, check_count, check_range, check_seed
 from van_tutorial._random import random_state_kept
 from van_tutorial.connections import Connection
 from van_tutorial.models import parts
@@ -56,7 +56,7 @@ class StackConfig:
                 f"norm_shift is the shift of normalization 'batch' or 'layer': {self.normalization!r} has none."
             )
         if self.seed is not None:
-            check_count("seed", self.seed, minimum=0)
+            check_seed(self.seed)
         concatenates = self.expansion > 1
         connection = self.connection_class
         if self.init == "looks-linear" and not concatenates:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from van_tutorial import connections, diagnostics, models, training
-from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._checks import check_choice, check_count, check_range, check_seed
 from van_tutorial.data import ARRAYS, MINI, NAMES, Images
 
 CONNECTIONS = tuple(connections.CONNECTIONS)
@@ -113,7 +113,7 @@ class Settings:
         check_range("damping", self.damping, 0.0, math.inf)
         check_range("stagger", self.stagger, -0.95, 0.95)
         check_count("num_epochs", self.num_epochs)
-        check_count("seed", self.seed, minimum=0)
+        check_seed(self.seed)
         if self.init == "looks-linear" and self.kind.is_inside:
             raise ValueError(
                 "init 'looks-linear' comes with an activation that doubles the units, which skip 'activation' cannot "

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._checks import check_choice, check_count, check_flag, check_range, check_seed
 from van_tutorial.constraints import SCHEDULES
 
 SKIP_SCHEDULES = ("multipliers", "penalty", *SCHEDULES)
@@ -115,8 +115,10 @@ class TrainConfig:
         check_range("validation_fraction", self.validation_fraction, 0.0, 0.9)
         if self.log_every is not None:
             check_count("log_every", self.log_every)
+        for name in ("skip_gradient", "population_statistics", "mixed_precision", "channels_last", "compile"):
+            check_flag(name, getattr(self, name))
         check_choice("augment", self.augment, AUGMENTATIONS)
-        check_count("seed", self.seed, minimum=0)
+        check_seed(self.seed)
 
     @property
     def staggering(self) -> float:

@@ -1,9 +1,11 @@
 """The training loop, which hands out a record after each logging interval and draws and prints nothing."""
 
 import contextlib
+import copy
 import io
 import math
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from van_tutorial._checks import check_count, check_range
 from van_tutorial._files import write_atomic
 from van_tutorial._modes import Modes, begin_training, eval_mode, frozen_modules, modes_of, set_modes, undoing
 from van_tutorial._random import LOCK
@@ -64,7 +67,7 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError(
             f"device {name!r} cannot be used on this machine: take 'auto', 'cpu', or the name of a device that is "
             "there, such as 'cuda' or 'mps'."
@@ -340,7 +343,13 @@ class Trainer(Loop[Record]):
         Raises:
             OSError: where it cannot be written; an older file of that name is unharmed.
         """
-        state = {
+        buffer = io.BytesIO()
+        torch.save(self._state(), buffer)
+        write_atomic(path, buffer.getvalue())
+
+    def _state(self) -> dict[str, Any]:
+        """Return all that a checkpoint holds; its tensors are those of the run."""
+        return {
             "identity": self._identity(),
             "step": self.step,
             "seconds": self._seconds,
@@ -351,9 +360,6 @@ class Trainer(Loop[Record]):
             "phase_out": self.phase_out.state_dict() if self.phase_out is not None else None,
             "records": [asdict(record) for record in self.records],
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(path, buffer.getvalue())
 
     def load(self, path: str | Path) -> None:
         """Take over the state of a checkpoint of the same network, data and config.
@@ -366,6 +372,9 @@ class Trainer(Loop[Record]):
             CheckpointError: where it cannot be read, or is of another run; nothing is changed then.
         """
         try:
+            with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+                if (damaged := archive.testzip()) is not None:
+                    raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
             state = torch.load(path, map_location=self.device, weights_only=True)
             saved = dict(state["identity"])
             if missing := CHECKPOINT_PARTS - state.keys():
@@ -402,12 +411,28 @@ class Trainer(Loop[Record]):
             raise CheckpointError(
                 f"{path} is a checkpoint of another run ({details}): make the trainer with the same values."
             )
+        before = copy.deepcopy(self._state())
+        try:
+            self._take_over(state)
+        except Exception as error:  # whatever a damaged state makes torch raise
+            self._take_over(before)
+            raise CheckpointError(
+                f"{path} is damaged ({type(error).__name__}): nothing was taken over from it."
+            ) from error
+
+    def _take_over(self, state: dict[str, Any]) -> None:
+        """Go on from the state of a checkpoint."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.phase_out is not None:
             self.phase_out.load_state_dict(state["phase_out"])
-        self.step, self._seconds, self._sums = state["step"], state["seconds"], state["sums"]
+        check_count("step", state["step"], minimum=0)
+        check_range("seconds", state["seconds"], 0.0, math.inf)
+        self.step, self._seconds = state["step"], state["seconds"]
+        sums = state["sums"]
+        self._sums = {name: float(sums[name]) for name in ("loss", "lagrangian")}
+        self._sums |= {name: int(sums[name]) for name in ("correct", "count")}
         self.records = [Record(**to_cpu(row)) for row in state["records"]]
         self._set_modes()
 
