@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.models import mobilenet_v2
 
 from tests.state import Map, state_of
-from van_tutorial import diagnostics, models, training
+from van_tutorial import diagnostics, models
 
 
 @pytest.fixture
@@ -160,18 +160,6 @@ def test_outputs_that_are_no_tensor_are_refused(batch):
 def test_bfloat16_is_measured_too(batch):
     model = nn.Linear(5, 3).bfloat16()
     assert diagnostics.conditioning(model, batch[0].bfloat16())["largest"].notna().all()
-
-
-def test_a_checkpoint_from_before_initial_scales_were_named_is_taken_on(few_images, quick, tmp_path):
-    def trainer():
-        return training.Trainer(models.mlp(depth=2, width=8, seed=0), few_images, quick(num_epochs=1))
-
-    trainer().save(tmp_path / "old.pt")
-    state = torch.load(tmp_path / "old.pt", weights_only=True)
-    for name in ("model.init_scale", "model.bias_std", "model.input_init"):
-        del state["identity"][name]
-    torch.save(state, tmp_path / "old.pt")
-    trainer().load(tmp_path / "old.pt")
 
 
 @pytest.mark.parametrize("name", ["loss", "skip_weight", "layer"])

@@ -155,7 +155,7 @@ def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
 
 def test_the_lesson_runs_to_its_end_without_an_error(page):
     assert_no_error(page)
-    assert page.get_by_text("Not yet: there is no run yet").count() == 1
+    assert page.get_by_text("Not yet: no run yet").count() == 1
 
 
 def test_train_makes_the_skips_go_and_stop_stops(page):

@@ -375,7 +375,7 @@ def test_layer_norms_leave_the_network_as_it_was_when_they_fail(few_images, wher
     else:
         labels = labels + 10
     before = state_of(model)
-    with pytest.raises((RuntimeError, ValueError), match="out of|labels must be from 0 to 9"):
+    with pytest.raises((RuntimeError, ValueError), match=r"out of|labels must be from 0 to 9"):
         diagnostics.layer_norms(model, few_images.train_images[:8], labels)
     assert state_of(model) == before
 

@@ -124,9 +124,11 @@ def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, 
         title = title_of(notebook.cells[0].source, name)
         rows.append(f"| [{title}](notebooks/{name}.ipynb) | {question_of(notebook)} |")
     (folder / "docs").mkdir()
-    documents = find_documents(course)
+    documents, links = find_documents(course), []
     for document in documents:
         shutil.copy(document, folder / "docs")
+        title = title_of(document.read_text(encoding="utf-8"), document.stem)
+        links.append(f"- [{title}](docs/{document.name})")
     shutil.copytree(course / "assets" / "figures", folder / "assets" / "figures")
     if (course / "docs" / "evidence").is_dir():  # the figures of a document
         shutil.copytree(course / "docs" / "evidence", folder / "docs" / "evidence")
@@ -137,6 +139,7 @@ def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, 
             warning=QUICK_WARNING if is_quick else "",
             lessons="\n".join(rows),
             lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
+            documents="\n".join(links),
             document_pages="\n".join(f"docs/{document.stem}" for document in documents),
         )
     )
