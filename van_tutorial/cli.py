@@ -5,7 +5,9 @@ import importlib
 import io
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from van_tutorial import __version__
 from van_tutorial._checks import check_choice
-from van_tutorial._course import course_path
+from van_tutorial._course import copy_course, course_path, is_installed
 from van_tutorial._extras import needs
+from van_tutorial._files import write_atomic
 
 if TYPE_CHECKING:
     from van_tutorial.batch import Run
 
 RUNS = Path("runs")
+COPY = "van_tutorial_course"  # where the learner of an installed package works
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,12 +139,21 @@ def make_parser() -> argparse.ArgumentParser:
     )
     data.set_defaults(function=run_data)
 
+    course = commands.add_parser(
+        "course",
+        help="copy the lessons into a folder, to work in or to give out; nobody's work is written over",
+    )
+    course.add_argument("folder", type=Path, metavar="DIR", help="a folder, or a file that ends in .zip")
+    course.add_argument(
+        "--instructor", action="store_true", help="with the instructor's lessons, the solutions"
+    )
+    course.set_defaults(function=run_course)
+
     lab = commands.add_parser("lab", help="open JupyterLab on the course; other options are passed on to it")
     lab.add_argument(
         "--folder",
         type=Path,
-        default=course_path(),
-        help="folder that holds notebooks/ (default: the course)",
+        help=f"folder that holds notebooks/ (default: the checkout; of an installed package, a copy in ./{COPY})",
     )
     lab.set_defaults(function=run_lab)
     return parser
@@ -364,13 +377,45 @@ def run_data(options: argparse.Namespace) -> int:
     return int(is_broken)
 
 
+def run_course(options: argparse.Namespace) -> int:
+    """Copy the lessons into a folder, or a new zip file."""
+    if options.folder.suffix != ".zip":
+        print_copied(options.folder, copy_course(options.folder, options.instructor))
+        return 0
+    if options.folder.exists():
+        raise ValueError(f"{options.folder} exists: remove it first, or give another name.")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_course(Path(scratch, COPY), options.instructor)
+        packed = shutil.make_archive(str(Path(scratch, "packed")), "zip", scratch, COPY)
+        write_atomic(options.folder, Path(packed).read_bytes())
+    print(f"The course is in {options.folder}.")
+    return 0
+
+
+def print_copied(folder: Path, done: dict[str, list[str]]) -> None:
+    """Say what was copied and what was left alone."""
+    print(
+        f"The course is in {folder.resolve()}: {len(done['new'])} new files, {len(done['updated'])} updated."
+    )
+    for name in done["kept"]:
+        print(
+            f"  {name}: yours was changed and is kept. For the new edition rename yours, and run this again."
+        )
+
+
 def run_lab(options: argparse.Namespace) -> int:
     """Replace this process by JupyterLab on the course: loopback, with a token."""
     with needs("JupyterLab on the course", "course"):
         importlib.import_module("jupyterlab")  # the process that takes this one's place would say less
+    folder = options.folder
+    if folder is None and is_installed():
+        folder = Path(COPY)
+        print_copied(folder, copy_course(folder))
+    folder = folder or course_path()
+    first = "/00_start_here.ipynb" if (folder / "notebooks" / "00_start_here.ipynb").is_file() else ""
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
-    command.append(f"--ServerApp.root_dir={options.folder.resolve()}")
-    command.append("--LabApp.default_url=/lab/tree/notebooks")
+    command.append(f"--ServerApp.root_dir={folder.resolve()}")
+    command.append(f"--LabApp.default_url=/lab/tree/notebooks{first}")
     command.append(f"--LabApp.app_settings_dir={course_path('assets', 'jupyterlab')}")  # asks nobody for news
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
