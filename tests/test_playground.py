@@ -611,6 +611,22 @@ def test_a_run_that_was_made_elsewhere_is_shown_though_its_settings_cannot_be_se
     assert panel.num_epochs.value == 4
 
 
+def test_a_run_that_was_not_saved_is_kept_when_another_is_opened(panel, run, tmp_path):
+    run.save(tmp_path / "kept" / "elsewhere.json")
+    panel._list_kept("elsewhere")
+    train(panel)
+    mine = panel.state.run
+    panel.open.click()
+    assert panel.status.value.startswith("Opened.")
+    assert "The run before was not saved: it is kept as " in panel.status.value
+    (path,) = (path for path in (tmp_path / "kept").glob("*.json") if path.stem != "elsewhere")
+    kept = Recording.open(path)
+    assert (kept.settings, kept.steps, kept.outcome) == (mine.settings, mine.steps, mine.outcome)
+    assert path.stem in panel.kept.options
+    panel.open.click()
+    assert "The run before" not in panel.status.value
+
+
 def test_a_damaged_run_in_the_folder_is_refused_and_the_panel_goes_on(panel):
     train(panel)
     panel.save.click()

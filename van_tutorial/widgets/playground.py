@@ -429,14 +429,26 @@ class Playground(RunPanel):
         run = Recording.open(self._folder / f"{self.kept.value}.json")
         self._halt("stopped")
         self._join()
+        kept = self._keep()
         self.state.phase, self.state.trainer, self.state.run = "opened", None, run
         self._show_run()
         self._enable()
         self._say()
+        self.status.value += kept
         try:
             self._take_over(run.settings)
         except Exception as error:  # made elsewhere, with another data set or other bounds
             self.status.value += f" Its settings cannot be set here: {html.escape(str(error))}"
+
+    def _keep(self) -> str:
+        """Write the run to a file where another is about to take its place unsaved, and say so."""
+        run = self.state.run
+        if run is None or len(run.steps) < 2 or self.state.phase == "opened" or self._path("json").exists():
+            return ""
+        path = self._path("json")
+        run.save(path)
+        self._list_kept(self.kept.value)
+        return f" The run before was not saved: it is kept as {html.escape(str(path))}."
 
     @property
     def pinned_rows(self) -> tuple[ipywidgets.Widget, ...]:
