@@ -10,7 +10,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise unless `value` is one of `choices`; a near miss is named."""
     choices = list(choices)
     if value not in choices:
-        near = get_close_matches(str(value), map(str, choices), n=1)
+        near = get_close_matches(str(value), map(str, choices), n=1) if isinstance(value, str) else []
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
 
