@@ -528,3 +528,21 @@ def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path):
         )
         assert list(Path(short).iterdir()) == []
     assert not list((tmp_path / "course").glob("kernel*"))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "config.json", "lesson.ipynb"])
+@pytest.mark.parametrize("breaks", ["missing", "a pipe", "no JSON"])
+def test_a_damaged_run_is_named_and_made_again_by_force(write_notebook, tmp_path, name, breaks):
+    notebook = write_notebook()
+    finished = batch.run(notebook, runs=tmp_path / "runs", page=False)
+    path = finished.notebook.with_name(name)
+    path.unlink()
+    if breaks == "a pipe":
+        os.mkfifo(path)
+    elif breaks == "no JSON" and name != "lesson.ipynb":
+        path.write_text("{")
+    with pytest.raises(ValueError, match=r"The run that is there is damaged: .*--force"):
+        batch.run(notebook, runs=tmp_path / "runs", page=False)
+    again = batch.run(notebook, runs=tmp_path / "runs", page=False, force=True)
+    assert again.is_new
+    assert again.notebook.is_file()

@@ -15,6 +15,7 @@ import nbformat
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.execute import Task, execute, make_task, one_line
 from van_tutorial.batch.page import make_page
+from van_tutorial.batch.results import read_run
 from van_tutorial.batch.store import Place, claim, finish, set_aside
 
 
@@ -73,6 +74,7 @@ def run(
         BusyError: where another process makes this very run.
         KeyboardInterrupt: passed on, after the kernel has been ended.
         OSError: where the files cannot be written; nothing half-written is left.
+        ValueError: where this very run is there already and damaged.
     """
     task = make_task(notebook, parameters or {})
     place = Place(Path(runs) / task.name, task.key)
@@ -83,6 +85,8 @@ def run(
                 make(task, place, progress)
                 is_new = True
     executed = place.folder / f"{task.name}.ipynb"
+    if not is_new:
+        check_whole(place.folder, executed)
     shown = executed.with_suffix(".html")
     if page and not shown.exists():
         try:
@@ -93,6 +97,16 @@ def run(
             warnings.warn(f"The page of {executed} could not be made ({reason}).", stacklevel=2)
     metrics = json.loads((place.folder / "metrics.json").read_text(encoding="utf-8"))
     return Run(place.folder, executed, shown if shown.exists() else None, metrics, is_new)
+
+
+def check_whole(folder: Path, executed: Path) -> None:
+    """Raise where a run that is there already is damaged."""
+    stored = read_run(folder)
+    reason = stored.reason if stored.state == "damaged" else None
+    if reason is None and not executed.is_file():
+        reason = f"{executed} is missing: remove its folder and run the same again."
+    if reason is not None:
+        raise ValueError(f"The run that is there is damaged: {reason} With force, or --force, both is done.")
 
 
 def make(task: Task, place: Place, progress: TextIO | None) -> None:
