@@ -54,7 +54,7 @@ def test_each_module_has_its_own_mode_back_whatever_happens(fails):
     with pytest.raises(ZeroDivisionError) if fails else eval_mode(network()), eval_mode(model):
         assert not any(modes(model).values())
         if fails:
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018  # whose value nobody wants
     assert modes(model) == before
 
 

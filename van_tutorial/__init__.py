@@ -1,6 +1,6 @@
 """Train very deep networks with skip-connections, and end up without them.
 
-The rooms, in the order in which they may import each other: `data`, `connections`, `models`,
+The subpackages, in the order in which they may import each other: `data`, `connections`, `models`,
 `constraints`, `training`, `ensemble`, `diagnostics`, `plots`, `widgets`, `exercises`, `batch`, `cli`.
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from van_tutorial.models import ConvNetConfig, MLPConfig, Stack
     from van_tutorial.training import DivergenceError, TrainConfig, TrainResult
 
-# Models and training are imported where they are needed: they bring torch, which most of this room does without.
+# Models and training are imported where they are needed: they bring torch, which most of this subpackage does without.
 
 KINDS = ("mlp", "convnet")
 FROM_DATA = ("in_features", "in_channels", "num_classes")  # choices that the data set makes

@@ -15,13 +15,13 @@ class Multipliers(nn.Module):
 
     Args:
         num_constraints: number of constraints L.
-        dual_lr: step size of the ascent, one for all or a tensor of shape (L,); at least 0.
+        dual_lr: learning rate of the ascent, one for all or a tensor of shape (L,); at least 0.
         init: initial value of every multiplier.
         damping: weight c of the quadratic term c/2 alpha_l^2, at least 0. Without projection, c of
             2 sqrt(dual_lr / skip_lr) damps the oscillation of (alpha, lambda) critically.
 
     Raises:
-        ValueError: for no constraint, a negative step size or damping, or step sizes of another shape.
+        ValueError: for no constraint, a negative learning rate or damping, or learning rates of another shape.
 
     Example:
         >>> multipliers = Multipliers(num_constraints=2, dual_lr=0.5)
@@ -125,21 +125,21 @@ def project(alpha: Tensor, cap: float | Tensor = 1.0, target: float = 0.0) -> No
 
 
 def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tensor:
-    """Return one multiplier step size per layer, falling geometrically from the first layer to the last.
+    """Return one dual learning rate per layer, falling geometrically from the first layer to the last.
 
     dual_lr_l = dual_lr * spread^(1 - 2 (l - 1) / (L - 1)) for l = 1, ..., L: from spread * dual_lr down to
     dual_lr / spread, so that with a spread above 1 the skips nearest to the input go first.
 
     Args:
-        dual_lr: the geometric mean of the step sizes, at least 0.
-        spread: ratio of the first step size to the mean, above 0; 1 gives every layer the same.
+        dual_lr: the geometric mean of the learning rates, at least 0.
+        spread: ratio of the first learning rate to the mean, above 0; 1 gives every layer the same.
         num_constraints: number of layers L.
 
     Returns:
         Step sizes, shape (L,).
 
     Raises:
-        ValueError: for a negative step size or a spread that is not above 0.
+        ValueError: for a negative learning rate or a spread that is not above 0.
 
     Example:
         >>> spread_dual_lr(1.0, spread=4.0, num_constraints=3)

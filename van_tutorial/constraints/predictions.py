@@ -37,15 +37,15 @@ def predict_removal_step(
 
     Args:
         skip_weight: initial skip weight alpha_0, in (0, 1].
-        skip_lr: step size of the skip weight, above 0.
-        dual_lr: step size of the multiplier, above 0.
+        skip_lr: learning rate of the skip weight, above 0.
+        dual_lr: learning rate of the multiplier, above 0.
         slope: k = -dC/dalpha, how strongly the loss holds on to the skip, per unit of alpha.
 
     Returns:
         The number of steps, not rounded.
 
     Raises:
-        ValueError: for an initial skip weight outside (0, 1], a step size that is not above 0, or a slope that is
+        ValueError: for an initial skip weight outside (0, 1], a learning rate that is not above 0, or a slope that is
             not finite.
 
     Example:
@@ -77,12 +77,12 @@ def predict_removal_step(
 def size_dual_lr(
     removal_step: float, skip_weight: float = 0.95, skip_lr: float = 1e-3, slope: float = 0.0
 ) -> float:
-    """Return the multiplier step size for which `predict_removal_step` is `removal_step`.
+    """Return the dual learning rate for which `predict_removal_step` is `removal_step`.
 
     Args:
         removal_step: the step at which the skip weight should reach 0, above 0.
         skip_weight: initial skip weight, in (0, 1].
-        skip_lr: step size of the skip weight, above 0.
+        skip_lr: learning rate of the skip weight, above 0.
         slope: -dC/dalpha, at least 0.
 
     Returns:
@@ -116,8 +116,8 @@ def critical_damping(skip_lr: float, dual_lr: float) -> float:
     alpha; curvature of the loss adds to the damping.
 
     Args:
-        skip_lr: step size of the skip weight, above 0.
-        dual_lr: step size of the multiplier, at least 0.
+        skip_lr: learning rate of the skip weight, above 0.
+        dual_lr: learning rate of the multiplier, at least 0.
 
     Returns:
         c*, in nats per squared unit of skip weight.
@@ -158,8 +158,8 @@ def predict_path(
     Args:
         num_steps: steps T.
         skip_weight: initial skip weight alpha_0, in [0, 1].
-        skip_lr: step size of the skip weight, above 0.
-        dual_lr: step size of the multiplier, at least 0.
+        skip_lr: learning rate of the skip weight, above 0.
+        dual_lr: learning rate of the multiplier, at least 0.
         slope: k = -dC/dalpha at alpha = 0, in nats per unit of skip weight.
         damping: weight of the quadratic term, at least 0.
         curvature: d2C/dalpha2, the loss's own, at least 0.
@@ -240,8 +240,8 @@ def simulate_path(
     Args:
         num_steps: steps T.
         skip_weight: initial skip weight, in [0, 1].
-        skip_lr: step size of the skip weight, above 0.
-        dual_lr: step size of the multiplier, at least 0.
+        skip_lr: learning rate of the skip weight, above 0.
+        dual_lr: learning rate of the multiplier, at least 0.
         slope: -dC/dalpha at alpha = 0.
         damping: weight of the quadratic term, at least 0.
         curvature: d2C/dalpha2, at least 0.

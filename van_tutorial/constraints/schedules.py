@@ -43,7 +43,7 @@ def removal_starts(num_steps: int, remove_by: float, stagger: float, num_constra
     With T = remove_by num_steps and s = |stagger|, every layer has a window of (1 - s) T steps, and that of layer
     l = 1, ..., L opens at step
 
-        s T (l - 1) / (L - 1)      stagger > 0, from the input side
+        s T (l - 1) / (L - 1)      stagger > 0, from input to output
         s T (L - l) / (L - 1)      stagger < 0, from the output side
 
     so that the last one closes at T. 0 gives every layer the whole of it.

@@ -64,7 +64,7 @@ def layer_norms(
         output_grad_norm   mean_i |dC_i / dh_l(x_i)|
         weight_grad_norm   |dC / dW_l|, Frobenius
         weight_norm        |W_l|, Frobenius
-        weight_grad_ratio  |dC / dW_l| / |W_l|: the relative size of a gradient step, up to the step size
+        weight_grad_ratio  |dC / dW_l| / |W_l|: the relative size of a gradient step, up to the learning rate
         dead_share         share of units with a_u(x_i) <= 0 at every input
         coactive_share     share of (unit, pair of inputs) with a_u > 0 at both; 1/4 where every unit is active at
                            half of the inputs, independently

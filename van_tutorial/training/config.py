@@ -11,7 +11,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 LR_SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("none", "crop-flip")
 REMOVE_BY = 2 / 3
-STAGGER = 0.9  # chosen on held-out images: assets/results/depth_trials.json
+STAGGER = 0.9  # chosen on a validation set: assets/results/depth_trials.json
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,17 @@ class TrainConfig:
     Attributes:
         num_epochs: passes over the training images, at least 1.
         batch_size: examples per step, at least 2; what is left over at the end of an epoch is dropped.
-        lr: step size of the weights, above 0.
-        skip_lr: step size of the skip weights (plain gradient steps, constant), at least 0.
+        lr: learning rate of the weights, above 0.
+        skip_lr: learning rate of the skip weights (plain gradient steps, constant), at least 0.
         skip_gradient: whether the loss has a say in the skip weights. False leaves its gradient out of their step, so
             that multipliers and clip alone move them: the control for whether a phase-out listens to the loss.
         skip_target: the value that the skip weights are driven to. 0 takes the skips away, as a VAN does. 1 takes
             the *activation* away from networks with skip "activation", whose layers alpha z + (1 - alpha) act(z)
             end up affine: what VanillaNet and Layer Folding do.
-        dual_lr: step size of the multipliers, at least 0; None sizes it from the number of steps, so that the
+        dual_lr: learning rate of the multipliers, at least 0; None sizes it from the number of steps, so that the
             multipliers have removed the skips by the time the cap is at 0 (`default_dual_lr`).
-        dual_lr_spread: ratio of the first layer's multiplier step size to their geometric mean, above 0; the
-            last layer's is the mean divided by it. Above 1 the skips go from the input side first.
+        dual_lr_spread: ratio of the first layer's dual learning rate to their geometric mean, above 0; the
+            last layer's is the mean divided by it. Above 1 the skips next to the input are removed first.
         stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
             layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
             side (`constraints.removal_starts`); s < 0 from the output side. None is 0.9 where multipliers take skips
@@ -48,7 +48,8 @@ class TrainConfig:
         weight_decay: of the weights, at least 0; parameters of less than two dimensions (biases, a normalization's
             shift and scale) have none.
         lr_schedule: "cosine" (to 0 at the end) or "constant".
-        validation_fraction: share of the training images held out, in [0, 0.9]; the same images for every seed.
+        validation_fraction: fraction of the training images in the validation set, in [0, 0.9]; the same images for
+            every seed.
         population_statistics: at the end, before the last record, put the statistics of all training images in the
             place of batch normalization's running averages. In very deep networks without skips what those averages
             are off by grows from layer to layer.

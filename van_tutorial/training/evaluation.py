@@ -87,7 +87,7 @@ def evaluate(
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of images, or of pixels, that a network classifies right in eval mode.
+    """Return the fraction of images, or of pixels, that a network classifies correctly in eval mode.
 
     Args:
         model: maps images (N, C, H, W) to logits (N, num_classes) or (N, num_classes, H, W).

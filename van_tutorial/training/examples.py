@@ -134,7 +134,7 @@ class Examples:
 
 
 def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
-    """Return the indices of the training and of the held-out images, the same in every run."""
+    """Return the indices of the training set and of the validation set, the same in every run."""
     order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
     num_held_out = round(validation_fraction * num_images)
     return order[num_held_out:].sort().values, order[:num_held_out].sort().values

@@ -48,7 +48,7 @@ class PhaseOut(nn.Module):
 
     Args:
         skip_weight: the network's parameter alpha, shape (L,), in [0, 1]; it is changed in place.
-        config: step sizes, cap and schedule.
+        config: learning rates, cap and schedule.
         num_steps: number of steps of the whole training.
 
     Attributes:
@@ -214,7 +214,7 @@ class PhaseOut(nn.Module):
 
 
 def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> float:
-    """Return the geometric mean of the multiplier step sizes with which the multipliers finish just in time.
+    """Return the geometric mean of the dual learning rates with which the multipliers finish just in time.
 
     The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
     of 0.3 nats per unit of violation: any later would be the cap's work. Measured slopes are near 0, so that skips are

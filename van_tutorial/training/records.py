@@ -16,11 +16,11 @@ class Record:
     Attributes:
         step: optimizer updates done.
         epoch: passes over the training images done, a fraction within an epoch.
-        lr: step size of the weights in the next step.
+        lr: learning rate of the weights in the next step.
         loss: mean training loss C, in nats per label: per example, or per pixel where every pixel has one.
         lagrangian: mean of C plus the penalty on the skip weights.
         train_accuracy: share of the labels given right, on the batches as they were trained, augmented ones as such.
-        validation_accuracy: the same on the held-out images in eval mode; None without any.
+        validation_accuracy: the same on the validation set in eval mode; None without any.
         test_loss: on the test images, in eval mode, in nats per label.
         test_accuracy: on the test images, in eval mode.
         skip_weights: shape (L,), on the CPU; empty where there are none.
@@ -66,7 +66,7 @@ class TrainResult:
         num_steps: steps done.
         is_complete: whether that is all of them; False after a stop.
         test_accuracy: in eval mode, at the end; NaN where no record was made.
-        validation_accuracy: the same on the held-out images; None without any.
+        validation_accuracy: the same on the validation set; None without any.
         removed_at_step: the step since which all skip weights have been 0; None while one is not, and where
             there were none.
         removed_by: "multipliers", "penalty", "cap", "schedule", or None like `removed_at_step`.

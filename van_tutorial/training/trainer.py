@@ -34,7 +34,7 @@ class DivergenceError(RuntimeError):
 
     Attributes:
         step: number of the step (from 1) whose loss was not finite.
-        lr: step size of the weights in it.
+        lr: learning rate of the weights in it.
         layer: the parameter whose gradient had the largest norm in the step before; None in the first step.
     """
 
@@ -166,7 +166,7 @@ class Trainer(Loop[Record]):
             self.model.eval()
 
     def optimize(self, weights: list[nn.Parameter]) -> None:
-        """Make the optimizer of the weights, and the schedule of its step size."""
+        """Make the optimizer of the weights, and the schedule of its learning rate."""
         self.optimizer = make_optimizer(weights, self.config, self.device)
         self.scheduler = make_scheduler(self.optimizer, self.config, self.num_steps)
 
@@ -521,7 +521,7 @@ def make_optimizer(
 def make_scheduler(
     optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return the schedule of the weights' step size."""
+    """Return the schedule of the weights' learning rate."""
     if config.lr_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=num_steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
