@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import cooper
 import pytest
@@ -15,10 +16,10 @@ from van_tutorial.training import TrainConfig, default_dual_lr
 TARGETS = torch.tensor([0.8, 0.3, -0.5])
 
 
-def solve(skip_lr, dual_lr, num_steps, is_projected=False, damping=0.0, start=0.9):
+def solve(skip_lr, dual_lr, num_steps, is_projected=False, start=0.9, **choices):
     """Minimise sum (a - c)^2 / 2 subject to a = 0 for c in TARGETS; returns a and lambda after each step."""
     alpha = torch.nn.Parameter(torch.full((3,), start))
-    multipliers = constraints.Multipliers(num_constraints=3, dual_lr=dual_lr, damping=damping)
+    multipliers = constraints.Multipliers(num_constraints=3, dual_lr=dual_lr, **choices)
     optimizer = torch.optim.SGD([alpha], lr=skip_lr)
     path = []
     for _ in range(num_steps):
@@ -70,6 +71,135 @@ def test_the_phase_out_of_a_convex_problem_is_coopers_step_for_step(skip_lr, dua
         torch.testing.assert_close(
             lambdas[step], problem.no_skip.multiplier.weight.detach(), atol=1e-6, rtol=0.0
         )
+
+
+@pytest.mark.parametrize(("gain", "smoothing"), [(1.0, 0.0), (3.0, 0.0), (4.0, 0.9), (2.0, -0.5)])
+def test_a_pi_controllers_multipliers_are_coopers_step_for_step(gain, smoothing):
+    alphas, lambdas = solve(0.1, 0.1, num_steps=200, gain=gain, smoothing=smoothing)
+    alpha = torch.nn.Parameter(torch.full((3,), 0.9))
+    problem = TargetProblem(alpha, damping=0.0)
+    with warnings.catch_warnings(action="ignore"):  # Cooper's word on a negative average
+        controller = cooper.optim.nuPI(
+            problem.dual_parameters(), lr=0.1, Kp=gain, Ki=1.0, ema_nu=smoothing, maximize=True
+        )
+    optimizer = cooper.optim.AlternatingPrimalDualOptimizer(
+        cmp=problem, primal_optimizers=torch.optim.SGD([alpha], lr=0.1), dual_optimizers=controller
+    )
+    for step in range(200):
+        optimizer.roll()
+        torch.testing.assert_close(alphas[step], alpha.detach(), atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(
+            lambdas[step], problem.no_skip.multiplier.weight.detach(), atol=1e-5, rtol=0.0
+        )
+
+
+def test_growing_with_damping_as_learning_rate_it_is_coopers_method_of_multipliers_step_for_step():
+    alphas, lambdas = solve(0.1, 0.05, num_steps=100, damping=0.05, growth=1.02)
+    alpha = torch.nn.Parameter(torch.full((3,), 0.9))
+    problem = TargetProblem(alpha, damping=[0.05] * 3)
+    updater = cooper.penalty_coefficients.MultiplicativePenaltyCoefficientUpdater(
+        1.02, violation_tolerance=0.0
+    )
+    dual = torch.optim.SGD(problem.dual_parameters(), lr=0.05, maximize=True)
+    optimizer = cooper.optim.AlternatingPrimalDualOptimizer(
+        cmp=problem, primal_optimizers=torch.optim.SGD([alpha], lr=0.1), dual_optimizers=dual
+    )
+    for step in range(100):
+        dual.param_groups[0]["lr"] = float(problem.no_skip.penalty_coefficient.value[0])
+        updater.step(optimizer.roll().cmp_state.observed_constraints)
+        torch.testing.assert_close(alphas[step], alpha.detach(), atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(
+            lambdas[step], problem.no_skip.multiplier.weight.detach(), atol=1e-5, rtol=0.0
+        )
+
+
+@pytest.mark.parametrize("gain", [0.5, 5.0])
+def test_without_smoothing_the_gain_adds_what_a_quadratic_term_does(gain):
+    alphas, lambdas = solve(0.1, 0.1, num_steps=300, gain=gain)
+    expected = 0.1 * (alphas.cumsum(dim=0) + gain * alphas)
+    torch.testing.assert_close(lambdas[1:], expected[1:], atol=1e-5, rtol=0.0)
+    assert lambdas[0].tolist() == (0.1 * alphas[0]).tolist()
+
+
+def test_a_skip_that_is_held_at_1_meets_a_multiplier_that_grows_as_the_geometric_series():
+    multipliers = constraints.Multipliers(num_constraints=2, dual_lr=0.01, growth=1.1)
+    for _ in range(50):
+        multipliers.dual_step(torch.tensor([1.0, 0.0]))
+    assert multipliers.values.tolist() == pytest.approx([0.01 * (1.1**50 - 1.0) / 0.1, 0.0], rel=1e-5)
+
+
+def test_where_the_loss_holds_on_to_a_skip_growth_removes_it_and_plain_ascent_does_not():
+    alphas, _ = solve(0.5, 1e-4, num_steps=1000, is_projected=True)
+    assert alphas[-1, 0] > 0.5
+    alphas, _ = solve(0.5, 1e-4, num_steps=1000, is_projected=True, growth=1.01)
+    assert alphas[-1].tolist() == [0.0] * 3
+
+
+def test_a_constraint_that_is_not_open_stays_as_it_is():
+    multipliers = constraints.Multipliers(num_constraints=2, dual_lr=0.5, gain=3.0, growth=2.0)
+    is_open = torch.tensor([True, False])
+    for alpha in (1.0, 0.5):
+        multipliers.dual_step(torch.tensor([alpha, 1.0]), is_open)
+    assert multipliers.values.tolist() == [0.5 * 1.0 + 2.0 * 0.5 * (0.5 + 3.0 * 0.5), 0.0]
+    multipliers.dual_step(torch.tensor([0.5, 1.0]))
+    assert multipliers.values[1] == 0.5  # its first step is plain
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"gain": -1.0}, "gain must be a number at least 0"),
+        ({"smoothing": 1.0}, r"smoothing must be a number in \(-1, 1\)"),
+        ({"growth": 0.9}, "growth must be a number at least 1"),
+    ],
+)
+def test_a_controller_outside_its_bounds_is_refused(choices, message):
+    with pytest.raises(ValueError, match=message):
+        constraints.Multipliers(2, **choices)
+
+
+# Clock or market.
+
+
+@pytest.mark.parametrize("price", [1e-4, 0.01, 0.1, 0.3])
+def test_the_price_ratio_gives_the_removal_step_of_a_skip_that_does_not_touch_1(price):
+    skip_weight, skip_lr, dual_lr = 0.5, 0.002, 0.001
+    ratio = constraints.price_ratio(skip_weight, skip_lr, dual_lr, price)
+    assert skip_weight * math.sqrt(1.0 + 1.0 / ratio**2) < 1.0
+    path = constraints.simulate_path(3000, skip_weight, skip_lr, dual_lr, slope=price)
+    expected = (math.pi - math.atan(ratio)) / math.sqrt(skip_lr * dual_lr)
+    assert constraints.first_zero_step(path) == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("skip_lr", "dual_lr", "is_clock"), [(0.001, 0.01, True), (0.5, 1e-4, False)], ids=["clock", "market"]
+)
+def test_far_above_1_all_skips_go_together_and_below_it_each_when_its_multiplier_has_passed_its_price(
+    skip_lr, dual_lr, is_clock
+):
+    prices = [0.02, 0.1, 0.2]
+    ratios = [constraints.price_ratio(0.95, skip_lr, dual_lr, price) for price in prices]
+    assert min(ratios) > 10.0 if is_clock else max(ratios) < 1.0
+    paths = [constraints.simulate_path(3000, 0.95, skip_lr, dual_lr, slope=price) for price in prices]
+    steps = [constraints.first_zero_step(path) for path in paths]
+    clock = 0.5 * math.pi / math.sqrt(skip_lr * dual_lr)
+    if is_clock:
+        assert steps == pytest.approx([clock] * 3, rel=0.05)
+        assert [path["multiplier"].iloc[-1] for path in paths] == pytest.approx(
+            [0.95 * math.sqrt(dual_lr / skip_lr)] * 3, rel=0.1
+        )
+    else:
+        passed = [
+            int((path["multiplier"] > price).argmax()) for path, price in zip(paths, prices, strict=True)
+        ]
+        assert 1.5 * steps[0] < steps[1] < steps[2] / 1.5
+        assert all(0 <= step - there <= 1.01 * clock for step, there in zip(steps, passed, strict=True))
+
+
+def test_a_skip_without_a_price_has_a_clock_of_its_own():
+    assert constraints.price_ratio(price=0.0) == math.inf
+    assert constraints.price_ratio(price=-0.03) == constraints.price_ratio(price=0.03)
+    assert constraints.price_ratio(dual_lr=0.0) == 0.0
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.1])
@@ -141,6 +271,8 @@ def test_multipliers_and_their_step_sizes_go_into_checkpoints():
     assert {name: value.tolist() for name, value in state.items()} == {
         "values": [0.0, 0.0],
         "dual_lr": [0.5, 0.5],
+        "average": pytest.approx([math.nan, math.nan], nan_ok=True),
+        "grown": [1.0, 1.0],
     }
     assert list(constraints.Multipliers(num_constraints=2).parameters()) == []
 
@@ -409,6 +541,29 @@ def test_staggered_removals_begin_one_after_the_other_and_the_last_ends_in_time(
     assert starts.max() + (1.0 - abs(stagger)) * total == pytest.approx(total)
     steps = starts.diff() * (-1.0 if stagger < 0.0 else 1.0)
     assert steps.tolist() == pytest.approx([abs(stagger) * total / 4] * 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("remove_by", [0.75, 1.0])
+@pytest.mark.parametrize("remove_from", [0.25, 0.5])
+def test_a_removal_that_begins_later_is_the_same_in_the_time_that_is_left(remove_from, remove_by):
+    later, length = 1000 * remove_from, remove_by - remove_from
+    starts = constraints.removal_starts(1000, remove_by, 0.6, 5, remove_from)
+    assert starts.tolist() == pytest.approx(
+        (later + constraints.removal_starts(1000, length, 0.6, 5)).tolist()
+    )
+    for step in range(0, 1001, 50):
+        cap = constraints.falling_cap(step, 1000, remove_by, remove_from)
+        assert cap == pytest.approx(constraints.falling_cap(max(0, step - later), 1000, length))
+        for schedule in constraints.SCHEDULES:
+            alpha = constraints.scheduled_skip_weight(schedule, step, 1000, 0.9, remove_by, remove_from)
+            expected = constraints.scheduled_skip_weight(schedule, max(0, step - later), 1000, 0.9, length)
+            assert alpha == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("remove_from", [-0.1, 0.5, 0.7])
+def test_a_removal_that_begins_after_its_end_is_refused(remove_from):
+    with pytest.raises(ValueError, match=r"remove_from must be a number in \[0, 0.5\)"):
+        constraints.falling_cap(1, 10, 0.5, remove_from)
 
 
 def test_a_single_layer_has_nothing_to_wait_for():

@@ -293,6 +293,79 @@ def test_the_windows_lie_in_the_part_of_the_training_that_was_asked_for(skip_sch
     assert starts.tolist() == pytest.approx([0.0, 250.0 * expected, 500.0 * expected])
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [{"stagger": 0.0}, {"stagger": 0.5}, {"skip_schedule": "linear"}, {"skip_schedule": "penalty"}],
+    ids=str,
+)
+def test_nothing_is_removed_before_the_step_that_was_asked_for(few_images, quick, choices):
+    config = quick(num_epochs=4, skip_lr=0.05, log_every=1, remove_from=0.5, remove_by=0.9, **choices)
+    free = quick(num_epochs=4, skip_lr=0.05, log_every=1, dual_lr=0.0, remove_by=None, stagger=0.0)
+    runs = [
+        training.Trainer(models.mlp(depth=4, width=12, seed=0), few_images, each) for each in (config, free)
+    ]
+    for record, alone in zip(*runs, strict=True):
+        if record.step <= 16:
+            assert not record.multipliers.any()
+            if "linear" in choices.values():
+                assert record.skip_weights.tolist() == runs[0].phase_out.initial.tolist()
+            else:
+                assert record.skip_weights.equal(alone.skip_weights)
+    assert runs[0].phase_out.removed_at_step > 16
+
+
+@pytest.mark.parametrize("part", [7, 16, 20])
+def test_a_removal_that_begins_later_goes_on_from_a_checkpoint(few_images, quick, tmp_path, part):
+    config = quick(
+        num_epochs=3, skip_lr=0.05, log_every=1, skip_schedule="penalty", remove_from=0.5, remove_by=1.0
+    )
+
+    def make():
+        return training.Trainer(models.mlp(depth=4, width=12, seed=0), few_images, config)
+
+    whole, first, second = make(), make(), make()
+    expected = [record.skip_weights.tolist() for record in whole]
+    for _ in first.until(part):
+        pass
+    first.save(tmp_path / "run.pt")
+    second.load(tmp_path / "run.pt")
+    assert [record.skip_weights.tolist() for record in second] == expected[part:]
+
+
+@pytest.mark.parametrize("remove_by", [0.5, 2 / 3, None])
+def test_a_removal_begins_before_it_ends(remove_by):
+    with pytest.raises(ValueError, match="remove_from must be below remove_by"):
+        training.TrainConfig(remove_from=0.7, remove_by=remove_by)
+
+
+@pytest.mark.parametrize(
+    "choices", [{"dual_gain": 5.0}, {"dual_gain": 2.0, "dual_smoothing": 0.9}, {"dual_growth": 1.05}]
+)
+def test_the_multipliers_of_a_run_are_those_that_its_config_asks_for(few_images, quick, choices):
+    config = quick(
+        dual_lr=0.1, skip_lr=0.02, stagger=0.0, remove_by=None, log_every=1, damping=0.1, **choices
+    )
+    trainer = training.Trainer(models.mlp(depth=3, width=12, seed=0), few_images, config)
+    by_hand = constraints.Multipliers(
+        3, 0.1, damping=0.1, **{name.removeprefix("dual_"): value for name, value in choices.items()}
+    )
+    plain = constraints.Multipliers(3, 0.1, damping=0.1)
+    for record in trainer:
+        by_hand.dual_step(record.skip_weights)
+        plain.dual_step(record.skip_weights)
+        assert record.multipliers.equal(by_hand.values)
+    assert not record.multipliers.equal(plain.values)
+
+
+def test_warm_up_stable_decay_decays_when_the_removal_is_over(few_images, quick):
+    config = quick(num_epochs=10, lr=0.01, lr_schedule="wsd", remove_by=0.6, log_every=1)
+    rates = [record.lr for record in training.Trainer(models.mlp(depth=2, width=8), few_images, config)]
+    assert len(rates) == 80  # each the rate of the next step
+    assert rates[0] == pytest.approx(0.01 * 2 / 4)
+    assert rates[2:48] == pytest.approx([0.01] * 46)
+    assert rates[48:] == pytest.approx([0.01 * (79 - step) / 32 for step in range(48, 80)], abs=1e-9)
+
+
 @pytest.mark.parametrize("stagger", [0.99, 0.999])
 def test_windows_however_short_end_with_every_skip_at_0(stagger):
     for num_steps in (20, 1000, 20_000):

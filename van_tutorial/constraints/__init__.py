@@ -11,7 +11,8 @@ Where the *activation* is to go, alpha_l is driven to 1 in the same way: its vio
 the place of alpha_l in the penalty, the dual step and the projection.
 
 Under the clip and with the library's learning rates this is a clock, which the loss does not change: alpha_l follows
-alpha_0 cos(w (t - t_l)) with w = sqrt(skip_lr dual_lr) from the step t_l on at which its multiplier may rise.
+alpha_0 cos(w (t - t_l)) with w = sqrt(skip_lr dual_lr) from the step t_l on at which its multiplier may rise. Where
+`price_ratio` is near 1 it is a market: a skip is removed when its multiplier passes its price.
 
 The formulas are our reading of the abstract of Monti, Tootoonian and Cao 2018, Avoiding degradation in deep
 feed-forward networks by phasing out skip-connections. Its accepted version is listed as open access at UCL Discovery
@@ -27,6 +28,7 @@ from van_tutorial.constraints.predictions import (
     first_zero_step,
     predict_path,
     predict_removal_step,
+    price_ratio,
     simulate_path,
     size_dual_lr,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "fixed_penalty",
     "predict_path",
     "predict_removal_step",
+    "price_ratio",
     "project",
     "removal_starts",
     "scheduled_skip_weight",

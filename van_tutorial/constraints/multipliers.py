@@ -7,9 +7,23 @@ from torch import Tensor, nn
 
 from van_tutorial._checks import check_count, check_range
 
+MOST_GROWN = 1e12  # times the learning rate given: far from infinity, which times 0 would be NaN
+
 
 class Multipliers(nn.Module):
     """Hold one Lagrange multiplier per constraint alpha_l = 0, and raise each by gradient ascent.
+
+    The rule has two extensions, which are off by default. With v_l = alpha_l, xi_l its running average, and c_l the
+    weight of the quadratic term:
+
+        xi_l      <- smoothing xi_l + (1 - smoothing) v_l            0 in the first dual step of l
+        lambda_l  <- lambda_l + dual_lr_l (v_l + gain (xi_l - xi_l of the step before))
+        dual_lr_l <- growth dual_lr_l,  c_l <- growth c_l            where v_l is not 0
+
+    `gain` makes it a PI controller (nuPI): after the first step a multiplier is that of plain ascent plus
+    dual_lr_l gain xi_l. It falls with its skip weight, which damps the oscillation as a quadratic term of weight
+    dual_lr_l gain does. `growth` with damping = dual_lr is the method of multipliers (the augmented Lagrangian with an
+    increasing penalty): multipliers rise faster and faster until their skips are gone, however low the price.
 
     The multipliers are buffers, so that devices and checkpoints come with the module.
 
@@ -19,9 +33,13 @@ class Multipliers(nn.Module):
         init: initial value of every multiplier.
         damping: weight c of the quadratic term c/2 alpha_l^2, at least 0. Without projection, c of
             2 sqrt(dual_lr / skip_lr) damps the oscillation of (alpha, lambda) critically.
+        gain: proportional gain of the controller, over its integral gain, at least 0; 0 is plain ascent, 1 with
+            smoothing 0 the optimistic gradient method.
+        smoothing: of the running average that `gain` is for, in (-1, 1).
+        growth: factor of learning rate and damping in each dual step of a violated constraint, at least 1.
 
     Raises:
-        ValueError: for no constraint, a negative learning rate or damping, or learning rates of another shape.
+        ValueError: for no constraint, learning rates of another shape, or a value outside these bounds.
 
     Example:
         >>> multipliers = Multipliers(num_constraints=2, dual_lr=0.5)
@@ -34,18 +52,31 @@ class Multipliers(nn.Module):
 
     Source:
         Platt and Barr 1987, Constrained differential optimization, the basic and the modified differential
-        multiplier method.
+        multiplier method; Sohrabi et al. 2024, On PI controllers for updating Lagrange multipliers in constrained
+        optimization (arXiv 2406.04558), algorithm 1; Nocedal and Wright 2006, Numerical optimization, section 17.3.
     """
 
     values: Tensor
     dual_lr: Tensor
+    average: Tensor
+    grown: Tensor
 
     def __init__(
-        self, num_constraints: int, dual_lr: float | Tensor = 1e-3, init: float = 0.0, damping: float = 0.0
+        self,
+        num_constraints: int,
+        dual_lr: float | Tensor = 1e-3,
+        init: float = 0.0,
+        damping: float = 0.0,
+        gain: float = 0.0,
+        smoothing: float = 0.0,
+        growth: float = 1.0,
     ) -> None:
         super().__init__()
         check_count("num_constraints", num_constraints)
         check_range("damping", damping, 0.0, math.inf)
+        check_range("gain", gain, 0.0, math.inf)
+        check_range("smoothing", smoothing, -1.0, 1.0, open_low=True, open_high=True)
+        check_range("growth", growth, 1.0, math.inf)
         step_sizes = torch.as_tensor(dual_lr, dtype=torch.get_default_dtype())
         if step_sizes.shape not in ((), (num_constraints,)):
             raise ValueError(
@@ -55,30 +86,48 @@ class Multipliers(nn.Module):
         if not bool((step_sizes >= 0).all()):  # false for NaN as well
             raise ValueError(f"dual_lr must be at least 0, got {dual_lr!r}.")
         self.damping = damping
+        self.gain, self.smoothing, self.growth = gain, smoothing, growth
         self.register_buffer("values", torch.full((num_constraints,), float(init)))
+        self.register_buffer(
+            "average", torch.full((num_constraints,), math.nan)
+        )  # NaN before the first dual step
+        self.register_buffer("grown", torch.ones(num_constraints))
         self.register_buffer("dual_lr", step_sizes.expand(num_constraints).clone())
 
     def penalty(self, alpha: Tensor) -> Tensor:
-        """Return sum_l lambda_l alpha_l + damping / 2 sum_l alpha_l^2, a scalar to be added to the loss.
+        """Return sum_l lambda_l alpha_l + c_l / 2 alpha_l^2, a scalar to be added to the loss.
 
-        The multipliers are constants in it: its gradient reaches alpha alone.
+        The multipliers are constants in it: its gradient reaches alpha alone. c_l is `damping`, times what `growth`
+        has made of it.
 
         Args:
             alpha: skip weights, shape (L,).
         """
         penalty = torch.dot(self.values, alpha)
         if self.damping:
-            penalty = penalty + 0.5 * self.damping * torch.dot(alpha, alpha)
+            penalty = penalty + 0.5 * self.damping * torch.dot(self.grown * alpha, alpha)
         return penalty
 
     @torch.no_grad()
-    def dual_step(self, alpha: Tensor) -> None:
-        """Raise the multipliers in place: lambda_l <- lambda_l + dual_lr_l alpha_l.
+    def dual_step(self, alpha: Tensor, is_open: Tensor | None = None) -> None:
+        """Raise the multipliers in place: lambda_l <- lambda_l + dual_lr_l alpha_l, with the extensions above.
 
         Args:
             alpha: skip weights after the primal step and the projection, shape (L,).
+            is_open: which of the constraints take part, shape (L,); None means all. The others stay as they are.
         """
-        self.values.addcmul_(self.dual_lr, alpha)
+        if is_open is None:
+            is_open = torch.ones_like(alpha, dtype=torch.bool)
+        violation = alpha * is_open
+        error = violation
+        if self.gain > 0.0:
+            before, is_first = self.average.nan_to_num(), self.average.isnan()
+            change = torch.where(is_open & ~is_first, (1.0 - self.smoothing) * (violation - before), 0.0)
+            self.average.copy_(torch.where(is_open, before + change, self.average))
+            error = violation + self.gain * change
+        self.values.addcmul_(self.dual_lr * self.grown, error)
+        if self.growth > 1.0:
+            self.grown.mul_(torch.where(violation != 0.0, self.growth, 1.0)).clamp_(max=MOST_GROWN)
 
 
 def fixed_penalty(violation: Tensor, strength: float = 0.25) -> Tensor:

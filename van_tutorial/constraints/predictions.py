@@ -74,6 +74,51 @@ def predict_removal_step(
     return t1 + (slope - multiplier) / dual_lr + math.pi / (2.0 * w)
 
 
+def price_ratio(
+    skip_weight: float = 0.95, skip_lr: float = 1e-3, dual_lr: float = 1e-3, price: float = 0.03
+) -> float:
+    """Return by how much a multiplier outgrows the price of its skip: the number that parts clock and market.
+
+        r = alpha_0 sqrt(dual_lr / skip_lr) / |price|
+
+    By the clock alone alpha_l = alpha_0 cos(w t), and the multiplier, dual_lr times the sum of it, ends at
+    dual_lr alpha_0 / w = alpha_0 sqrt(dual_lr / skip_lr). In `predict_removal_step` with the price as slope, b is
+    alpha_0 / r, so that a skip which does not touch 1 on its way is removed after
+
+        (pi - atan(r)) / w        from pi / (2 w) for r far above 1, to pi / w for r near 0
+
+    Far above 1 the phase-out is a *clock*: it removes the skip after pi / (2 w) steps, whatever the loss says. Near 1
+    and below it is a *market*: the skip stays until its multiplier has passed its price, so that cheap skips are
+    removed first. In the amplitude alpha_0 sqrt(1 + 1 / r^2) of the oscillation a small r means that the skip waits
+    at 1.
+
+    Args:
+        skip_weight: initial skip weight alpha_0, in (0, 1].
+        skip_lr: learning rate of the skip weight, above 0.
+        dual_lr: learning rate of the multiplier, at least 0.
+        price: of the skip, dC/dalpha at alpha = 0, in nats per unit of skip weight (`diagnostics.shortcut_prices`).
+
+    Returns:
+        r, at least 0; infinite for a price of 0.
+
+    Raises:
+        ValueError: for values outside these bounds.
+
+    Example:
+        >>> round(price_ratio(skip_weight=0.95, skip_lr=1e-3, dual_lr=1e-3, price=0.03), 1)
+        31.7
+
+    Source:
+        Derived for this project.
+    """
+    check_range("skip_weight", skip_weight, 0.0, 1.0, open_low=True)
+    check_range("skip_lr", skip_lr, 0.0, math.inf, open_low=True)
+    check_range("dual_lr", dual_lr, 0.0, math.inf)
+    check_range("price", price, -math.inf, math.inf)
+    multiplier = skip_weight * math.sqrt(dual_lr / skip_lr)
+    return multiplier / abs(price) if price else math.inf
+
+
 def size_dual_lr(
     removal_step: float, skip_weight: float = 0.95, skip_lr: float = 1e-3, slope: float = 0.0
 ) -> float:

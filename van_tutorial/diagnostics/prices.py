@@ -90,8 +90,9 @@ def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.0) -> 
 
     Returns:
         One row per layer: layer (from 1), dual_lr, predicted_step (0 where the skip weight starts at its target,
-        infinity where the multiplier never takes it there, with damping: not within the training), first_zero_step
-        (NaN where it has not been there).
+        infinity where the multiplier never takes it there, with damping: not within the training; NaN with a PI
+        controller or growing learning rates, for which there is no closed form), first_zero_step (NaN where it has
+        not been there).
 
     Raises:
         ValueError: for another number of slopes than there are layers.
@@ -114,6 +115,8 @@ def removal_steps(phase_out: PhaseOut, slope: float | Sequence[float] = 0.0) -> 
 
     @cache
     def steps_to_zero(violation: float, dual_lr: float, k: float) -> float:
+        if phase_out.config.dual_gain or phase_out.config.dual_growth > 1.0:
+            return math.nan
         if skip_lr == 0.0 or dual_lr == 0.0:
             return math.inf
         if damping == 0.0:

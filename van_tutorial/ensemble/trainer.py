@@ -94,8 +94,7 @@ class Trainer(Loop[list[Record | None]]):
         with self.members[0].autocast():
             logits = self._forward(images)
         losses = [
-            member.losses(outputs, targets)
-            for member, outputs, targets in zip(self.members, logits, labels, strict=True)
+            member.losses(*batch) for member, *batch in zip(self.members, logits, labels, images, strict=True)
         ]
         values = torch.stack([value.detach() for pair in losses for value in pair]).view(-1, 2).tolist()
         for network, member in enumerate(self.members):

@@ -2,6 +2,7 @@
 
 from van_tutorial.training.config import TrainConfig
 from van_tutorial.training.evaluation import accuracy, mean_iou, settle_statistics
+from van_tutorial.training.losses import distillation
 from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
 from van_tutorial.training.trainer import (
@@ -22,6 +23,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "default_dual_lr",
+    "distillation",
     "mean_iou",
     "pick_device",
     "settle_statistics",

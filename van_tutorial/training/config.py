@@ -8,9 +8,11 @@ from van_tutorial.constraints import SCHEDULES
 
 SKIP_SCHEDULES = ("multipliers", "penalty", *SCHEDULES)
 OPTIMIZERS = ("adam", "adamw", "sgd")
-LR_SCHEDULES = ("cosine", "constant")
+LR_SCHEDULES = ("cosine", "constant", "wsd")
 AUGMENTATIONS = ("none", "crop-flip")
 REMOVE_BY = 2 / 3
+WARM_UP = 0.05  # fraction of the training, of lr_schedule "wsd"
+LATEST_DECAY = 0.9  # fraction of the training at which its decay begins at the latest
 STAGGER = 0.9  # chosen on a validation set: assets/results/depth_trials.json
 
 
@@ -38,6 +40,13 @@ class TrainConfig:
             away, which the trials of docs/evidence.md speak for in fully connected networks (in convolutional ones
             no order was ahead), and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
+        dual_gain: proportional gain of the multipliers' PI controller, at least 0; 0 is plain ascent
+            (`constraints.Multipliers`, as for the next two).
+        dual_smoothing: of the running average behind `dual_gain`, in (-1, 1).
+        dual_growth: factor of dual_lr and damping in each step that leaves a skip, at least 1. Above 1 multipliers go
+            on rising until every skip is gone.
+        remove_from: fraction of the training in [0, 1) at which the removal begins: multipliers, penalties, caps and
+            schedules wait for it. Until then skip weights follow the loss alone, or stay where a schedule has them.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;
             None leaves that to the multipliers, or to the penalty, which may not finish; a schedule takes all of it.
         skip_schedule: "multipliers", or, to compare with, "penalty", which adds a fixed penalty on the skip weights
@@ -47,7 +56,9 @@ class TrainConfig:
         momentum: of "sgd", in [0, 1].
         weight_decay: of the weights, at least 0; parameters of less than two dimensions (biases, a normalization's
             shift and scale) have none.
-        lr_schedule: "cosine" (to 0 at the end) or "constant".
+        lr_schedule: "cosine" (to 0 at the end), "constant", or "wsd" (warm-up, stable, decay: see
+            `learning_rate_factor`), which decays when the removal is over, so that the network without skips is
+            trained at the full learning rate first.
         validation_fraction: fraction of the training images in the validation set, in [0, 0.9]; the same images for
             every seed.
         population_statistics: at the end, before the last record, put the statistics of all training images in the
@@ -76,6 +87,10 @@ class TrainConfig:
     dual_lr_spread: float = 1.0
     stagger: float | None = None
     damping: float = 0.0
+    dual_gain: float = 0.0
+    dual_smoothing: float = 0.0
+    dual_growth: float = 1.0
+    remove_from: float = 0.0
     remove_by: float | None = REMOVE_BY
     skip_schedule: str = "multipliers"
     skip_penalty: float = 0.25
@@ -107,9 +122,18 @@ class TrainConfig:
         check_range("dual_lr_spread", self.dual_lr_spread, 0.0, math.inf, open_low=True)
         if self.stagger is not None:
             check_range("stagger", self.stagger, -1.0, 1.0, open_low=True, open_high=True)
+        check_range("dual_gain", self.dual_gain, 0.0, math.inf)
+        check_range("dual_smoothing", self.dual_smoothing, -1.0, 1.0, open_low=True, open_high=True)
+        check_range("dual_growth", self.dual_growth, 1.0, math.inf)
+        check_choice("skip_schedule", self.skip_schedule, SKIP_SCHEDULES)
         if self.remove_by is not None:
             check_range("remove_by", self.remove_by, 0.0, 1.0, open_low=True)
-        check_choice("skip_schedule", self.skip_schedule, SKIP_SCHEDULES)
+        check_range("remove_from", self.remove_from, 0.0, 1.0, open_high=True)
+        if self.remove_from >= self.removing_by:
+            raise ValueError(
+                f"remove_from must be below remove_by, the fraction of the training that ends the removal, "
+                f"{self.removing_by:.3g}, got {self.remove_from!r}."
+            )
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_range("momentum", self.momentum, 0.0, 1.0)
         check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
@@ -143,3 +167,35 @@ class TrainConfig:
         if self.remove_by is not None:
             return self.remove_by
         return 1.0 if self.is_scheduled else REMOVE_BY
+
+
+def learning_rate_factor(config: TrainConfig, step: int, num_steps: int) -> float:
+    """Return what the learning rate of the weights is multiplied by in a step, for lr_schedule "wsd".
+
+    With u = step / num_steps, w = 0.05, and d = min(removing_by, 0.9) the fraction at which the decay begins:
+
+        (step + 1) / (w num_steps)      u < w, the warm-up, at most 1
+        1                               w <= u < d
+        (1 - u) / (1 - d)               u >= d
+
+    Args:
+        config: the run.
+        step: number of steps done.
+        num_steps: number of steps of the whole training.
+
+    Returns:
+        The factor, in [0, 1].
+
+    Example:
+        >>> config = TrainConfig(lr_schedule="wsd", remove_by=0.6)
+        >>> [round(learning_rate_factor(config, step, num_steps=100), 6) for step in (0, 5, 60, 80)]
+        [0.2, 1.0, 1.0, 0.5]
+
+    Source:
+        Hu et al. 2024, MiniCPM: unveiling the potential of small language models with scalable training strategies
+        (arXiv 2404.06395), section 4; a linear decay, as in Hagele et al. 2024, Scaling laws and compute-optimal
+        training beyond fixed training durations (arXiv 2405.18392).
+    """
+    fraction, decay_from = step / num_steps, min(config.removing_by, LATEST_DECAY)
+    warm_up = min(1.0, (step + 1) / (WARM_UP * num_steps))
+    return min(warm_up, 1.0, (1.0 - fraction) / (1.0 - decay_from))

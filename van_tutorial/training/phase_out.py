@@ -35,7 +35,7 @@ class PhaseOut(nn.Module):
         lambda_l <- lambda_l + dual_lr_l alpha_l                   dual step
 
     With a stagger each layer has a window of its own: its dual step and the fall of its cap begin when it opens. (One
-    skip alone has all the time.)
+    skip alone has all the time.) Nothing is removed before config.remove_from.
     With config.skip_target 1 the violation v_l = 1 - alpha_l goes to 0 in the same way, and what is removed is not
     the skip but what it goes round: the activation. In the names below, "zero", "capped" and "removed" are said
     of the violation. With skip_schedule "penalty" there is no dual step, and `constraints.fixed_penalty` takes the
@@ -61,6 +61,7 @@ class PhaseOut(nn.Module):
     capped: Tensor
     first_zero_step: Tensor
     last_nonzero_step: Tensor
+    has_begun: Tensor
     initial: Tensor
     starts: Tensor
 
@@ -83,14 +84,20 @@ class PhaseOut(nn.Module):
             num_constraints=len(skip_weight),
             dual_lr=spread_dual_lr(dual_lr, config.dual_lr_spread, len(skip_weight)),
             damping=config.damping,
+            gain=config.dual_gain,
+            smoothing=config.dual_smoothing,
+            growth=config.dual_growth,
         )
         violation = self.violation().detach()
         self.register_buffer("initial", skip_weight.detach().clone())
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
         self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
-        starts = removal_starts(num_steps, config.removing_by, config.staggering, len(skip_weight))
+        starts = removal_starts(
+            num_steps, config.removing_by, config.staggering, len(skip_weight), config.remove_from
+        )
         self.register_buffer("starts", starts, persistent=False)
+        self.register_buffer("has_begun", torch.tensor(config.remove_from == 0.0))
         self.to(skip_weight.device, skip_weight.dtype)
 
     @property
@@ -105,7 +112,7 @@ class PhaseOut(nn.Module):
     def penalty(self) -> Tensor:
         """Return the Lagrangian less the loss, a scalar: what multipliers or penalty add to the loss."""
         if self.config.skip_schedule == "penalty":
-            return fixed_penalty(self.violation(), self.config.skip_penalty)
+            return fixed_penalty(self.violation() * self.has_begun, self.config.skip_penalty)
         return self.multipliers.penalty(self.violation())
 
     def gradient(self) -> Tensor | None:
@@ -125,20 +132,25 @@ class PhaseOut(nn.Module):
         What is 1 but for rounding is 1: the last window ends with the training where remove_by is 1.
         """
         share = 1.0 - abs(self.config.staggering)
-        passed = ((step - self.starts) / (share * self.config.removing_by * self.num_steps)).clamp_(0.0, 1.0)
+        window = share * (self.config.removing_by - self.config.remove_from) * self.num_steps
+        passed = ((step - self.starts) / window).clamp_(0.0, 1.0)
         return passed.masked_fill_(passed > 1.0 - ROUNDING / share, 1.0)
 
     def caps(self, step: int) -> Tensor:
         """Return the bounds on the layers' violations after `step` steps, shape (L,)."""
         if self.config.staggering == 0.0 or self.config.remove_by is None:
-            return self.for_all(falling_cap(step, self.num_steps, self.config.remove_by))
+            return self.for_all(
+                falling_cap(step, self.num_steps, self.config.remove_by, self.config.remove_from)
+            )
         return (2.0 - 2.0 * self.progress(step)).clamp_(max=1.0)
 
     def scheduled(self, step: int) -> Tensor:
         """Return what fraction of its initial violation a schedule leaves each layer, shape (L,)."""
         schedule, remove_by = self.config.skip_schedule, self.config.removing_by
         if self.config.staggering == 0.0:
-            return self.for_all(scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by))
+            return self.for_all(
+                scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by, self.config.remove_from)
+            )
         passed = self.progress(step).tolist()
         return self.skip_weight.new_tensor([scheduled_skip_weight(schedule, t, 1, 1.0, 1.0) for t in passed])
 
@@ -167,7 +179,8 @@ class PhaseOut(nn.Module):
             self.capped |= (self.violation() > caps) & (caps < 1.0) & is_on_its_way
             project(alpha, caps, config.skip_target)
             if config.skip_schedule == "multipliers":
-                self.multipliers.dual_step(self.violation() * (self.starts < step))
+                self.multipliers.dual_step(self.violation(), is_open=self.starts < step)
+            self.has_begun.fill_(step >= config.remove_from * self.num_steps)
         violation = self.violation()
         self.first_zero_step.masked_fill_((self.first_zero_step == NEVER) & (violation == 0), step)
         self.last_nonzero_step.masked_fill_(violation.any(), step)
@@ -226,7 +239,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     Args:
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight, in [0, 1].
-        config: skip_lr, skip_target, dual_lr_spread, stagger and remove_by.
+        config: skip_lr, skip_target, dual_lr_spread, stagger, remove_from and remove_by.
 
     Returns:
         dual_lr; 0 where the skip weight is at its target, or cannot move.
@@ -234,7 +247,7 @@ def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> 
     violation = abs(skip_weight - config.skip_target)
     if violation == 0.0 or config.skip_lr == 0.0:
         return 0.0
-    removal_step = config.removing_by * num_steps
+    removal_step = (config.removing_by - config.remove_from) * num_steps
     if config.staggering:
         removal_step *= IN_TIME * (1.0 - abs(config.staggering))
     slowest = size_dual_lr(removal_step, violation, config.skip_lr, MARGIN)

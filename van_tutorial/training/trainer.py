@@ -21,10 +21,11 @@ from van_tutorial._modes import Modes, begin_training, eval_mode, frozen_modules
 from van_tutorial._random import LOCK
 from van_tutorial.data import Images
 from van_tutorial.models import find_skip_weight, skip_weights, unwrapped
-from van_tutorial.training.config import TrainConfig
+from van_tutorial.training.config import TrainConfig, learning_rate_factor
 from van_tutorial.training.evaluation import evaluate, in_full, settle_statistics
 from van_tutorial.training.examples import Examples
 from van_tutorial.training.loop import Loop
+from van_tutorial.training.losses import Distillation, Loss
 from van_tutorial.training.phase_out import PhaseOut
 from van_tutorial.training.records import Record, TrainResult, history_frame, layers_frame
 
@@ -95,6 +96,8 @@ class Trainer(Loop[Record]):
             share `Examples` that are there already.
         config: the run.
         stop: an event that ends the iteration after the step in which it is set, with a last record.
+        loss: of logits and labels, a mean in nats per label; None is the cross entropy. What `distillation` makes is
+            shown the images as well; its teacher is moved to the device. `test_loss` stays the cross entropy.
 
     Attributes:
         num_steps: steps of the whole training.
@@ -105,8 +108,9 @@ class Trainer(Loop[Record]):
 
     Raises:
         ValueError: for a device that is not there, images that are no `Images`, fewer training images than one batch,
-            a `skip_weight` that cannot be phased out, or outputs of the network that do not fit the labels; in
-            the first step, before anything is changed, for outputs that do not fit in training mode alone.
+            a `skip_weight` that cannot be phased out, a teacher that is the network itself or has other outputs, or
+            outputs of the network that do not fit the labels; in the first step, before anything is changed, for
+            outputs that do not fit in training mode alone.
     """
 
     def __init__(
@@ -115,9 +119,11 @@ class Trainer(Loop[Record]):
         images: Images | Examples,
         config: TrainConfig | None = None,
         stop: threading.Event | None = None,
+        loss: Loss | Distillation | None = None,
     ) -> None:
         super().__init__(stop)
         self.config = config = config or TrainConfig()
+        self.loss = loss
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
         if config.channels_last:
@@ -175,16 +181,19 @@ class Trainer(Loop[Record]):
         images, labels = self.examples.batch(self.step, self.config)
         with self.autocast():
             logits = self._first_outputs(images, self._given) if self._given else self._forward(images)
-        loss, lagrangian = self.losses(logits, labels)
+        loss, lagrangian = self.losses(logits, labels, images)
         values = loss.item(), lagrangian.item()
         self.check(values[1])
         self.model.zero_grad()
         lagrangian.backward()
         self.finish_step(*values, correct=(logits.detach().argmax(dim=1) == labels).sum())
 
-    def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, labels: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss C and the Lagrangian of a batch."""
-        loss = functional.cross_entropy(in_full(logits), labels)
+        if isinstance(self.loss, Distillation):
+            loss = self.loss(in_full(logits), labels, images)
+        else:
+            loss = (self.loss or functional.cross_entropy)(in_full(logits), labels)
         phase_out = self.phase_out
         return loss, loss if phase_out is None or self.config.is_scheduled else loss + phase_out.penalty()
 
@@ -239,7 +248,15 @@ class Trainer(Loop[Record]):
     def _check_outputs(self) -> None:
         """Raise unless the network has an output for every class and label; it is given two images in eval mode."""
         with LOCK, undoing(self.model, self.device), eval_mode(self.model), torch.no_grad(), self.autocast():
-            self._check_output(self.model(self.examples.train_images[:2]), 2, "eval")
+            images = self.examples.train_images[:2]
+            self._check_output(outputs := self.model(images), 2, "eval")
+            if isinstance(self.loss, Distillation):
+                if unwrapped(self.loss.teacher) is unwrapped(self.model):
+                    raise ValueError(
+                        "The teacher is the network itself: give a copy, as copy.deepcopy makes it."
+                    )
+                self.loss.teacher.to(self.device)
+                self.loss(outputs, self.examples.train_labels[:2], images)
 
     def _first_outputs(self, images: Tensor, given: Modes) -> Tensor:
         """Return the outputs in the first step, or raise where they do not fit, with the network as it was given."""
@@ -451,6 +468,10 @@ class Trainer(Loop[Record]):
             identity["in eval mode"] = frozen
         if self.phase_out is None and find_skip_weight(self.model) is not None:
             identity["skip weights"] = "frozen"
+        if isinstance(self.loss, Distillation):
+            identity |= self.loss.identity()
+        elif self.loss is not None:
+            identity["loss"] = getattr(self.loss, "__qualname__", repr(self.loss))
         return identity | self.examples.digests
 
 
@@ -459,6 +480,7 @@ def train(
     images: Images,
     config: TrainConfig | None = None,
     checkpoint: str | Path | None = None,
+    loss: Loss | Distillation | None = None,
 ) -> TrainResult:
     """Train a network to the end.
 
@@ -467,6 +489,7 @@ def train(
         images: the data.
         config: the run; None means the defaults.
         checkpoint: a file to write after each record; where it exists, training goes on from it.
+        loss: of logits and labels, or what `distillation` makes; None is the cross entropy.
 
     Returns:
         The result, with its history.
@@ -477,7 +500,7 @@ def train(
         DivergenceError: in the step whose loss is not finite.
         OSError: where the checkpoint cannot be written.
     """
-    trainer = Trainer(model, images, config)
+    trainer = Trainer(model, images, config, loss=loss)
     if checkpoint is not None and Path(checkpoint).exists():
         trainer.load(checkpoint)
     for _ in trainer:
@@ -522,6 +545,10 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the schedule of the weights' learning rate."""
+    if config.lr_schedule == "wsd":
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(config, step, num_steps)
+        )
     if config.lr_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=num_steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
