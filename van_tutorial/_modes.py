@@ -1,10 +1,12 @@
 """Training and eval mode of a network's modules: a network that is looked at gets each module's own mode back."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 Modes = dict[nn.Module, bool]
@@ -66,6 +68,46 @@ def begin_training(model: nn.Module, frozen: set[nn.Module]) -> None:
     """Put a network in training mode, and leave some of its modules in eval mode."""
     switch(model, True)
     set_modes({module: mode and module not in frozen for module, mode in modes_of(model).items()})
+
+
+@contextlib.contextmanager
+def left_as_it_was(
+    model: nn.Module, replaced: Mapping[nn.Parameter, Tensor] = MappingProxyType({})
+) -> Iterator[None]:
+    """Let a network work on copies of its buffers, and give it back its own tensors and modes, whatever happens.
+
+    Modes are put back without a call of `train`, so whoever changes one in it sets the attribute `training`.
+
+    Args:
+        model: whose parameters, buffers and modes are kept.
+        replaced: tensors to be used in the place of some of its parameters, by these.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: for scripted modules with buffers, which cannot be exchanged.
+    """
+    modes = modes_of(model)
+    stores: list[dict[str, Any]] = [
+        store for each in modes for store in (each._parameters, each._buffers) if isinstance(store, dict)
+    ]
+    if any(len(each._buffers) for each in modes if not isinstance(each._buffers, dict)):
+        raise ValueError(
+            "The buffers of a scripted network cannot be kept: give the network that it was made from."
+        )
+    own = [dict(store) for store in stores]
+    used = {buffer: buffer.detach().clone() for buffer in model.buffers()} | {**replaced}
+    try:
+        for store in stores:
+            store.update({name: used.get(tensor, tensor) for name, tensor in store.items()})
+        yield
+    finally:
+        for store, tensors in zip(stores, own, strict=True):
+            store.clear()
+            store.update(tensors)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def undoing(model: nn.Module, device: torch.device) -> contextlib.ExitStack:

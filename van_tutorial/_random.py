@@ -2,25 +2,26 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 LOCK = threading.RLock()
+CPU = torch.device("cpu")
 
 
 @contextlib.contextmanager
-def random_state_kept(devices: Sequence[torch.device] = (), device_type: str = "cuda") -> Iterator[None]:
+def random_state_kept(device: torch.device = CPU) -> Iterator[None]:
     """Put torch's global random state back afterwards, and let no other thread of ours move it meanwhile.
 
     Without the lock a panel that measures while it trains could put the state back under a network that is being made.
 
     Args:
-        devices: whose states are kept as well as the CPU's.
-        device_type: of these devices.
+        device: whose state is kept as well as the CPU's.
 
     Yields:
         Nothing.
     """
-    with LOCK, torch.random.fork_rng(devices=list(devices), device_type=device_type):
+    devices = [device] if device.type != "cpu" else []
+    with LOCK, torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda"):
         yield

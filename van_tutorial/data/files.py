@@ -6,7 +6,7 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
@@ -40,21 +40,10 @@ def is_missing(path: Path) -> bool:
     return False
 
 
-def read_at_most(path: Path, num_bytes: int) -> bytes:
-    """Return the first bytes of a file, of a .gz that is no .tar.gz unpacked; none of a pipe or a folder."""
-    if not path.is_file():
-        return b""
-    is_packed = path.suffix == ".gz" and not path.name.endswith(".tar.gz")
-    with gzip.open(path) if is_packed else path.open("rb") as file:
-        return file.read(num_bytes)
-
-
-def read_checked(
-    path: Path, num_bytes: int, checksum: str, fix: str = "put the original file there"
-) -> bytes:
+def read_checked(path: Path, num_bytes: int, checksum: str, fix: str) -> bytes:
     """Return the bytes of a file, once they are known to be the right ones.
 
-    At most one byte more than expected is read or unpacked.
+    At most one byte more than expected is read or unpacked, and nothing of a pipe or a folder.
 
     Args:
         path: of the file; a .gz that is no .tar.gz is unpacked before it is checked.
@@ -70,8 +59,10 @@ def read_checked(
     """
     if is_missing(path):
         raise DataError(f"The data file {path} is missing", fix)
+    open_file = gzip.open if path.suffix == ".gz" and ".tar" not in path.suffixes else Path.open
     try:
-        content = read_at_most(path, num_bytes + 1)
+        with open_file(path, "rb") if path.is_file() else io.BytesIO() as file:
+            content = file.read(num_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, PermissionError):
             fix = f"give this user the permission to read it, or {fix}"
@@ -129,13 +120,13 @@ def parse_pickle(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return batch[b"data"].reshape(-1, 3, 32, 32), np.array(labels, dtype=np.uint8)
 
 
-def extract(content: bytes, members: Iterable[str]) -> Iterator[bytes]:
-    """Yield the contents of files in a .tar.gz; nothing is unpacked to disk."""
+def extract(content: bytes, members: Iterable[str]) -> list[bytes]:
+    """Return the contents of files in a .tar.gz; nothing is unpacked to disk."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        yield from (cast(IO[bytes], archive.extractfile(member)).read() for member in members)
+        return [cast(IO[bytes], archive.extractfile(member)).read() for member in members]
 
 
-def parse(form: str, contents: Iterable[bytes], num_label_bytes: int = 1) -> list[np.ndarray]:
+def parse(form: str, contents: list[bytes], num_label_bytes: int = 1) -> list[np.ndarray]:
     """Return training images and labels, test images and labels from the checked contents of files, test files last."""
     if form == "npz":
         with np.load(io.BytesIO(*contents), allow_pickle=False) as arrays:

@@ -157,12 +157,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
     try:
         array = np.ascontiguousarray(values)
     except (TypeError, ValueError, RuntimeError):
-        refuse(
-            name,
-            "an array or a tensor",
-            f"a {type(values).__name__}",
-            "stack images of one size into an array",
-        )
+        came = f"a {type(values).__name__}"
+        refuse(name, "an array or a tensor", came, "stack images of one size into an array")
     if not array.size:
         refuse(name, "not empty", f"the shape {array.shape}", "give at least one image")
     return array

@@ -39,6 +39,24 @@ class Layout:
     files: Mapping[str, tuple[int, str]]
     members: tuple[str, ...] = ()
 
+    def paths(self, place: Path) -> list[Path]:
+        """Return the path of each file; that of the compressed one where only that is there."""
+        pairs = [(place / file, place / f"{file}.gz") for file in self.files]
+        return [packed if is_missing(path) and not is_missing(packed) else path for path, packed in pairs]
+
+    def read(self, place: Path, fix: str) -> list[bytes]:
+        """Return the contents of all files, or raise one error that names every broken one."""
+        contents, errors = [], []
+        for path, (num_bytes, checksum) in zip(self.paths(place), self.files.values(), strict=True):
+            try:
+                contents.append(read_checked(path, num_bytes, checksum, fix))
+            except DataError as error:
+                errors.append(error)
+        if errors:
+            fixes = dict.fromkeys(error.fix for error in errors)
+            raise DataError("; ".join(error.problem for error in errors), "; or ".join(fixes))
+        return contents
+
 
 @dataclass(frozen=True)
 class FileSet:
@@ -92,24 +110,6 @@ DEBIAN_ROOT = Path("/usr/share/datasets")
 CHOOSE = "give the folder that holds the data sets, as root or in the variable VAN_TUTORIAL_DATA"
 
 
-def default_root() -> Path:
-    """Return the folder of the full data sets: $VAN_TUTORIAL_DATA, or van_tutorial in the user's cache.
-
-    The cache is $XDG_CACHE_HOME or ~/.cache. An empty variable counts as not set, and so does an XDG_CACHE_HOME that
-    is not absolute, as its specification has it; ~ is the home folder.
-
-    Returns:
-        The folder, which need not exist.
-
-    Raises:
-        DataError: where the home folder is needed and there is none.
-    """
-    if folder := os.environ.get("VAN_TUTORIAL_DATA"):
-        return expand(folder)
-    cache = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return (cache if cache.is_absolute() else expand("~/.cache")) / "van_tutorial"
-
-
 def expand(folder: str | Path) -> Path:
     """Return the folder with ~ as the home folder."""
     try:
@@ -122,8 +122,25 @@ def expand(folder: str | Path) -> Path:
 
 
 def resolve(root: str | Path | None) -> Path:
-    """Return the folder of the full data sets, which is not a file."""
-    folder = expand(root) if root else default_root()
+    """Return the folder of the full data sets: `root`, $VAN_TUTORIAL_DATA, or van_tutorial in the user's cache.
+
+    The cache is $XDG_CACHE_HOME or ~/.cache. An empty variable counts as not set, and so does an XDG_CACHE_HOME that
+    is not absolute, as its specification has it; ~ is the home folder.
+
+    Args:
+        root: as for `load`.
+
+    Returns:
+        The folder, which need not exist.
+
+    Raises:
+        DataError: where it is not a folder, or its path needs a home folder and there is none.
+    """
+    if given := root or os.environ.get("VAN_TUTORIAL_DATA"):
+        folder = expand(given)
+    else:
+        cache = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        folder = (cache if cache.is_absolute() else expand("~/.cache")) / "van_tutorial"
     if not is_missing(folder) and not os.path.isdir(folder):  # noqa: PTH112 (unlike pathlib's, it never raises)
         raise DataError(f"{folder} is not a folder that can be read", CHOOSE)
     return folder
@@ -169,21 +186,10 @@ def load(name: str = MINI, root: str | Path | None = None) -> Images:
 def read_arrays(name: str, root: str | Path | None = None) -> tuple[list[np.ndarray], Path]:
     """Return training images and labels, test images and labels as uint8, and where they lay."""
     layout, place = locate(name, root) or (SETS[name].layouts[0], download(name, root))
-    contents: Iterator[bytes] = (
-        read_checked(*file, fix_of(name, place, root)) for file in files_of(layout, place)
-    )
+    contents = layout.read(place, fix_of(name, place, root))
     if layout.members:
-        contents = extract(next(contents), layout.members)
+        contents = extract(contents[0], layout.members)
     return parse(layout.format, contents, SETS[name].label_bytes), place
-
-
-def files_of(layout: Layout, place: Path) -> list[tuple[Path, int, str]]:
-    """Return path, size and checksum of each file; the path is the compressed one where only that is there."""
-    files = []
-    for file, (num_bytes, checksum) in layout.files.items():
-        path, packed = place / file, place / f"{file}.gz"
-        files.append((packed if is_missing(path) and not is_missing(packed) else path, num_bytes, checksum))
-    return files
 
 
 def locate(name: str, root: str | Path | None = None) -> tuple[Layout, Path] | None:
@@ -192,13 +198,10 @@ def locate(name: str, root: str | Path | None = None) -> tuple[Layout, Path] | N
     layouts = SETS[name].layouts
     if name == MINI:
         return layouts[0], MINI_FILE
-    candidates = [(layout, resolve(root) / layout.path) for layout in layouts]
+    places = [(layout, resolve(root) / layout.path) for layout in layouts]
     if SETS[name].debian_package:
-        candidates.append((layouts[0], DEBIAN_ROOT / name))
-    for layout, place in candidates:
-        if not all(is_missing(path) for path, _, _ in files_of(layout, place)):
-            return layout, place
-    return None
+        places.append((layouts[0], DEBIAN_ROOT / name))
+    return next((found for found in places if not all(map(is_missing, found[0].paths(found[1])))), None)
 
 
 def find(name: str, root: str | Path | None = None) -> Path | None:
@@ -248,11 +251,12 @@ def fetch_command(name: str, root: str | Path | None = None) -> str:
 
 def ways(name: str, root: str | Path | None = None) -> list[str]:
     """Return the ways to get a full data set, as advice."""
-    places = " or ".join(layout.path for layout in SETS[name].layouts)
-    found = [f"put the originals into {resolve(root)}, as {places}"]
-    if package := SETS[name].debian_package:
-        found.append(f"install Debian's package: apt install {package}")
-    return [*found, f"go online and run: {fetch_command(name, root)}"]
+    places, package = " or ".join(layout.path for layout in SETS[name].layouts), SETS[name].debian_package
+    return [
+        f"put the originals into {resolve(root)}, as {places}",
+        *([f"install Debian's package: apt install {package}"] if package else []),
+        f"go online and run: {fetch_command(name, root)}",
+    ]
 
 
 def download(name: str, root: str | Path | None = None) -> Path:
@@ -314,25 +318,14 @@ def verify(root: str | Path | None = None) -> Iterator[Finding]:
     """
     for name in NAMES:
         try:
-            found = locate(name, root)
+            if found := locate(name, root):
+                layout, place = found
+                num_files = len(layout.read(place, fix_of(name, place, root)))
+                holds = f"{num_files} files, every checksum holds" if num_files > 1 else "checksum holds"
+                finding = Finding(name, "ok", f"{place}, {holds}")
+            else:
+                detail = f"not in {resolve(root)}; get it in one of these ways:"
+                finding = Finding(name, "missing", detail, tuple(ways(name, root)))
         except DataError as error:
-            yield Finding(name, "broken", error.problem, (error.fix,))
-            continue
-        if found is None:
-            detail = f"not in {resolve(root)}; get it in one of these ways:"
-            yield Finding(name, "missing", detail, tuple(ways(name, root)))
-            continue
-        layout, place = found
-        errors = []
-        for file in files_of(layout, place):
-            try:
-                read_checked(*file, fix_of(name, place, root))
-            except DataError as error:
-                errors.append(error)
-        if errors:
-            fixes = tuple(dict.fromkeys(error.fix for error in errors))
-            yield Finding(name, "broken", "; ".join(error.problem for error in errors), fixes)
-        else:
-            count = len(layout.files)
-            holds = f"{count} files, every checksum holds" if count > 1 else "checksum holds"
-            yield Finding(name, "ok", f"{place}, {holds}")
+            finding = Finding(name, "broken", error.problem, (error.fix,))
+        yield finding

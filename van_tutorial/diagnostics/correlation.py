@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from van_tutorial._checks import check_count, check_range
-from van_tutorial.diagnostics.gradients import dense, input_gradients
+from van_tutorial.diagnostics.gradients import dense, input_gradients, scaled
 
 ROUNDING = 100.0  # times the precision of a number: gradients that vary by less are equal
 
@@ -39,8 +39,7 @@ def gradient_autocorrelation(gradients: Tensor, max_lag: int) -> Tensor:
     check_count("max_lag", max_lag, minimum=0)
     if max_lag >= len(gradients):
         raise ValueError(f"max_lag must be below the number of gradients, {len(gradients)}, got {max_lag}.")
-    z = real_rows(gradients)
-    z = z / z.abs().amax().clamp_min(torch.finfo(z.dtype).tiny)  # so that no square leaves the numbers' range
+    z, _ = scaled(real_rows(gradients))
     size = z.norm()
     z = z - z.mean(dim=0)
     if z.norm() <= ROUNDING * torch.finfo(z.dtype).eps * size:
@@ -138,8 +137,7 @@ def correlation_matrix(gradients: Tensor) -> Tensor:
         tensor([[1.0000, 0.7100],
                 [0.7100, 1.0000]])
     """
-    rows = real_rows(gradients)
-    rows = rows / rows.abs().amax(dim=1, keepdim=True)  # so that no square leaves the range of the numbers
+    rows, _ = scaled(real_rows(gradients), 1)
     rows = rows / rows.norm(dim=1, keepdim=True)
     return (rows @ rows.T).clamp(-1.0, 1.0)
 
@@ -190,8 +188,8 @@ def straight_path(start: Tensor, end: Tensor, num_points: int) -> Tensor:
         raise ValueError(
             f"start and end must have one shape, got {tuple(start.shape)} and {tuple(end.shape)}."
         )
-    share = torch.linspace(0.0, 1.0, num_points, dtype=start.dtype, device=start.device)
-    return torch.lerp(start.unsqueeze(0), end.unsqueeze(0), share.reshape(-1, *(1,) * start.dim()))
+    fraction = torch.linspace(0.0, 1.0, num_points, dtype=start.dtype, device=start.device)
+    return torch.lerp(start.unsqueeze(0), end.unsqueeze(0), fraction.reshape(-1, *(1,) * start.dim()))
 
 
 def real_rows(gradients: Tensor) -> Tensor:

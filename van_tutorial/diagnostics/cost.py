@@ -16,7 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from van_tutorial._checks import check_range
-from van_tutorial.diagnostics.gradients import check_examples, check_initialized, differentiation
+from van_tutorial._modes import left_as_it_was
+from van_tutorial._random import random_state_kept
+from van_tutorial.diagnostics.gradients import check_examples, check_initialized
 from van_tutorial.models.graph import is_product, may_apply_weight, operands, operation_name
 
 
@@ -76,7 +78,14 @@ def costs(models: Mapping[str, nn.Module], inputs: Tensor, seconds_per_model: fl
 def cost(model: nn.Module, inputs: Tensor, seconds: float) -> dict[str, float]:
     """Return what `costs` says of one network."""
     check_initialized(model.modules())
-    with held_in_eval_mode(model), differentiation(inputs.device), torch.no_grad():
+    with (
+        random_state_kept(inputs.device),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        left_as_it_was(model),
+    ):
+        for module in model.modules():
+            module.training = False  # and no call of eval(), which a network may have do more than that
         given = inputs.clone()  # the model may work in place on it
         with step_by_step(), Trace(model, given) as trace:
             outputs = model(given)
@@ -107,29 +116,6 @@ def median_milliseconds(model: nn.Module, inputs: Tensor, seconds: float) -> flo
         "model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=torch.get_num_threads()
     )
     return timer.blocked_autorange(min_run_time=seconds).median * 1e3
-
-
-@contextlib.contextmanager
-def held_in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Hold a network in eval mode and on copies of its buffers, which it may change; then put all back."""
-    modules = list(model.modules())
-    before = [(module.training, dict(module._buffers)) for module in modules]
-    copies = {
-        id(buffer): buffer.clone()
-        for _, buffers in before
-        for buffer in buffers.values()
-        if buffer is not None
-    }
-    try:
-        for module in modules:
-            module.training = False  # and no call of eval(), which a network may have do more than that
-            module._buffers.update({name: copies.get(id(buffer)) for name, buffer in module._buffers.items()})
-        yield
-    finally:
-        for module, (training, buffers) in zip(modules, before, strict=True):
-            module.training = training
-            module._buffers.clear()
-            module._buffers.update(buffers)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from van_tutorial._checks import check_choice
+from van_tutorial._modes import left_as_it_was
 from van_tutorial._random import random_state_kept
 from van_tutorial.models import unwrapped
 from van_tutorial.models.parts import Center
@@ -166,7 +168,7 @@ def gradients_at_once(models: Sequence[nn.Module], inputs: Tensor, output: int |
     template = copy.deepcopy(models[0])
 
     def total(x: Tensor, *state: dict[str, Tensor]) -> Tensor:
-        with statistics_held_constant(template):
+        with left_as_it_was(template), statistics_held_constant(template):
             outputs = as_rows(functional_call(template, state, (x.clone(),)), len(inputs))
         return outputs[:, pick_output(outputs, output)].sum()
 
@@ -189,46 +191,22 @@ def outputs_of(model: nn.Module, inputs: Tensor, statistics: str) -> tuple[Tenso
     holding = statistics_held_constant(model) if is_constant else contextlib.nullcontext()
     with differentiation(inputs.device, model), holding:
         leaf = inputs.detach().clone().requires_grad_(True)
-        # The model may work in place on what it gets, and may change its buffers: let both be copies.
-        if any(map(may_change_buffers, modules)):
-            outputs = functional_call(model, copies_of_buffers(model), (leaf.clone(),), tie_weights=False)
-        else:
-            outputs = model(leaf.clone())
-        outputs = as_rows(outputs, len(inputs))
+        outputs = as_rows(model(leaf.clone()), len(inputs))  # a copy: it may work in place on what it gets
     return leaf, outputs, is_interacting and not is_constant
 
 
-def copies_of_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of a model's buffers, such as running statistics, by name, for `functional_call`."""
-    buffers = own_tensors(model, nn.Module.named_buffers)
-    copies = {id(buffer): buffer.detach().clone() for buffer in buffers.values()}
-    return {name: copies[id(buffer)] for name, buffer in buffers.items()}
-
-
-def own_tensors(model: nn.Module, named: Callable[..., Iterator[tuple[str, Tensor]]]) -> dict[str, Tensor]:
-    """Return what `named` lists for each module, under one name a module.
-
-    A module that stands in a model twice would be replaced twice by `functional_call`, which then puts back its own
-    replacement. So the call must not tie weights: a tensor that two modules share is listed for both.
-    """
-    return {
-        name: tensor
-        for prefix, module in model.named_modules()
-        for name, tensor in named(module, prefix=prefix, recurse=False, remove_duplicate=False)
-    }
-
-
 @contextlib.contextmanager
-def differentiation(device: torch.device, model: nn.Module | None = None) -> Iterator[None]:
-    """Record what is computed, also where the caller does not, and put the random states that dropout moves back.
+def differentiation(
+    device: torch.device, model: nn.Module, replaced: Mapping[nn.Parameter, Tensor] = MappingProxyType({})
+) -> Iterator[None]:
+    """Record what is computed, also where the caller does not, and put back what a network and dropout change.
 
     What is compiled in the model runs as it was written, so that hooks and copies of its tensors reach it.
     """
-    devices = [device] if device.type != "cpu" else []
-    kept = random_state_kept(devices, device.type if devices else "cuda")
-    is_compiled = model is not None and any(map(runs_compiled, model.modules()))
+    is_compiled = any(map(runs_compiled, model.modules()))
     eager = torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext()
-    with torch.inference_mode(False), torch.enable_grad(), kept, eager:
+    kept = left_as_it_was(model, replaced)
+    with random_state_kept(device), torch.inference_mode(False), torch.enable_grad(), eager, kept:
         yield
 
 
@@ -244,22 +222,13 @@ def uses_batch_statistics(module: nn.Module) -> bool:
     return isinstance(module, Center) and module.training
 
 
-def may_change_buffers(module: nn.Module) -> bool:
-    """Tell whether a module may change its buffers: in training mode, or where we do not know what they are for."""
-    return module.training or bool(module._buffers and not isinstance(module, _BatchNorm | Center))
-
-
 @contextlib.contextmanager
 def statistics_held_constant(model: nn.Module) -> Iterator[None]:
     """Let every normalization by the batch take the batch's mean and variance as constants.
 
     Just before such a module is called, its running statistics become those of its input, without their
-    gradient, and it goes into eval mode, in which it uses them. Afterwards all is put back.
+    gradient, and it goes into eval mode, in which it uses them. `left_as_it_was` puts both back.
     """
-    modules = [module for module in model.modules() if uses_batch_statistics(module)]
-    before = [
-        (module.training, module.running_mean, getattr(module, "running_var", None)) for module in modules
-    ]
 
     def hold(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         x = next(iter((*args, *kwargs.values()))).detach()
@@ -270,16 +239,13 @@ def statistics_held_constant(model: nn.Module) -> Iterator[None]:
             module.running_var = x.var(over, correction=0).to(kept)
         module.training = False
 
+    modules = filter(uses_batch_statistics, model.modules())
     handles = [module.register_forward_pre_hook(hold, with_kwargs=True) for module in modules]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, (training, mean, var) in zip(modules, before, strict=True):
-            module.training, module.running_mean = training, mean
-            if isinstance(module, _BatchNorm):
-                module.running_var = var
 
 
 def backward(leaf: Tensor, outputs: Tensor, directions: Tensor, is_last: bool = True) -> Tensor:
@@ -391,3 +357,13 @@ def pick_output(outputs: Tensor, output: int | None) -> int:
     if not 0 <= index < num_outputs:
         raise ValueError(f"output must be from 0 to {num_outputs - 1}, got {output!r}.")
     return index
+
+
+def scaled(values: Tensor, *dims: int) -> tuple[Tensor, Tensor]:
+    """Return numbers divided by the largest of them along some dimensions (by default all), and this scale.
+
+    So no square of them leaves the range of their precision.
+    """
+    limits = torch.finfo(values.dtype)
+    scale = values.abs().amax(dims, keepdim=True).clamp(limits.tiny, limits.max)
+    return values / scale, scale

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
@@ -18,38 +17,20 @@ from van_tutorial.diagnostics.gradients import (
     SPARSE,
     check_examples,
     check_initialized,
-    copies_of_buffers,
     dense,
     differentiation,
-    own_tensors,
+    scaled,
 )
 from van_tutorial.models import unwrapped
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-RECTIFIERS = frozenset(
-    {
-        torch.relu,
-        torch.relu_,
-        torch.Tensor.relu,
-        torch.Tensor.relu_,
-        torch.clamp_min,
-        torch.Tensor.clamp_min,
-        functional.relu,
-        functional.relu6,
-        functional.leaky_relu,
-        functional.prelu,
-        functional.rrelu,
-        functional.threshold,
-        functional.elu,
-        functional.celu,
-        functional.selu,
-        functional.gelu,
-        functional.silu,
-        functional.mish,
-        functional.hardswish,
-    }
-)
+RECTIFIERS = frozenset({
+    torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, torch.clamp_min, torch.Tensor.clamp_min,
+    functional.relu, functional.relu6, functional.leaky_relu, functional.prelu, functional.rrelu, functional.threshold,
+    functional.elu, functional.celu, functional.selu, functional.gelu, functional.silu, functional.mish,
+    functional.hardswish,
+})  # fmt: skip
 
 
 def layer_norms(
@@ -113,12 +94,9 @@ def layer_norms(
     layers = named_layers(model)
     with torch.inference_mode(False):
         copies = {  # an embedding with a largest norm changes its weights in place
-            id(parameter): parameter.detach().clone().requires_grad_(can_be_differentiated(parameter))
+            parameter: parameter.detach().clone().requires_grad_(can_be_differentiated(parameter))
             for parameter in model.parameters()
         }
-    everywhere = {  # a matrix that two layers share stands under both names
-        name: copies[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)
-    }
     outputs: dict[str, Tensor] = {}
     activity = ActivityByLayer()
 
@@ -135,13 +113,10 @@ def layer_norms(
     handles = [module.register_forward_pre_hook(partial(enter, name)) for name, module in layers.items()]
     handles += [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:
-        with differentiation(inputs.device, model), activity:
-            state = {name: everywhere[name] for name in own_tensors(model, nn.Module.named_parameters)}
+        with differentiation(inputs.device, model, copies), activity:
             leaf = inputs.detach().clone()
             leaf.requires_grad_(can_be_differentiated(leaf))  # so that every output has a gradient
-            given = functional_call(
-                model, state | copies_of_buffers(model), (leaf.clone(),), tie_weights=False
-            )
+            given = model(leaf.clone())
             cost = mean_loss(loss, given, labels)
     finally:
         for handle in handles:
@@ -247,9 +222,9 @@ class ActivityByLayer(TorchFunctionMode):
         return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
 
 
-def weights_of(layer: nn.Module, copies: dict[int, Tensor]) -> list[Tensor]:
+def weights_of(layer: nn.Module, copies: dict[nn.Parameter, Tensor]) -> list[Tensor]:
     """Return the copies of the weight matrices in a layer."""
-    found = [copies[id(parameter)] for parameter in layer.parameters() if parameter.dim() > 1]
+    found = [copies[parameter] for parameter in layer.parameters() if parameter.dim() > 1]
     return [weight for weight in found if weight.requires_grad]
 
 
@@ -285,10 +260,8 @@ def norms_of(rows: Tensor) -> Tensor:
     rows = rows.detach().to(torch.promote_types(rows.dtype, torch.float32))
     if not rows.shape[1]:
         return rows.new_zeros(len(rows)).abs()
-    scale = (
-        rows.abs().amax(dim=1, keepdim=True).clamp(torch.finfo(rows.dtype).tiny, torch.finfo(rows.dtype).max)
-    )
-    return (rows / scale).norm(dim=1) * scale.squeeze(1)
+    rows, scale = scaled(rows, 1)
+    return rows.norm(dim=1) * scale.squeeze(1)
 
 
 def mean_loss(loss: Loss, outputs: Any, labels: Tensor) -> Tensor:

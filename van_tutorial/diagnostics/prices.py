@@ -7,11 +7,10 @@ from functools import cache
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from van_tutorial.constraints import first_zero_step, predict_path, predict_removal_step
-from van_tutorial.diagnostics.gradients import copies_of_buffers, differentiation, own_tensors
+from van_tutorial.diagnostics.gradients import differentiation
 from van_tutorial.diagnostics.norms import Loss, mean_loss
 from van_tutorial.models import find_skip_weight, unwrapped
 from van_tutorial.training import PhaseOut
@@ -63,16 +62,12 @@ def shortcut_prices(
         raise ValueError(
             "The model has no skip weights, so its shortcuts have no price: make it with connection='van'."
         )
-    with differentiation(inputs.device, model):
+    with torch.inference_mode(False):
         alpha = parameter.detach().clone()
         if skip_weight is not None:
             alpha.fill_(skip_weight)
-        # By the names under which the model knows it.
-        named = own_tensors(model, nn.Module.named_parameters)
-        state = {name: alpha.requires_grad_(True) for name, own in named.items() if own is parameter}
-        state |= copies_of_buffers(model)
-        outputs = functional_call(model, state, (inputs.detach().clone(),), tie_weights=False)
-        cost = mean_loss(loss, outputs, labels)
+    with differentiation(inputs.device, model, {parameter: alpha.requires_grad_(True)}):
+        cost = mean_loss(loss, model(inputs.detach().clone()), labels)
         (gradient,) = torch.autograd.grad(cost, alpha, materialize_grads=True)
     return pd.DataFrame({"layer": range(1, len(alpha) + 1), "price": (-gradient).tolist()})
 
