@@ -10,9 +10,14 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise unless `value` is one of `choices`; a near miss is named."""
     choices = list(choices)
     if value not in choices:
-        near = get_close_matches(str(value), map(str, choices), n=1) if isinstance(value, str) else []
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(value, choices)
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
+
+
+def did_you_mean(value: Any, choices: Iterable[Any]) -> str:
+    """Return the sentence that names the choice nearest to a string; nothing where none is near."""
+    near = get_close_matches(value, map(str, choices), n=1) if isinstance(value, str) else []
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:

@@ -1,7 +1,8 @@
-"""The console script."""
+"""The console script: a command is a function, whose signature and docstring give its arguments and their help."""
 
 import argparse
 import importlib
+import inspect
 import io
 import os
 import re
@@ -9,37 +10,35 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 from van_tutorial import __version__
 from van_tutorial._checks import check_choice
 from van_tutorial._course import copy_course, course_path, is_installed
 from van_tutorial._extras import needs
-from van_tutorial._files import write_atomic
+from van_tutorial._files import csv_bytes, write_atomic
 
-if TYPE_CHECKING:
-    from van_tutorial.batch import Run
-
-RUNS = Path("runs")
 COPY = "van_tutorial_course"  # where the learner of an installed package works
+RUNS, GRADED = Path("runs"), Path("graded")
+Pairs = list[tuple[str, str]]  # names of a notebook's parameters, and their values
+NOTHING: Pairs = []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal may lack a character, and a file name may be none
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character of a text
             stream.reconfigure(errors="replace")
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.function is not run_lab:
+    chosen = vars(options)
+    function = chosen.pop("function")
+    if rest and function is not run_lab:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest
     try:
-        return int(options.function(options))
+        return int(function(*rest, **chosen) or 0)
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"\nInterrupted{f': {interrupt}' if str(interrupt) else ''}.\n")
         return 130
@@ -50,217 +49,158 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="van-tutorial",
-        description="Train very deep networks with skip-connections, and end up without them.",
-    )
+    about = "Train very deep networks with skip-connections, and end up without them."
+    parser = argparse.ArgumentParser(prog="van-tutorial", description=about)
     parser.add_argument("--version", action="version", version=f"van-tutorial {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = commands.add_parser(
-        "demo", help="train plain, residual and VAN on embedded data, and show what came out"
-    )
-    demo.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
-    demo.set_defaults(function=run_demo)
-
-    diagnose = commands.add_parser(
-        "diagnose",
-        help="repeat the experiment on shattered gradients, beside its reference, and make its page",
-    )
-    diagnose.add_argument(
-        "--num-seeds", type=int, default=20, help="random initializations of each network (default: 20)"
-    )
-    diagnose.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
-    diagnose.add_argument(
-        "--force", action="store_true", help="run afresh where this very run is there already"
-    )
-    diagnose.set_defaults(function=run_diagnose)
-
-    run = commands.add_parser("run", help="run a notebook headless with parameters")
-    run.add_argument(
-        "notebook", type=Path, help="path of a notebook, or the name of a lesson such as 05_phasing_out"
-    )
-    add_parameters(run)
-    run.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
-    run.add_argument("--force", action="store_true", help="run afresh where this very run is there already")
-    run.set_defaults(function=run_notebook)
-
-    sweep = commands.add_parser("sweep", help="make the runs of a sweep file that are missing, in parallel")
-    sweep.add_argument("file", type=Path, metavar="FILE", help="in YAML")
-    sweep.add_argument("--runs", type=Path, default=RUNS, help="folder to keep runs in (default: runs)")
-    where = sweep.add_mutually_exclusive_group()
-    where.add_argument(
-        "--workers", type=int, help="processes on this machine (default: as many as it has cores)"
-    )
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that gets the work instead")
-    sweep.add_argument("--retry-failed", action="store_true", help="run again what failed before")
-    sweep.add_argument("--yes", action="store_true", help="do not ask before more than 200 runs")
-    sweep.set_defaults(function=run_sweep)
-
-    results = commands.add_parser(
-        "results", help="print what differs between the runs in a folder, and what they measured"
-    )
-    results.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
-    results.add_argument("--csv", type=Path, metavar="PATH", help="write the table into a file instead")
-    results.set_defaults(function=run_results)
-
-    report = commands.add_parser(
-        "report", help="make a page of the runs in a folder: curves, spreads, failures"
-    )
-    report.add_argument("folder", type=Path, metavar="FOLDER", help="of all runs, or of one notebook's")
-    report.add_argument("--metric", help="the recorded column that is drawn (default: an accuracy)")
-    report.add_argument("--notebook", type=Path, help="your copy of the notebook that makes the page")
-    report.set_defaults(function=run_report)
-
-    grade = commands.add_parser(
-        "grade", help="run a folder of students' notebooks, and table what their checks say"
-    )
-    grade.add_argument("folder", type=Path, metavar="FOLDER", help="of submissions: STUDENT/LESSON.ipynb")
-    grade.add_argument(
-        "--into",
-        type=Path,
-        default=Path("graded"),
-        help="folder for executed notebooks and verdicts.csv (default: graded)",
-    )
-    add_parameters(grade)
-    grade.add_argument("--timeout", type=int, default=300, help="seconds that a cell may take (default: 300)")
-    grade.add_argument("--course", type=Path, help="folder of the lessons given out (default: the course's)")
-    grade.set_defaults(function=run_grade)
-
-    models = commands.add_parser("models", help="list the family of networks, or tell what one of them is")
-    models.add_argument("name", nargs="?", help="of a network: its formula, its source, how it is trained")
-    models.set_defaults(function=run_models)
-
-    data = commands.add_parser("data", help="list, verify or fetch the data sets")
-    data.add_argument("action", choices=("list", "verify", "fetch"))
-    data.add_argument("names", nargs="*", metavar="NAME", help="with fetch: which (default: all)")
-    data.add_argument(
-        "--root", help="folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)"
-    )
-    data.set_defaults(function=run_data)
-
-    course = commands.add_parser(
-        "course",
-        help="copy the lessons into a folder, to work in or to give out; nobody's work is written over",
-    )
-    course.add_argument("folder", type=Path, metavar="DIR", help="a folder, or a file that ends in .zip")
-    course.add_argument(
-        "--instructor", action="store_true", help="with the instructor's lessons, the solutions"
-    )
-    course.set_defaults(function=run_course)
-
-    lab = commands.add_parser("lab", help="open JupyterLab on the course; other options are passed on to it")
-    lab.add_argument(
-        "--folder",
-        type=Path,
-        help=f"folder that holds notebooks/ (default: the checkout; of an installed package, a copy in ./{COPY})",
-    )
-    lab.set_defaults(function=run_lab)
+    for name, function in COMMANDS.items():
+        about, _, arguments = (inspect.getdoc(function) or "").partition("\n")
+        of_command = commands.add_parser(name, help=about[0].lower() + about[1:-1], description=about)
+        of_command.set_defaults(function=function)
+        signature = inspect.signature(function).parameters
+        for argument, about in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", arguments, re.MULTILINE):
+            if argument in signature:
+                add_argument(of_command, signature[argument], " ".join(about.split()))
     return parser
 
 
-def add_parameters(parser: argparse.ArgumentParser) -> None:
-    """Let a command take parameters of notebooks."""
-    # A value may begin with a dash, as -5e-1 and -inf do: whatever is none of the command's own options.
-    parser._negative_number_matcher = re.compile("-")
-    parser.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="repeat for several",
-    )
+def add_argument(parser: argparse.ArgumentParser, argument: inspect.Parameter, about: str) -> None:
+    """Let a command take an argument of its function: an option where that takes it by its name alone."""
+    kind, default, name = argument.annotation, argument.default, argument.name
+    choices: dict[str, Any] = {"help": about, "default": None if default is argument.empty else default}
+    if kind is bool:
+        choices["action"] = "store_true"
+    elif kind is Pairs:
+        choices |= {"nargs": 2, "action": "append", "metavar": ("NAME", "VALUE"), "default": []}
+        # A value may begin with a dash, as -5e-1 and -inf do: whatever is none of the command's own options.
+        parser._negative_number_matcher = re.compile("-")
+    else:
+        choices["type"] = (get_args(kind) or (kind,))[0]  # what it is where it is not None, or one of several
+    if argument.kind is argument.KEYWORD_ONLY:
+        short = ["-p"] if kind is Pairs else []
+        parser.add_argument(*short, f"--{name.replace('_', '-')}", **choices)
+    else:
+        nargs = {list[str]: "*", str | None: "?"}.get(kind)
+        parser.add_argument(name, nargs=nargs, metavar=name.upper(), **choices)
 
 
-def run_demo(options: argparse.Namespace) -> int:
-    """Run the main notebook and print its table."""
-    started = time.perf_counter()
+def run_demo(*, runs: Path = RUNS) -> None:
+    """Train plain, residual and VAN on embedded data, and show what came out.
+
+    Args:
+        runs: folder to keep runs in (default: runs)
+    """
     print(
         "Training three networks of depth 40 on 5,000 images, plain, residual and VAN: starting …", flush=True
     )
-    finished = execute(
-        course_path("notebooks", "05_phasing_out.ipynb"), {"interactive": False}, options.runs, force=True
+    notebook = course_path("notebooks", "05_phasing_out.ipynb")
+    remark = (
+        "'multipliers' says that the cap lowered no skip weight, not that the loss chose the step (lesson 6)."
     )
-    print_table(finished.metrics)
-    print(
-        "\n'multipliers' says that the cap lowered no skip weight, not that the loss chose the step (lesson 6)."
+    execute(notebook, {"interactive": False}, runs, True, remark)
+
+
+def run_diagnose(*, num_seeds: int = 20, runs: Path = RUNS, force: bool = False) -> None:
+    """Repeat the experiment on shattered gradients, with its published reference, and make its page.
+
+    Args:
+        num_seeds: random initializations of each network (default: 20)
+        runs: folder to keep runs in (default: runs)
+        force: run afresh where this very run exists
+
+    Raises:
+        ValueError: where there is no spread over so few.
+    """
+    if num_seeds < 2:
+        raise ValueError(f"--num-seeds must be at least 2 for a spread, got {num_seeds}.")
+    print("Gradients of random networks along a line of inputs, with their reference: starting …", flush=True)
+    parameters = {"num_seeds": num_seeds, "interactive": False}
+    notebook = course_path("notebooks", "03_shattered_gradients.ipynb")
+    remark = "Autocorrelation of dy/dx at lags 1, 5, 15. A dash: it does not vary, or there is no reference."
+    execute(notebook, parameters, runs, force, remark)
+
+
+def run_notebook(
+    notebook: Path, *, parameter: Pairs = NOTHING, runs: Path = RUNS, force: bool = False
+) -> None:
+    """Run a notebook headless with parameters.
+
+    Args:
+        notebook: path of a notebook, or the name of a lesson such as 05_phasing_out
+        parameter: repeat for several
+        runs: folder to keep runs in (default: runs)
+        force: run afresh where this very run exists
+    """
+    execute(notebook, dict(parameter), runs, force)
+
+
+def execute(
+    notebook: Path, parameters: dict[str, Any], runs: Path, force: bool, remark: str | None = None
+) -> None:
+    """Run a notebook with its progress on the terminal, and print its table and where its files lie."""
+    import pandas as pd
+
+    from van_tutorial import batch
+
+    started = time.perf_counter()
+    finished = batch.run(
+        batch.find_notebook(notebook), parameters, runs=runs, progress=sys.stderr, force=force
     )
+    if not finished.is_new:
+        print("This very run is there already, so nothing was run; --force runs it afresh.")
+    if finished.metrics:
+        print()
+        print_table(pd.DataFrame(finished.metrics).convert_dtypes())
+    if remark:
+        print(f"\n{remark}")
     print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
     )
-    return 0
 
 
-def run_diagnose(options: argparse.Namespace) -> int:
-    """Run the lesson on shattered gradients with as many initializations as the experiment had, and print its table."""
-    if options.num_seeds < 2:
-        raise ValueError(f"--num-seeds must be at least 2 for a spread, got {options.num_seeds}.")
-    started = time.perf_counter()
-    print(
-        "Gradients of random networks along a line of inputs, beside their reference: starting …", flush=True
-    )
-    parameters = {"num_seeds": options.num_seeds, "interactive": False}
-    notebook = course_path("notebooks", "03_shattered_gradients.ipynb")
-    finished = execute(notebook, parameters, options.runs, options.force)
-    print_table(finished.metrics)
-    print("\nAutocorrelation of dy/dx at lags 1, 5, 15. A dash: it does not vary, or there is no reference.")
-    print(
-        f"Done in {time.perf_counter() - started:.0f} s. Notebook: {finished.notebook}  Page: {finished.page}"
-    )
-    return 0
+def print_table(table: Any) -> None:
+    """Print a DataFrame, a dash where it has no value."""
+    table = table.astype(object)
+    print(table.where(table.notna(), "-").to_string(index=False))
 
 
-def run_notebook(options: argparse.Namespace) -> int:
-    """Run one notebook with the parameters given."""
-    from van_tutorial import batch
+def run_sweep(
+    file: Path,
+    *,
+    runs: Path = RUNS,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    yes: bool = False,
+) -> int:
+    """Make the runs of a sweep file that are missing, in parallel.
 
-    path = batch.find_notebook(options.notebook)
-    finished = execute(path, dict(options.parameter), options.runs, options.force)
-    print_table(finished.metrics)
-    print(f"Notebook: {finished.notebook}  Page: {finished.page}")
-    return 0
+    Args:
+        file: in YAML
+        runs: folder to keep runs in (default: runs)
+        workers: processes on this machine (default: as many as it has cores)
+        scheduler: address of a Dask cluster that gets the work instead
+        retry_failed: run again what failed before
+        yes: do not ask before more than 200 runs
 
-
-def execute(path: Path, parameters: dict[str, Any], runs: Path, force: bool) -> "Run":
-    """Run a notebook with its progress on the terminal."""
-    from van_tutorial import batch
-
-    finished = batch.run(path, parameters, runs=runs, progress=sys.stderr, force=force)
-    if not finished.is_new:
-        print("This very run is there already, so nothing was run; --force runs it afresh.")
-    return finished
-
-
-def run_sweep(options: argparse.Namespace) -> int:
-    """Make the missing runs of a sweep, and list what has no result."""
+    Returns:
+        The exit status: 1 where a run has no result.
+    """
     from van_tutorial import batch
 
     swept = batch.sweep(
-        options.file,
-        runs=options.runs,
-        workers=options.workers,
-        scheduler=options.scheduler,
-        retry_failed=options.retry_failed,
-        progress=sys.stderr,
-        confirm=lambda question: options.yes or ask(question),
+        file, runs, workers, scheduler, retry_failed, sys.stderr, lambda question: yes or ask(question)
     )
-    num_finished, num_unfinished = (
-        len(swept.finished) + len(swept.there),
-        len(swept.failed) + len(swept.not_done),
-    )
-    print(
-        f"{num_finished} of {num_finished + num_unfinished} runs are finished, {len(swept.finished)} of them now. "
-        f"Table: van-tutorial results {swept.folder}"
-    )
-    for title, runs, mend in (
-        ("failed", swept.failed, "add --retry-failed to run them again"),
-        ("not done", swept.not_done, "the same command tries them again"),
-    ):
-        if runs:
-            print(f"{len(runs)} {title}; {mend}:")
-            print(*(f"  {run}" for run in runs), sep="\n")
+    num_finished = len(swept.finished) + len(swept.there)
+    num_runs = num_finished + len(swept.failed) + len(swept.not_done)
+    now = f"{num_finished} of {num_runs} runs are finished, {len(swept.finished)} of them now"
+    print(f"{now}. Table: van-tutorial results {swept.folder}")
+    if swept.failed:
+        print(f"{len(swept.failed)} failed; add --retry-failed to run them again:")
+        print(*(f"  {run}" for run in swept.failed), sep="\n")
+    if swept.not_done:
+        print(f"{len(swept.not_done)} not done; the same command tries them again:")
+        print(*(f"  {run}" for run in swept.not_done), sep="\n")
     return 0 if swept.is_complete else 1
 
 
@@ -274,98 +214,119 @@ def ask(question: str) -> bool:
         return False
 
 
-def run_results(options: argparse.Namespace) -> int:
-    """Print the table of the runs in a folder, or write it into a file."""
-    from van_tutorial import batch
-    from van_tutorial._files import csv_bytes, write_atomic
+def run_results(folder: Path, *, csv: Path | None = None) -> None:
+    """Print what differs between the runs in a folder, and what they measured.
 
-    table = batch.results(options.folder)
-    if options.csv:
-        write_atomic(options.csv, csv_bytes(table))
-        print(f"{len(table)} runs are in {options.csv}")
-        return 0
-    same = [
-        name
-        for name in table
-        if len(table) > 1 and name not in ("state", "seconds") and table[name].nunique(dropna=False) == 1
-    ]
-    if same:
+    Args:
+        folder: of all runs, or of one notebook's
+        csv: write the table into this file instead
+    """
+    from van_tutorial import batch
+
+    table = batch.results(folder)
+    if csv:
+        write_atomic(csv, csv_bytes(table))
+        print(f"{len(table)} runs are in {csv}")
+        return
+    own = ("state", "seconds")
+    same = [name for name in table if name not in own and table[name].nunique(dropna=False) == 1]
+    if same and len(table) > 1:
         print("The same in all:", ", ".join(f"{name}={table[name].iloc[0]}" for name in same), end="\n\n")
-    table = table.drop(columns=[*same, "started"], errors="ignore").astype(object)
-    print(table.where(table.notna(), "-").to_string(index=False))
-    return 0
+        table = table.drop(columns=same)
+    print_table(table.drop(columns="started", errors="ignore"))
 
 
-def run_report(options: argparse.Namespace) -> int:
-    """Make the page of the runs in a folder, and print where it is."""
+def run_report(folder: Path, *, metric: str | None = None, notebook: Path | None = None) -> None:
+    """Make a page of the runs in a folder: curves, spreads, failures.
+
+    Args:
+        folder: of all runs, or of one notebook's
+        metric: the recorded column that is drawn (default: an accuracy)
+        notebook: your copy of the notebook that makes the page
+    """
     from van_tutorial import batch
 
-    print(f"Page: {batch.report(options.folder, options.metric, options.notebook)}")
-    return 0
+    print(f"Page: {batch.report(folder, metric, notebook)}")
 
 
-def run_grade(options: argparse.Namespace) -> int:
-    """Run the submissions in a folder, and print the table of verdicts."""
+def run_grade(
+    folder: Path,
+    *,
+    into: Path = GRADED,
+    parameter: Pairs = NOTHING,
+    timeout: int = 300,
+    course: Path | None = None,
+) -> None:
+    """Run a folder of students' notebooks, and table what their checks say.
+
+    Args:
+        folder: of submissions: STUDENT/LESSON.ipynb
+        into: folder for executed notebooks and verdicts.csv (default: graded)
+        parameter: of the lessons; repeat for several
+        timeout: seconds that a cell may take (default: 300)
+        course: folder of the lessons given out (default: the course's)
+    """
     from van_tutorial import batch
 
-    sys.stderr.write(
-        "This runs code that others wrote, with your rights; docs/teaching.md says how to contain it.\n"
-    )
-    table = batch.grade(
-        options.folder, options.into, dict(options.parameter), options.timeout, options.course, sys.stderr
-    )
+    warning = "This runs code that others wrote, with your rights; docs/teaching.md says how to contain it."
+    sys.stderr.write(f"{warning}\n")
+    table = batch.grade(folder, into, dict(parameter), timeout, course, sys.stderr)
     print(table.drop(columns="message").to_string(index=False))
     right = int((table["verdict"] == "right").sum())
-    print(f"\n{right} of {len(table)} are right. What the checks said: {options.into / 'verdicts.csv'}")
-    return 0
+    print(f"\n{right} of {len(table)} are right. What the checks said: {into / 'verdicts.csv'}")
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print the metrics that a notebook recorded."""
-    import pandas as pd
+def run_models(name: str | None = None) -> None:
+    """List the family of networks, or tell what one of them is.
 
-    if rows:
-        print()
-        table = pd.DataFrame(rows).convert_dtypes().astype(object)
-        print(table.where(table.notna(), "-").to_string(index=False))
-
-
-def run_models(options: argparse.Namespace) -> int:
-    """Print the table of the family, or one of its recipes."""
+    Args:
+        name: of a network: its formula, its source, how it is trained
+    """
     from van_tutorial import models
 
-    if options.name is None:
+    if name is None:
         table = models.family_table()
-        table.columns = [name.replace("_", " ") for name in table.columns]
+        table.columns = [column.replace("_", " ") for column in table.columns]
         print(table.to_string(index=False))
         print("\nMake one with models.make(NAME). More about one: van-tutorial models NAME")
-        return 0
-    check_choice("name", options.name, models.FAMILY)
-    recipe = models.FAMILY[options.name]
-    print(f"{options.name}: {recipe.formula}")
+        return
+    check_choice("name", name, models.FAMILY)
+    recipe = models.FAMILY[name]
+    print(f"{name}: {recipe.formula}")
     print(f"source:             {recipe.source}")
     print(f"ends without skips: {recipe.ends_without_skips}")
     for label, choices in ((f"models.{recipe.kind}", recipe.choices), ("TrainConfig", recipe.training)):
         if choices:
-            values = ", ".join(f"{name}={value!r}" for name, value in choices.items())
+            values = ", ".join(f"{choice}={value!r}" for choice, value in choices.items())
             print(f"{label + ':':19s} {values}")
-    return 0
 
 
-def run_data(options: argparse.Namespace) -> int:
-    """List, verify or fetch data sets."""
+def run_data(action: str, names: list[str], *, root: str | None = None) -> int:
+    """List, verify or fetch the data sets.
+
+    Args:
+        action: list, verify or fetch
+        names: with fetch: which (default: all)
+        root: folder of the full data sets (default: $VAN_TUTORIAL_DATA, or the user's cache)
+
+    Returns:
+        The exit status: 1 where a set is broken.
+
+    Raises:
+        ValueError: for names that would not be heeded.
+    """
     from van_tutorial import data
 
-    root = options.root
-    if options.names and options.action != "fetch":
-        raise ValueError(f"data {options.action} is of all sets and takes no names; only data fetch does.")
-    if options.action == "list":
+    check_choice("action", action, ("list", "verify", "fetch"))
+    if names and action != "fetch":
+        raise ValueError(f"data {action} is of all sets and takes no names; only data fetch does.")
+    if action == "list":
         for name in data.NAMES:
             place = data.find(name, root)
             print(f"{name:20s} {place or f'not here; get it with: {data.fetch_command(name, root)}'}")
         return 0
-    if options.action == "fetch":
-        for name in options.names or data.NAMES:
+    if action == "fetch":
+        for name in names or data.NAMES:
             print(f"{name}: {data.load(name, root).source}")
         return 0
     is_broken = False
@@ -377,23 +338,31 @@ def run_data(options: argparse.Namespace) -> int:
     return int(is_broken)
 
 
-def run_course(options: argparse.Namespace) -> int:
-    """Copy the lessons into a folder, or a new zip file."""
-    if options.folder.suffix != ".zip":
-        print_copied(options.folder, copy_course(options.folder, options.instructor))
-        return 0
-    if options.folder.exists():
-        raise ValueError(f"{options.folder} exists: remove it first, or give another name.")
+def run_course(folder: Path, *, instructor: bool = False) -> None:
+    """Copy the lessons into a folder, to work in or to give out; nobody's work is written over.
+
+    Args:
+        folder: a folder, or a file that ends in .zip
+        instructor: with the instructor's lessons, the solutions
+
+    Raises:
+        ValueError: for a file that exists.
+    """
+    if folder.suffix != ".zip":
+        copy_into(folder, instructor)
+        return
+    if folder.exists():
+        raise ValueError(f"{folder} exists: remove it first, or give another name.")
     with tempfile.TemporaryDirectory() as scratch:
-        copy_course(Path(scratch, COPY), options.instructor)
+        copy_course(Path(scratch, COPY), instructor)
         packed = shutil.make_archive(str(Path(scratch, "packed")), "zip", scratch, COPY)
-        write_atomic(options.folder, Path(packed).read_bytes())
-    print(f"The course is in {options.folder}.")
-    return 0
+        write_atomic(folder, Path(packed).read_bytes())
+    print(f"The course is in {folder}.")
 
 
-def print_copied(folder: Path, done: dict[str, list[str]]) -> None:
-    """Say what was copied and what was left alone."""
+def copy_into(folder: Path, has_solutions: bool = False) -> None:
+    """Copy the course into a folder, and say what was copied and what was left alone."""
+    done = copy_course(folder, has_solutions)
     print(
         f"The course is in {folder.resolve()}: {len(done['new'])} new files, {len(done['updated'])} updated."
     )
@@ -403,29 +372,43 @@ def print_copied(folder: Path, done: dict[str, list[str]]) -> None:
         )
 
 
-def run_lab(options: argparse.Namespace) -> int:
-    """Replace this process by JupyterLab on the course: loopback, with a token."""
+def run_lab(*others: str, folder: Path | None = None) -> None:
+    """Open JupyterLab on the course; other options are passed on to it.
+
+    It takes the place of this process, and listens on loopback alone, with a token.
+
+    Args:
+        *others: are JupyterLab's
+        folder: that holds notebooks/ (default: the checkout; of an installed package, a copy of the course in
+            ./van_tutorial_course)
+    """
     with needs("JupyterLab on the course", "course"):
         importlib.import_module("jupyterlab")  # the process that takes this one's place would say less
-    folder = options.folder
     if folder is None and is_installed():
         folder = Path(COPY)
-        print_copied(folder, copy_course(folder))
+        copy_into(folder)
     folder = folder or course_path()
     first = "/00_start_here.ipynb" if (folder / "notebooks" / "00_start_here.ipynb").is_file() else ""
-    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
-    command.append(f"--ServerApp.root_dir={folder.resolve()}")
-    command.append(f"--LabApp.default_url=/lab/tree/notebooks{first}")
-    command.append(f"--LabApp.app_settings_dir={course_path('assets', 'jupyterlab')}")  # asks nobody for news
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        command.append("--no-browser")
+    choices = [
+        "--ServerApp.ip=127.0.0.1",  # with the token that jupyter makes
+        f"--ServerApp.root_dir={folder.resolve()}",
+        f"--LabApp.default_url=/lab/tree/notebooks{first}",
+        f"--LabApp.app_settings_dir={course_path('assets', 'jupyterlab')}",  # asks nobody for news
+    ]
+    displays = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not any(displays):
+        choices.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")
+        choices.append("--allow-root")
     sys.stdout.flush()
-    os.execv(sys.executable, command + options.rest)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", *choices, *others])
 
+
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "demo": run_demo, "diagnose": run_diagnose, "run": run_notebook, "sweep": run_sweep, "results": run_results,
+    "report": run_report, "grade": run_grade, "models": run_models, "data": run_data, "course": run_course,
+    "lab": run_lab,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

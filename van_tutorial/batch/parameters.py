@@ -7,12 +7,12 @@ import operator
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from van_tutorial._checks import did_you_mean
 from van_tutorial.batch.notebooks import NotebookError as NotebookError
 from van_tutorial.batch.notebooks import parse_code, read_notebook
 
@@ -169,11 +169,8 @@ def fit_parameters(
     }
     for name, value in parameters.items():
         if name not in declared:
-            near = get_close_matches(str(name), declared, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise NotebookError(
-                f"{where} has no parameter {name!r}, only {', '.join(declared) or 'none at all'}.{hint}"
-            )
+            there = f"only {', '.join(declared) or 'none at all'}.{did_you_mean(name, declared)}"
+            raise NotebookError(f"{where} has no parameter {name!r}, {there}")
         kind = kinds.get(name, type(declared[name]))
         try:
             typed[name] = plain(fit(value, kind))

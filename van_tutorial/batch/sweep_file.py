@@ -6,13 +6,12 @@ import math
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from van_tutorial._checks import check_choice, check_count, check_range
+from van_tutorial._checks import check_choice, check_count, check_range, did_you_mean
 from van_tutorial._course import course_path
 from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
@@ -136,13 +135,9 @@ def find_notebook(name: str | Path, folder: str | Path = ".") -> Path:
     if lesson.is_file():
         return lesson
     lessons = [other.stem for other in sorted(lesson.parent.glob("*.ipynb"))]
-    near = get_close_matches(
-        str(name), [*(other.name for other in path.parent.glob("*.ipynb")), *lessons], n=1
-    )
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise NotebookError(
-        f"There is no notebook {str(name)!r} in {folder}, and no lesson of that name, only {', '.join(lessons)}.{hint}"
-    )
+    hint = did_you_mean(str(name), [*(other.name for other in path.parent.glob("*.ipynb")), *lessons])
+    lessons_are = f"and no lesson of that name, only {', '.join(lessons)}.{hint}"
+    raise NotebookError(f"There is no notebook {str(name)!r} in {folder}, {lessons_are}")
 
 
 @contextlib.contextmanager
