@@ -8,15 +8,17 @@ import shutil
 import pandas as pd
 import pytest
 
-from tools import labels, record
-from tools.evidence import controls, page, parts, removal
-from tools.evidence.by_depth import chosen_step_sizes
+from tools import labels, readme, record
+from tools.evidence import page, parts, sections
 from tools.record import RECORDED
 from tools.recordings import MEASURED, lab
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
 RESULTS = course_path("assets", "results")
+SHOWN = re.findall(
+    r'recording\("(\w+)"\)', course_path("tools", "evidence", "evidence.md.jinja").read_text(encoding="utf-8")
+)
 SWEPT = {name: recorded for name, recorded in RECORDED.items() if recorded.sweeps}
 
 
@@ -28,11 +30,31 @@ def sweep_file(name):
     return course_path("assets", "sweeps", f"{name}.yaml")
 
 
-def page_of(results):
-    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
-    figures = page.drawings(results)
-    stamps = {name: page.stamp_of(figure) for name, figure in figures.items()}
-    return page.fill(text, page.blocks(results, figures)), stamps
+def block(text, name):
+    """Return what a page shows of a recording."""
+    return text.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The page of the recordings as they are."""
+    made = page.Page(RESULTS)
+    assert made.text
+    return made
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    """Gives the page of recordings of which one was changed, by a function of its runs."""
+
+    def made(name, change):
+        shutil.copytree(RESULTS, tmp_path / "results")
+        content = recorded(name)
+        content["runs"] = change(content["runs"])
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        return page.Page(tmp_path / "results")
+
+    return made
 
 
 def test_every_recording_has_a_question_and_one_way_to_be_made_again():
@@ -83,7 +105,7 @@ def test_a_recording_holds_a_row_for_every_point_of_its_grid_and_no_others(name)
     [*(f"degradation{part}" for part in ("", "_deep", "_others", "_mnist")), "longer", "longer_deep"],
 )
 def test_step_sizes_are_those_that_were_best_on_held_out_images(file):
-    chosen = chosen_step_sizes(batch.recorded("depth_step_sizes").table)
+    chosen = sections.best_step_sizes(batch.recorded("depth_step_sizes").table)
     sweep = batch.read_sweep(sweep_file(f"evidence/{file}"))
     for run in sweep.runs:
         assert run["lr"] == chosen[labels.network(run)]
@@ -96,20 +118,18 @@ def test_what_choices_were_made_on_never_saw_the_test_images(name):
     assert runs["validation_accuracy"].notna().all()
 
 
-def test_a_recording_that_is_changed_is_noticed_in_text_and_figure(tmp_path):
-    folder = shutil.copytree(RESULTS, tmp_path / "results")
-    file = folder / "degradation.json"
-    content = json.loads(file.read_text(encoding="utf-8"))
-    content["runs"][0]["test_accuracy"] += 0.1
-    file.write_text(json.dumps(content), encoding="utf-8")
-    (text, stamps), (changed_text, changed_stamps) = page_of(RESULTS), page_of(folder)
-    assert changed_text != text
-    assert {name for name in stamps if stamps[name] != changed_stamps[name]} == {"degradation"}
+def test_a_recording_that_is_changed_is_noticed_in_text_and_figure(shown, page_of):
+    changed = page_of("degradation", lambda runs: [runs[0] | {"test_accuracy": 0.1}, *runs[1:]])
+    assert [name for name in SHOWN if block(changed.text, name) != block(shown.text, name)] == ["degradation"]
+    stamps, others = (
+        {name: page.stamp_of(figure) for name, figure in made.figures.items()} for made in (shown, changed)
+    )
+    assert {name for name in stamps if stamps[name] != others[name]} == {"degradation"}
 
 
-def test_a_page_without_a_place_for_a_recording_is_refused():
+def test_a_page_without_a_place_for_a_table_is_refused():
     with pytest.raises(ValueError, match="no place between <!-- clock --> and <!-- end -->"):
-        page.fill("# Evidence", {"clock": lambda: ""})
+        readme.fill("# Evidence", {"clock": lambda: ""})
 
 
 def test_a_small_part_of_a_sweep_is_measured_and_a_second_call_makes_nothing_again(tmp_path, monkeypatch):
@@ -118,9 +138,10 @@ def test_a_small_part_of_a_sweep_is_measured_and_a_second_call_makes_nothing_aga
     rows = json.loads(file.read_text(encoding="utf-8"))["runs"]
     assert len(rows) == 4  # the ends of two lists
     assert {row["network"] for row in rows} == {"all alike", "input side faster (5 times)"}
-    shown = page.table_in(file)  # whatever did not happen in so short a run
-    assert page.SECTIONS["frontier"].reading(shown)
-    assert len(page.SECTIONS["frontier"].table(shown)) == 4
+    small = page.Page(tmp_path / "results")  # whatever did not happen in so short a run
+    assert len(re.findall(r"^\| (?:equal|faster)", block(small.text, "frontier"), re.MULTILINE)) == 4
+    assert block(small.text, "clock") == "Not measured.\n"
+    assert list(small.figures) == ["frontier"]
     folders = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "mlp").iterdir()}
     assert record.record("frontier", tmp_path / "results", is_quick=True) == file
     assert json.loads(file.read_text(encoding="utf-8"))["runs"] == rows
@@ -167,7 +188,7 @@ def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
             assert {(run["data"], run["num_epochs"]) for run in small.runs} == {("fashion-mnist-mini", 2)}
 
 
-@pytest.mark.parametrize("name", page.SECTIONS)
+@pytest.mark.parametrize("name", SHOWN)
 def test_the_words_of_the_page_keep_all_networks_apart(name):
     runs = pd.DataFrame(recorded(name)["runs"])
     assert labels.named(runs)["network"].nunique() == runs["network"].nunique()
@@ -186,39 +207,51 @@ def test_what_is_left_of_the_learning_rate_is_the_rest_of_the_cosine(removed, to
     assert parts.learning_left(runs) == words
 
 
-def test_a_removal_that_listens_to_the_loss_would_be_noticed():
-    runs = page.table_in(RESULTS / "clock.json")
-    assert "no layer's step differs by more than 3" in controls.clock(runs)
-    of = runs["network"] == controls.WITH
-    later = [
-        [step + 40 if is_with else step for step in steps]
-        for is_with, steps in zip(of, runs["zero_steps"], strict=True)
-    ]
-    assert "no layer's step differs by more than 43" in controls.clock(runs.assign(zero_steps=later))
+def test_a_removal_that_listens_to_the_loss_would_be_noticed(shown, page_of):
+    assert "no layer's step differs by more than 3. " in block(shown.text, "clock")
+
+    def later(runs):
+        return [
+            run
+            | {"zero_steps": [step + 40 * run["network"].startswith("with ") for step in run["zero_steps"]]}
+            for run in runs
+        ]
+
+    assert "no layer's step differs by more than 43. " in block(page_of("clock", later).text, "clock")
 
 
 def test_the_frontier_is_predicted_without_the_loss():
-    runs = removal.with_prediction(page.table_in(RESULTS / "frontier.json"))
+    runs = sections.with_prediction(page.table_in(RESULTS / "frontier.json"))
     reached = runs.dropna(subset=["median_zero_step"])
     ratios = reached["median_zero_step"] / (math.pi / 2 / (1e-3 * reached["dual_lr"]) ** 0.5)
     assert (reached["median_zero_step"] / reached["predicted"]).tolist() == pytest.approx(ratios.tolist())
     assert ratios.between(1.0, 1.02).all()
 
 
-def test_a_plain_network_that_never_had_a_skip_is_compared_with_the_vans_at_depth_100():
-    runs = page.table_in(RESULTS / "start.json")
-    better = runs["test_accuracy"] + 0.1 * runs["network"].eq("VAN, BatchNorm bias 2")
-    assert "VAN with bias 2 (0.866) is level with it" in controls.start(runs)
-    assert "VAN with bias 2 (0.966) is 10.2 points above it" in controls.start(
-        runs.assign(test_accuracy=better)
+def test_a_plain_network_that_never_had_a_skip_is_compared_with_the_vans_at_depth_100(shown, page_of):
+    def better(runs):
+        name = "VAN, BatchNorm bias 2"
+        return [
+            run | {"test_accuracy": run["test_accuracy"] + 0.1}
+            if run["network"] == name and "test_accuracy" in run
+            else run
+            for run in runs
+        ]
+
+    assert "VAN with bias 2 (0.866) is level with it" in block(shown.text, "start")
+    assert "VAN with bias 2 (0.966) is 10.2 points above it" in block(page_of("start", better).text, "start")
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_recording_that_is_shown_has_a_line_that_reads_it_a_table_a_figure_and_its_limits(shown, name):
+    assert len(shown.figures[name].data) > 0
+    question, reading, table, image, made = block(shown.text, name).strip().split("\n\n")
+    assert question == RECORDED[name].question
+    assert reading.endswith(".")
+    assert table.startswith("| ")
+    assert table.count("\n") >= 2
+    assert image.startswith("![")
+    assert made.startswith("Made by `python -m tools.record ")
+    assert re.search(
+        rf"^## .+\n\n<!-- {name} -->[^#]*?<!-- end -->\n\n\*\*Limits\.\*\* ", shown.text, re.MULTILINE
     )
-
-
-@pytest.mark.parametrize("name", page.SECTIONS)
-def test_a_figure_and_a_table_can_be_made_of_every_recording_that_is_shown_with_a_line_that_reads_it(name):
-    shown, runs = page.SECTIONS[name], page.table_in(RESULTS / f"{name}.json")
-    assert len(shown.figure(runs).data) > 0
-    assert len(shown.table(runs)) > 0
-    assert shown.reading(runs).strip()[-1] in ".|"
-    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
-    assert re.search(rf"^## .+\n\n<!-- {name} -->[^#]*?<!-- end -->\n\n\*\*Limits\.\*\* ", text, re.MULTILINE)

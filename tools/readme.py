@@ -6,12 +6,12 @@ python -m tools.readme --check    write nothing; fail where README.md says somet
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from tools.evidence.controls import findings
-from tools.evidence.page import fill, markdown, origin
-from tools.evidence.parts import beside, cells, spread, summary
+from tools.evidence.parts import beside, cells, origin, spread, summary
+from tools.evidence.parts import table as in_markdown
 from van_tutorial import batch
 from van_tutorial._course import course_path
 
@@ -66,12 +66,35 @@ def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
 def with_origin(table: pd.DataFrame, recorded: batch.Recorded) -> str:
     """Return a table in Markdown, and where it comes from."""
     made_with = origin(recorded.table, recorded.hardware, recorded.versions)
-    return f"{markdown(table)}\n\n{made_with}. Made by `{recorded.command}`.\n"
+    return f"{in_markdown(table)}\n\n{made_with}. Made by `{recorded.command}`.\n"
+
+
+def controls() -> str:
+    """Return what the page on the evidence begins with."""
+    text = course_path("docs", "evidence.md").read_text(encoding="utf-8")
+    return text.partition("<!-- controls -->\n")[2].partition("<!-- end -->")[0]
+
+
+def fill(text: str, made: Mapping[str, Callable[[], str]]) -> str:
+    """Return a page with what was made between its markers, <!-- NAME --> and <!-- end -->.
+
+    Raises:
+        ValueError: where the page has no such place.
+    """
+    for name, block in made.items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(
+                f"The page has no place between <!-- {name} --> and <!-- end -->: add these lines."
+            )
+        text = before + begin + block() + end + after
+    return text
 
 
 BLOCKS = {
     "phase_out_mini": main_result,
-    "controls": lambda: f"{findings()}\n",
+    "controls": controls,
     "degradation": lambda: by_depth("degradation", "network", "depth {}", BY_DEPTH),
     "cifar10": lambda: by_depth("cifar10", "convolutional network", "{} layers", ON_PHOTOGRAPHS),
 }

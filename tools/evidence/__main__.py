@@ -1,4 +1,4 @@
-"""Write what was recorded into docs/evidence.md, between its markers, and draw its figures.
+"""Write docs/evidence.md from what was recorded, and draw its figures.
 
 python -m tools.evidence            write, from assets/results (figures are drawn by Chromium)
 python -m tools.evidence --check    write nothing; fail where page or figures are not what the recordings give

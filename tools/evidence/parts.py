@@ -1,6 +1,6 @@
 """What sections of the page are made of: parts of sentences, tables and figures, from a table of runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,24 +33,14 @@ def means(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.Series:
     return runs.groupby("network")[value].mean()
 
 
-def best_of(mean: pd.Series, kind: str) -> str:
-    """Return the network with the highest mean among those whose names begin so."""
-    return str(mean[mean.index.str.startswith(kind)].idxmax())
-
-
-def by_depth(runs: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
-    """Return each depth with its runs, the smallest first."""
-    return list(runs.groupby("depth"))
+def best_of(runs: pd.DataFrame, kind: str) -> str:
+    """Return the network with the highest mean test accuracy among those whose names begin so."""
+    return str(means(runs[runs["network"].str.startswith(kind)]).idxmax())
 
 
 def beside(runs: pd.DataFrame, one: str, other: str, words: str) -> str:
     """Return how far a network's test accuracy is above or below another's, with the interval of `batch.compare`."""
     return batch.compare(runs, one, other).in_words(words)
-
-
-def bullets(lines: Iterable[str]) -> str:
-    """Return a list in Markdown."""
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def range_of(values: pd.Series) -> str:
@@ -74,6 +64,18 @@ def learning_left(runs: pd.DataFrame) -> str:
 
 
 # Tables.
+
+
+def table(texts: pd.DataFrame) -> str:
+    """Return a table of texts in Markdown."""
+    rows = [texts.columns.tolist(), ["---"] * len(texts.columns), *texts.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def origin(runs: pd.DataFrame, hardware: str, versions: Mapping[str, str]) -> str:
+    """Return with which seeds, and on what, a recording was made."""
+    seeds = ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))
+    return f"Seeds {seeds}; {hardware}; {', '.join(f'{name} {number}' for name, number in versions.items())}"
 
 
 def cells(
