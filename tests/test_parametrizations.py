@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.state import logits, same_bits, state_of
 from van_tutorial import models, training
-from van_tutorial.models import parametrizations, parts
+from van_tutorial.models import parametrizations
 from van_tutorial.training.trainer import make_optimizer
 
 
@@ -413,7 +413,3 @@ def test_selu_layers_bring_signals_to_mean_0_and_variance_1_and_keep_them_there(
     assert len(means) == 40
     assert means[5:] == pytest.approx([0.0] * 35, abs=0.1)
     assert variances[5:] == pytest.approx([1.0] * 35, abs=0.2)
-
-
-def test_every_init_has_a_gain_for_every_activation():
-    assert parts.ACTIVATIONS.keys() == parts.EXPANSION.keys() == parts.ORTHOGONAL_GAIN.keys()

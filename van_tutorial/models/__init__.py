@@ -16,6 +16,7 @@ from van_tutorial.models.lookup import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
 from van_tutorial.models.msnet import MSNet, MSNetConfig, msnet
 from van_tutorial.models.parametrizations import Dirac, add_dirac
+from van_tutorial.models.parts import TailoredReLU, tailored_slope
 from van_tutorial.models.stack import Stack, build
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MSNetConfig",
     "Recipe",
     "Stack",
+    "TailoredReLU",
     "add_dirac",
     "build",
     "collapse",
@@ -46,5 +48,6 @@ __all__ = [
     "num_skips",
     "scalar_network",
     "skip_weights",
+    "tailored_slope",
     "unwrapped",
 ]

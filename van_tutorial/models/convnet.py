@@ -1,7 +1,7 @@
 """Convolutional stacks: the CIFAR family of He et al., with any connection."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -33,9 +33,10 @@ class ConvNetConfig(StackConfig):
             off).
         norm_shift: initial bias of every normalization, "batch" or "layer". At 0 a ReLU passes half of its inputs on;
             at 1 five sixths, so that the blocks are initialized closer to linear.
-        activation: "relu", "tanh", "selu" or "crelu".
+        activation: "relu", "tanh", "selu", "crelu" or "tat" (a leaky ReLU whose slope `tailored_slope` solves for).
         order: "post": convolution, normalization, activation; "pre": normalization, activation, convolution.
-        init: "he", "lecun" (for "selu"), "orthogonal", "delta-orthogonal" or "looks-linear" (for "crelu").
+        init: "he", "lecun" (for "selu"), "orthogonal", "delta-orthogonal" (for "tat", too), "looks-linear" (for
+            "crelu") or "fixup" (for "residual": blocks that begin at 0 and need no normalization).
         parametrization: of the convolutions in the blocks: "none", "dirac", or "repvgg" (three branches).
         layers_per_block: convolutions in a block, 1 or 2.
         downsampling: how the second and the third stage begin: by a convolution of "stride" 2, or after a "max-pool".
@@ -68,6 +69,11 @@ class ConvNetConfig(StackConfig):
                 f"depth must be {period} n + 2, with n blocks of {self.layers_per_block} convolutions in each of "
                 f"{NUM_STAGES} stages, got {self.depth}: the nearest is {near}."
             )
+        if self.init == "fixup" and (self.connection, self.parametrization) != ("residual", "none"):
+            raise ValueError(
+                "init 'fixup' sets the last convolution of each block to 0, past which only a residual connection "
+                "passes the signal on: take connection 'residual' and parametrization 'none'."
+            )
         if self.parametrization == "repvgg" and (self.order, self.normalization) != ("post", "batch"):
             raise ValueError(
                 "parametrization 'repvgg' normalizes each branch: take order 'post' and normalization 'batch'."
@@ -80,6 +86,11 @@ class ConvNetConfig(StackConfig):
             raise ValueError(
                 "parametrization 'repvgg' needs an activation that keeps the number of channels."
             )
+
+    @property
+    def num_activations(self) -> int:
+        """Activations in a row: one for each convolution."""
+        return self.depth - 1
 
     def network(self) -> "ConvNet":
         """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""
@@ -117,7 +128,10 @@ class Block(nn.Module):
             norm = "none" if config.parametrization == "repvgg" else config.normalization
             self.norms.append(parts.make_normalization(norm, norm_channels, config.norm_shift, True))
             channels = out_channels
-        self.activation = parts.ACTIVATIONS[config.activation]()
+        if config.init == "fixup":
+            weights = [cast(nn.Conv2d, convolution).weight for convolution in self.convolutions]
+            parts.scale_branch(weights, NUM_STAGES * config.blocks_per_stage)
+        self.activation = config.make_activation()
         shortcut = None
         if stride > 1 or out_channels > in_channels:
             shortcut = connections.Subsample(out_channels - in_channels, stride)
@@ -196,10 +210,12 @@ class ConvNet(Stack):
         self.norm = parts.make_normalization(
             config.normalization, channels if is_pre else width, config.norm_shift, is_convolutional=True
         )
-        self.activation = parts.ACTIVATIONS[config.activation]()
+        self.activation = config.make_activation()
         self.head = nn.Linear(channels * config.expansion, config.num_classes)
         parts.initialize(self.head.weight, config.init, config.activation, is_mirrored=config.expansion > 1)
         nn.init.zeros_(self.head.bias)
+        if config.init == "fixup":
+            nn.init.zeros_(self.head.weight)
         self.add_skip_weights()
 
     @property
@@ -209,11 +225,7 @@ class ConvNet(Stack):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, shape (N, num_classes), for images (N, in_channels, H, W)."""
-        if x.dim() != 4 or x.shape[1] != self.config.in_channels or min(x.shape[2:]) < 4:
-            raise ValueError(
-                f"The network takes images of shape (N, {self.config.in_channels}, H, W), H and W at least 4, got "
-                f"{tuple(x.shape)}: make it with in_channels equal to the images' number of channels."
-            )
+        parts.check_images(x, self.config.in_channels)
         x = self.stem(x)
         if self.config.order == "pre":
             x = self.activation(self.norm(self.run_layers(x)))

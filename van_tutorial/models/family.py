@@ -13,8 +13,6 @@ from van_tutorial.models.mlp import MLP, mlp
 from van_tutorial.models.msnet import msnet
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "convnet": convnet, "msnet": msnet}
-NEVER, KEPT = "yes, never had any", "no, keeps them"
-FOLDED = "yes, folded by collapse"
 
 
 @dataclass(frozen=True)
@@ -39,151 +37,88 @@ class Recipe:
 
 
 HE, HE_PRE = "He, Zhang, Ren and Sun 2016 (ResNet)", "He, Zhang, Ren and Sun 2016 (identity mappings)"
-SRIVASTAVA = "Srivastava, Greff and Schmidhuber 2015"
+SRIVASTAVA, ZAGORUYKO = "Srivastava, Greff and Schmidhuber 2015", "Zagoruyko and Komodakis 2018"
 MONTI = "Monti, Tootoonian and Cao 2018, our reading of the abstract"
-BALDUZZI = "Balduzzi et al. 2017"
+BALDUZZI, ZHANG, ABDULNABI = (
+    "Balduzzi et al. 2017",
+    "Zhang, Botev and Martens 2022",
+    "Abdulnabi, Winkler and Wang 2017",
+)
+NEVER, KEPT, FOLDED = "yes, never had any", "no, keeps them", "yes, folded by collapse"
 PHASED_OUT = "yes, phased out by multipliers"
-PLAIN = {"connection": "plain"}
-LOOKS_LINEAR = {**PLAIN, "activation": "crelu", "init": "looks-linear", "normalization": "none"}
+PLAIN, RESIDUAL, HIGHWAY, REZERO = (
+    {"connection": name} for name in ("plain", "residual", "highway", "rezero")
+)
+BARE = {"normalization": "none"}
+LOOKS_LINEAR = {**PLAIN, **BARE, "activation": "crelu", "init": "looks-linear"}
 AFFINE = {"connection": "van", "skip": "activation", "skip_weight": 0.0}
+DIRAC = {**PLAIN, "parametrization": "dirac"}
 
+# fmt: off
 FAMILY: dict[str, Recipe] = {
     "plain": Recipe("mlp", "f(x) = relu(norm(W x + b))", "-", NEVER, PLAIN),
-    "residual": Recipe("mlp", "x + f(x)", HE, KEPT, {"connection": "residual"}),
-    "highway": Recipe(
-        "mlp",
-        "T(x) f(x) + (1 - T(x)) x, T = sigmoid(V x + c), c < 0",
-        SRIVASTAVA,
-        KEPT,
-        {"connection": "highway"},
-    ),
+    "residual": Recipe("mlp", "x + f(x)", HE, KEPT, RESIDUAL),
+    "highway": Recipe("mlp", "T(x) f(x) + (1 - T(x)) x, T = sigmoid(V x + c), c < 0", SRIVASTAVA, KEPT, HIGHWAY),
     "van": Recipe("mlp", "alpha x + (1 - alpha) f(x), alpha -> 0", MONTI, PHASED_OUT),
     "van-additive": Recipe("mlp", "f(x) + alpha x, alpha -> 0", MONTI, PHASED_OUT, {"skip": "additive"}),
-    "van-activation": Recipe(
-        "mlp", "alpha z + (1 - alpha) relu(z), alpha -> 0", MONTI, PHASED_OUT, {"skip": "activation"}
-    ),
-    "dirac": Recipe(
-        "mlp",
-        "W = diag(a) I + diag(b) V / |V|",
-        "Zagoruyko and Komodakis 2018",
-        FOLDED,
-        {**PLAIN, "parametrization": "dirac"},
-    ),
+    "van-activation": Recipe("mlp", "alpha z + (1 - alpha) relu(z), alpha -> 0", MONTI, PHASED_OUT,
+                             {"skip": "activation"}),
+    "dirac": Recipe("mlp", "W = diag(a) I + diag(b) V / |V|", ZAGORUYKO, FOLDED, DIRAC),
     # 23 units make as many weights of 46 inputs each as 32 units of 32.
-    "looks-linear": Recipe(
-        "mlp", "(V, -V) crelu(z) = V z at the start", BALDUZZI, NEVER, {**LOOKS_LINEAR, "width": 23}
-    ),
-    "selu": Recipe(
-        "mlp",
-        "f(x) = selu(W x + b), var W = 1 / n",
-        "Klambauer et al. 2017",
-        NEVER,
-        {**PLAIN, "activation": "selu", "init": "lecun", "normalization": "none"},
-    ),
-    "rezero": Recipe(
-        "mlp",
-        "x + s f(x), s learned from 0",
-        "Bachlechner et al. 2020",
-        KEPT,
-        {"connection": "rezero", "normalization": "none"},
-    ),
-    "vanillanet": Recipe(
-        "mlp",
-        "alpha z + (1 - alpha) relu(z) in every second layer, alpha 0 -> 1 by a schedule",
-        "Chen, Wang, Guo and Tao 2023",
-        "yes, pairs of layers merged by merge",
-        {**AFFINE, "skip_every": 2},
-        {"skip_target": 1.0, "skip_schedule": "linear", "remove_by": 1 / 3},
-    ),
-    "layer-folding": Recipe(
-        "mlp",
-        "alpha z + (1 - alpha) relu(z), alpha 0 -> 1 where a penalty on 1 - alpha^2 can have it",
-        "Dror et al. 2021",
-        "yes, layers that became affine merged by merge",
-        AFFINE,
-        {"skip_target": 1.0, "skip_schedule": "penalty", "remove_by": None},
-    ),
+    "looks-linear": Recipe("mlp", "(V, -V) crelu(z) = V z at the start", BALDUZZI, NEVER,
+                           {**LOOKS_LINEAR, "width": 23}),
+    "selu": Recipe("mlp", "f(x) = selu(W x + b), var W = 1 / n", "Klambauer et al. 2017", NEVER,
+                   {**PLAIN, **BARE, "activation": "selu", "init": "lecun"}),
+    "tat": Recipe("mlp", "f(x) = g leaky_relu(W x + b), its slope by depth, W orthogonal", ZHANG, NEVER,
+                  {**PLAIN, **BARE, "activation": "tat", "init": "orthogonal"}),
+    "rezero": Recipe("mlp", "x + s f(x), s learned from 0", "Bachlechner et al. 2020", KEPT, {**REZERO, **BARE}),
+    "vanillanet": Recipe("mlp", "alpha z + (1 - alpha) relu(z) in every second layer, alpha 0 -> 1 by a schedule",
+                         "Chen, Wang, Guo and Tao 2023", "yes, pairs of layers merged by merge",
+                         {**AFFINE, "skip_every": 2},
+                         {"skip_target": 1.0, "skip_schedule": "linear", "remove_by": 1 / 3}),
+    "layer-folding": Recipe("mlp",
+                            "alpha z + (1 - alpha) relu(z), alpha 0 -> 1 where a penalty on 1 - alpha^2 can have it",
+                            "Dror et al. 2021", "yes, layers that became affine merged by merge", AFFINE,
+                            {"skip_target": 1.0, "skip_schedule": "penalty", "remove_by": None}),
     "plain-conv": Recipe("convnet", "relu(F(x)), F two convolutions", HE, NEVER, PLAIN),
-    "resnet": Recipe("convnet", "relu(x + F(x))", HE, KEPT, {"connection": "residual"}),
-    "resnet-pre": Recipe("convnet", "x + F(x)", HE_PRE, KEPT, {"connection": "residual", "order": "pre"}),
-    "highway-conv": Recipe(
-        "convnet",
-        "relu(T(x) F(x) + (1 - T(x)) x), T a convolution",
-        SRIVASTAVA,
-        KEPT,
-        {"connection": "highway"},
-    ),
+    "resnet": Recipe("convnet", "relu(x + F(x))", HE, KEPT, RESIDUAL),
+    "resnet-pre": Recipe("convnet", "x + F(x)", HE_PRE, KEPT, {**RESIDUAL, "order": "pre"}),
+    "highway-conv": Recipe("convnet", "relu(T(x) F(x) + (1 - T(x)) x), T a convolution", SRIVASTAVA, KEPT, HIGHWAY),
     "van-conv": Recipe("convnet", "relu(alpha x + (1 - alpha) F(x)), alpha -> 0", MONTI, PHASED_OUT),
-    "diracnet": Recipe(
-        "convnet",
-        "W = diag(a) I + diag(b) V / |V| in every convolution",
-        "Zagoruyko and Komodakis 2018",
-        FOLDED,
-        {**PLAIN, "parametrization": "dirac", "depth": 32, "layers_per_block": 1, "downsampling": "max-pool"},
-        {"weight_decay": 5e-4},
-    ),
-    "looks-linear-conv": Recipe(
-        "convnet", "(V, -V) * crelu(z) = V * z at the start", BALDUZZI, NEVER, {**LOOKS_LINEAR, "width": 11}
-    ),
-    "delta-orthogonal": Recipe(
-        "convnet",
-        "tanh(W * x), W orthogonal at the kernel's centre, 0 elsewhere",
-        "Xiao et al. 2018",
-        NEVER,
-        {**PLAIN, "activation": "tanh", "init": "delta-orthogonal", "normalization": "none"},
-    ),
-    "skipinit": Recipe(
-        "convnet",
-        "x + s F(x), s learned from 0",
-        "De and Smith 2020",
-        KEPT,
-        {"connection": "rezero", "order": "pre", "normalization": "none"},
-    ),
-    "repvgg": Recipe(
-        "convnet",
-        "relu(norm(W3 * x) + norm(W1 * x) + norm(x))",
-        "Ding et al. 2021",
-        FOLDED,
-        {**PLAIN, "parametrization": "repvgg", "layers_per_block": 1},
-    ),
-    "msnet-master": Recipe(
-        "msnet", "m_l = f_l(m_{l-1})", "Abdulnabi, Winkler and Wang 2017", NEVER, {"has_slave": False}
-    ),
-    "msnet": Recipe(
-        "msnet", "m_l = f_l(m_{l-1}) (+) G_l s_4, s the slave", "Abdulnabi, Winkler and Wang 2017", KEPT
-    ),
+    "diracnet": Recipe("convnet", "W = diag(a) I + diag(b) V / |V| in every convolution", ZAGORUYKO, FOLDED,
+                       {**DIRAC, "depth": 32, "layers_per_block": 1, "downsampling": "max-pool"},
+                       {"weight_decay": 5e-4}),
+    "looks-linear-conv": Recipe("convnet", "(V, -V) * crelu(z) = V * z at the start", BALDUZZI, NEVER,
+                                {**LOOKS_LINEAR, "width": 11}),
+    "delta-orthogonal": Recipe("convnet", "tanh(W * x), W orthogonal at the kernel's centre, 0 elsewhere",
+                               "Xiao et al. 2018", NEVER,
+                               {**PLAIN, **BARE, "activation": "tanh", "init": "delta-orthogonal"}),
+    "tat-conv": Recipe("convnet", "g leaky_relu(W * x), its slope by depth, W as in delta-orthogonal", ZHANG, NEVER,
+                       {**PLAIN, **BARE, "activation": "tat", "init": "delta-orthogonal"}),
+    "skipinit": Recipe("convnet", "x + s F(x), s learned from 0", "De and Smith 2020", KEPT,
+                       {**REZERO, **BARE, "order": "pre"}),
+    "fixup": Recipe("convnet", "relu(x + F(x)), F from 0, its first weights smaller by depth",
+                    "Zhang, Dauphin and Ma 2019", KEPT, {**RESIDUAL, **BARE, "init": "fixup"}),
+    "repvgg": Recipe("convnet", "relu(norm(W3 * x) + norm(W1 * x) + norm(x))", "Ding et al. 2021", FOLDED,
+                     {**PLAIN, "parametrization": "repvgg", "layers_per_block": 1}),
+    "msnet-master": Recipe("msnet", "m_l = f_l(m_{l-1})", ABDULNABI, NEVER, {"has_slave": False}),
+    "msnet": Recipe("msnet", "m_l = f_l(m_{l-1}) (+) G_l s_4, s the slave", ABDULNABI, KEPT),
 }
-
 
 # The networks from one number to one number whose gradients Balduzzi et al. (2017) look at, and ours beside them.
 SCALAR_RECIPES: dict[str, dict[str, Any]] = {
-    "plain, centred": {"connection": "plain", "normalization": "center"},
-    "plain, batch norm": {"connection": "plain", "normalization": "batch"},
-    "plain, not centred": {"connection": "plain", "normalization": "none"},
-    "residual, batch norm, beta 1": {"connection": "residual", "normalization": "batch"},
-    "residual, batch norm, beta 0.1": {
-        "connection": "residual",
-        "normalization": "batch",
-        "residual_scale": 0.1,
-    },
-    "looks-linear": {
-        "connection": "plain",
-        "normalization": "none",
-        "activation": "crelu",
-        "init": "looks-linear",
-        "width": 100,  # twice as many after the activation, so that the layers have as many weights as the others
-    },
+    "plain, centred": {**PLAIN, "normalization": "center"},
+    "plain, batch norm": {**PLAIN, "normalization": "batch"},
+    "plain, not centred": {**PLAIN, **BARE},
+    "residual, batch norm, beta 1": {**RESIDUAL, "normalization": "batch"},
+    "residual, batch norm, beta 0.1": {**RESIDUAL, "normalization": "batch", "residual_scale": 0.1},
+    "looks-linear": {**LOOKS_LINEAR, "width": 100},  # 200 after the activation: as many weights as the others
     **{
-        f"VAN{note}, alpha {alpha}": {
-            "connection": "van",
-            "normalization": "center",
-            "skip_weight": alpha,
-            "order": order,
-        }
-        for note, order in (("", "pre"), (", post order", "post"))
-        for alpha in (0.25, 0.5, 0.75, 0.95)
+        f"VAN{note}, alpha {alpha}": {"normalization": "center", "skip_weight": alpha, "order": order}
+        for note, order in (("", "pre"), (", post order", "post")) for alpha in (0.25, 0.5, 0.75, 0.95)
     },
 }
+# fmt: on
 
 
 def make(name: str, **choices: Any) -> Any:

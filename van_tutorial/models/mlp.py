@@ -27,9 +27,9 @@ class MLPConfig(StackConfig):
             others plain, as the pairs of layers of a VanillaNet have it (n = 2).
         residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
         normalization: "none", "batch", "layer" or "center" (the mean over the batch taken off).
-        activation: "relu", "tanh", "selu" or "crelu".
+        activation: "relu", "tanh", "selu", "crelu" or "tat" (a leaky ReLU whose slope `tailored_slope` solves for).
         order: "post": f(x) = act(norm(W x + b)); "pre": f(x) = W act(norm(x)).
-        init: "he", "lecun" (for "selu"), "orthogonal" or "looks-linear" (for "crelu").
+        init: "he", "lecun" (for "selu"), "orthogonal" (for "tat", too) or "looks-linear" (for "crelu").
         init_scale: factor of the initial weights of the `depth` layers, above 0; 1 leaves them as `init` has them.
         bias_std: standard deviation of the initial biases of the `depth` layers, at least 0; 0 sets them to 0.
             In order "pre" the layers have biases only where it is above 0.
@@ -62,8 +62,15 @@ class MLPConfig(StackConfig):
         check_range("bias_std", self.bias_std, 0.0, math.inf)
         if self.init == "delta-orthogonal":
             raise ValueError("init 'delta-orthogonal' is for convolutions: take 'orthogonal'.")
+        if self.init == "fixup":
+            raise ValueError("init 'fixup' is for the blocks of a convolutional network: take 'he'.")
         if self.parametrization == "repvgg":
             raise ValueError("parametrization 'repvgg' is for convolutions: take 'dirac' or 'none'.")
+
+    @property
+    def num_activations(self) -> int:
+        """Activations in a row: one in each layer, and in order "pre" one more before the head."""
+        return self.depth + (self.order == "pre")
 
     def network(self) -> "MLP":
         """Return a network of this config, its weights drawn by torch's global generator; `models.build` seeds it."""
@@ -94,7 +101,7 @@ class Layer(nn.Module):
         if config.parametrization == "dirac":
             parametrizations.add_dirac(self.linear)
         self.norm = parts.make_normalization(config.normalization, config.width, config.norm_shift)
-        self.activation = parts.ACTIVATIONS[config.activation]()
+        self.activation = config.make_activation()
         self.connection = connection
 
     def transform(self, x: Tensor, activation: Activation) -> Tensor:
@@ -138,9 +145,7 @@ class MLP(Stack):
             layers.append(Layer(config, in_features, connection))
         self.layers = nn.ModuleList(layers)
         self.head = nn.Linear(config.width * expansion, config.num_classes)
-        self.head_activation = (
-            parts.ACTIVATIONS[config.activation]() if config.order == "pre" else nn.Identity()
-        )
+        self.head_activation = config.make_activation() if config.order == "pre" else nn.Identity()
         if config.input_init == "normal":
             nn.init.normal_(self.input_layer.weight, std=config.in_features**-0.5)
             nn.init.normal_(self.input_layer.bias)

@@ -153,11 +153,7 @@ class MSNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs for every pixel, shape (N, num_classes, H, W)."""
-        if x.dim() != 4 or x.shape[1] != self.config.in_channels or min(x.shape[2:]) < 4:
-            raise ValueError(
-                f"The network takes images of shape (N, {self.config.in_channels}, H, W), H and W at least 4, got "
-                f"{tuple(x.shape)}: make it with in_channels equal to the images' number of channels."
-            )
+        parts.check_images(x, self.config.in_channels)
         feedback = self.slave(x) if self.slave is not None else None
         return resize(self.head(self.master(x, feedback)), x.shape[2:])
 

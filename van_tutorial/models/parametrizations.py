@@ -107,22 +107,12 @@ class Branches(nn.Module):
         beta - mu gamma / sigma; the smaller kernels are padded to 3 by 3; the three are added.
         """
         wide, narrow = self.wide, self.narrow
-        kernels = [
-            (wide.weight, self.wide_norm),
-            (functional.pad(narrow.weight, (1, 1, 1, 1)), self.narrow_norm),
-        ]
+        padded = functional.pad(narrow.weight, (1, 1, 1, 1))
+        kernels = [(wide.weight, self.wide_norm), (padded, self.narrow_norm)]
         if self.identity_norm is not None:
             kernels.append((nn.init.dirac_(torch.empty_like(wide.weight)), self.identity_norm))
-        folded = skip_init(
-            nn.Conv2d,
-            wide.in_channels,
-            wide.out_channels,
-            3,
-            wide.stride,
-            padding=1,
-            device=wide.weight.device,
-            dtype=wide.weight.dtype,
-        )
+        sizes, like = (wide.in_channels, wide.out_channels, 3, wide.stride), wide.weight
+        folded = skip_init(nn.Conv2d, *sizes, padding=1, device=like.device, dtype=like.dtype)
         pairs = [fuse(kernel, norm) for kernel, norm in kernels]
         folded.weight.copy_(sum(weight for weight, _ in pairs))
         folded.bias.copy_(sum(bias for _, bias in pairs))
@@ -140,9 +130,8 @@ def fold_parametrizations(model: nn.Module) -> None:
     for module in list(model.modules()):
         if is_parametrized(module):
             own_class(module)
-            parametrizations = cast(
-                nn.ModuleDict, module.parametrizations
-            ).eval()  # spectral_norm moves on in training
+            parametrizations = cast(nn.ModuleDict, module.parametrizations)
+            parametrizations.eval()  # spectral_norm moves on in training
             for name in list(parametrizations):
                 remove_parametrizations(module, name, leave_parametrized=True)
         for name, child in list(module.named_children()):

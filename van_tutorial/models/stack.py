@@ -83,9 +83,18 @@ class StackConfig:
         return connections.find(self.connection, self.skip)
 
     @property
+    def num_activations(self) -> int:
+        """Activations in a row."""
+        raise NotImplementedError
+
+    def make_activation(self) -> nn.Module:
+        """Return a new module of the activation."""
+        return parts.ACTIVATIONS[self.activation](self.num_activations)
+
+    @property
     def expansion(self) -> int:
         """Features after the activation for each feature before it."""
-        return parts.EXPANSION[self.activation]
+        return parts.EXPANSION.get(self.activation, 1)
 
 
 class Stack(nn.Module):
