@@ -127,7 +127,7 @@ def test_norms_beyond_the_range_of_squares_are_still_numbers(few_images, scale):
 def test_relu6_counts_as_a_rectifier():
     model = mobilenet_v2(weights=None, num_classes=3).eval()
     norms = diagnostics.layer_norms(model, torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
-    assert norms["dead_share"].notna().sum() > 30
+    assert norms["dead_fraction"].notna().sum() > 30
 
 
 @pytest.mark.parametrize(

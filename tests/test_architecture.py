@@ -16,7 +16,7 @@ PACKAGE = Path(van_tutorial.__file__).parent
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots",
-    "playground", "widgets", "exercises", "batch", "cli",
+    "segmentation", "playground", "widgets", "exercises", "batch", "cli",
 )  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "_course")
 MUST_NOT_IMPORT = [
@@ -140,7 +140,8 @@ def test_every_dependency_has_a_floor():
 
 
 CORE = {
-    "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots", "playground",
+    "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots", "segmentation",
+    "playground",
 }  # fmt: skip
 DISTRIBUTIONS = {
     "yaml": "pyyaml",

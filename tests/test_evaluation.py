@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from van_tutorial import training
+from van_tutorial import segmentation, training
 
 BRIGHTNESS = ("dark", "grey", "bright")
 
@@ -116,7 +116,7 @@ def test_mean_iou_is_that_of_a_loop_over_the_classes(segmented, trained, num_cla
     with torch.no_grad():
         chosen = trained.model(segmented.test_images).argmax(dim=1)
     expected = iou_by_hand(chosen, segmented.test_labels, num_classes)
-    found = training.mean_iou(trained.model, segmented.test_images, segmented.test_labels, num_classes)
+    found = segmentation.mean_iou(trained.model, segmented.test_images, segmented.test_labels, num_classes)
     assert found == pytest.approx(expected, abs=1e-6)
     assert 0.5 < found < 1.0
 
@@ -146,7 +146,7 @@ def as_images(chosen, num_outputs):
 )
 def test_mean_iou_of_a_few_pixels_is_the_one_on_paper(chosen, labels, expected):
     model, images = Given(), as_images(chosen, 4)
-    found = training.mean_iou(model, images, torch.tensor(labels), num_classes=3)
+    found = segmentation.mean_iou(model, images, torch.tensor(labels), num_classes=3)
     assert found == pytest.approx(expected, abs=1e-6)
     assert model.training
 
@@ -158,10 +158,10 @@ def test_mean_iou_counts_all_images_together_and_puts_the_mode_back():
     model = nn.Sequential(Given(), nn.Dropout(0.9)).eval()
     images = as_images(labels.roll(-100, dims=0).tolist(), 2)
     expected = iou_by_hand(labels.roll(-100, dims=0), labels, 2)
-    assert training.mean_iou(model, images, labels, 2) == pytest.approx(expected, abs=1e-6)
+    assert segmentation.mean_iou(model, images, labels, 2) == pytest.approx(expected, abs=1e-6)
     assert not model.training
 
 
 def test_mean_iou_of_no_class_is_refused():
     with pytest.raises(ValueError, match="num_classes must be an integer of at least 1, got 0"):
-        training.mean_iou(Given(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), 0)
+        segmentation.mean_iou(Given(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), 0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from van_tutorial import constraints, diagnostics, exercises, models, training
+from van_tutorial import constraints, diagnostics, exercises, models, segmentation
 from van_tutorial.exercises import checker
 
 
@@ -466,7 +466,7 @@ def test_the_union_check_knows_other_measures(value, is_right, words):
 
 def test_the_union_check_agrees_with_the_library():
     given = torch.nn.functional.one_hot(torch.tensor([GIVEN_MAP]), 3).movedim(-1, 1).float()
-    value = training.mean_iou(torch.nn.Identity(), given, torch.tensor([TRUE_MAP]), num_classes=3)
+    value = segmentation.mean_iou(torch.nn.Identity(), given, torch.tensor([TRUE_MAP]), num_classes=3)
     assert exercises.check_mean_iou(value, TRUE_MAP, GIVEN_MAP).is_right
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from van_tutorial import data, models, training
+from van_tutorial import models, segmentation, training
 from van_tutorial.models.family import KEPT, NEVER
 
 SMALL = {
@@ -19,7 +19,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def few_scenes(few_images):
-    return data.scenes(few_images, num_train=256, num_test=16)
+    return segmentation.scenes(few_images, num_train=256, num_test=16)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from van_tutorial import diagnostics, ensemble, models, training
+from van_tutorial import diagnostics, ensemble, models, segmentation, training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -89,9 +89,9 @@ def test_every_pixel_is_classified_on_the_gpu(few_images, seeded):
     )
     result = training.train(model, images, training.TrainConfig(num_epochs=4, lr=0.1))
     assert result.test_accuracy > 0.6
-    on_gpu = training.mean_iou(model, images.test_images.cuda(), images.test_labels.cuda(), 10)
+    on_gpu = segmentation.mean_iou(model, images.test_images.cuda(), images.test_labels.cuda(), 10)
     assert on_gpu == pytest.approx(
-        training.mean_iou(model.cpu(), images.test_images, images.test_labels, 10), abs=1e-3
+        segmentation.mean_iou(model.cpu(), images.test_images, images.test_labels, 10), abs=1e-3
     )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from tests.state import fail, state_of
-from van_tutorial import diagnostics, models, training
+from van_tutorial import diagnostics, models, segmentation, training
 from van_tutorial._modes import begin_training, eval_mode, frozen_modules
 from van_tutorial.playground import Recording, Settings
 
@@ -224,7 +224,7 @@ def test_a_run_with_population_statistics_leaves_frozen_ones_alone(few_images, q
     "look",
     [
         lambda model, images: training.accuracy(model, images.test_images, images.test_labels),
-        lambda model, images: training.mean_iou(model, images.test_images, images.test_labels, 10),
+        lambda model, images: segmentation.mean_iou(model, images.test_images, images.test_labels, 10),
         lambda model, images: training.settle_statistics(model, images.test_images),
         lambda model, images: training.Trainer(
             model, images, training.TrainConfig(device="cpu", batch_size=64)

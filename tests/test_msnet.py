@@ -5,13 +5,13 @@ import torch
 from torch.nn import functional
 
 from tests.state import logits
-from van_tutorial import data, models, training
+from van_tutorial import models, segmentation, training
 from van_tutorial.models.msnet import COMBINES
 
 
 @pytest.fixture(scope="module")
 def few_scenes(few_images):
-    return data.scenes(few_images, num_train=128, num_test=32)
+    return segmentation.scenes(few_images, num_train=128, num_test=32)
 
 
 def restated(state, x, combine, num_backward):
@@ -126,7 +126,7 @@ def test_scenes_are_learned(few_scenes, quick, choices):
     result = training.train(model, few_scenes, quick(batch_size=16, lr=0.01))
     assert result.history["loss"].iloc[-1] < 0.8 * result.history["loss"].iloc[0]
     assert result.history["test_loss"].iloc[-1] < result.history["test_loss"].iloc[0]
-    assert 0.0 < training.mean_iou(model, few_scenes.test_images, few_scenes.test_labels, 11) < 1.0
+    assert 0.0 < segmentation.mean_iou(model, few_scenes.test_images, few_scenes.test_labels, 11) < 1.0
 
 
 def test_the_same_seed_gives_the_same_network_and_leaves_the_global_random_state_alone():

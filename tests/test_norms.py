@@ -24,8 +24,8 @@ COLUMNS = [
     "weight_grad_norm",
     "weight_norm",
     "weight_grad_ratio",
-    "dead_share",
-    "coactive_share",
+    "dead_fraction",
+    "coactive_fraction",
 ]
 
 
@@ -201,8 +201,8 @@ def test_of_a_layer_that_is_called_twice_the_last_call_counts():
     row = norms.iloc[0]
     assert row["activation_norm"] == pytest.approx((math.sqrt(5.0) + math.sqrt(10.0)) / 2)
     assert row["output_grad_norm"] == pytest.approx(1.0)
-    assert row["dead_share"] == 0.5
-    assert row["coactive_share"] == 0.5
+    assert row["dead_fraction"] == 0.5
+    assert row["coactive_fraction"] == 0.5
 
 
 def test_a_network_without_weight_matrices_has_nothing_to_measure(few_images):
@@ -280,9 +280,11 @@ NO_LABELS = torch.zeros(4)
 )
 def test_dead_and_coactive_units_are_counted_whatever_the_rectifier_is_made_of(rectifier):
     norms = diagnostics.layer_norms(Rectified(rectifier), POINTS, NO_LABELS, loss=sum_of_outputs)
-    assert norms["dead_share"].iloc[0] == pytest.approx(1 / 3)
-    assert norms["coactive_share"].iloc[0] == pytest.approx((3 / 6 + 1 / 6 + 0) / 3)
-    assert norms[["dead_share", "coactive_share"]].iloc[1].isna().all()  # no rectifier behind the last layer
+    assert norms["dead_fraction"].iloc[0] == pytest.approx(1 / 3)
+    assert norms["coactive_fraction"].iloc[0] == pytest.approx((3 / 6 + 1 / 6 + 0) / 3)
+    assert (
+        norms[["dead_fraction", "coactive_fraction"]].iloc[1].isna().all()
+    )  # no rectifier behind the last layer
 
 
 def test_both_halves_of_a_concatenated_rectifier_count():
@@ -290,8 +292,8 @@ def test_both_halves_of_a_concatenated_rectifier_count():
     model[0].weight.data, model[0].bias.data = torch.eye(2), torch.tensor([0.0, 5.0])
     row = diagnostics.layer_norms(model, POINTS, NO_LABELS, loss=sum_of_outputs).iloc[0]
     # z_1 is above 0 at three inputs and below at one, z_2 above 0 at all: pairs 3, 6, 0, 0 of 6, and -z_2 is dead.
-    assert row["dead_share"] == pytest.approx(1 / 4)
-    assert row["coactive_share"] == pytest.approx((3 + 6 + 0 + 0) / 6 / 4)
+    assert row["dead_fraction"] == pytest.approx(1 / 4)
+    assert row["coactive_fraction"] == pytest.approx((3 + 6 + 0 + 0) / 6 / 4)
 
 
 @pytest.mark.parametrize("order", parts.ORDERS)
@@ -311,8 +313,8 @@ def test_units_of_a_stack_are_those_of_the_rectifier_in_each_layer(few_images, o
     for row, units in zip(norms.itertuples(), active[: len(norms)], strict=True):
         both = units.unsqueeze(0) & units.unsqueeze(1)
         pairs = both[~torch.eye(12, dtype=torch.bool)].double().mean().item()
-        assert row.coactive_share == pytest.approx(pairs)
-        assert row.dead_share == pytest.approx((~units).all(dim=0).double().mean().item())
+        assert row.coactive_fraction == pytest.approx(pairs)
+        assert row.dead_fraction == pytest.approx((~units).all(dim=0).double().mean().item())
 
 
 def test_units_active_at_half_of_the_inputs_independently_share_a_quarter():
@@ -320,20 +322,20 @@ def test_units_active_at_half_of_the_inputs_independently_share_a_quarter():
     inputs = functional.normalize(torch.randn(200, 50))
     labels = torch.zeros(200, dtype=torch.int64)
     row = diagnostics.layer_norms(model, inputs, labels).iloc[0]
-    assert row["coactive_share"] == pytest.approx(0.25, abs=0.01)
-    assert row["dead_share"] == 0.0
+    assert row["coactive_fraction"] == pytest.approx(0.25, abs=0.01)
+    assert row["dead_fraction"] == 0.0
 
 
 def test_of_a_single_input_there_is_no_pair():
     model = Rectified(nn.ReLU())
     row = diagnostics.layer_norms(model, POINTS[:1], NO_LABELS[:1], loss=sum_of_outputs).iloc[0]
-    assert math.isnan(row["coactive_share"])
-    assert row["dead_share"] == pytest.approx(1 / 3)
+    assert math.isnan(row["coactive_fraction"])
+    assert row["dead_fraction"] == pytest.approx(1 / 3)
 
 
 def test_a_network_without_a_rectifier_has_no_active_units(two_layers, batch):
     norms = diagnostics.layer_norms(two_layers, *batch)
-    assert norms[["dead_share", "coactive_share"]].isna().all(axis=None)
+    assert norms[["dead_fraction", "coactive_fraction"]].isna().all(axis=None)
 
 
 def test_layer_norms_are_those_of_the_layer_itself_where_an_activation_works_in_place(few_images):
@@ -425,8 +427,8 @@ def test_a_torchvision_network_is_measured_and_left_as_it_was(resnet, colour_ima
     assert norms["name"].tolist()[0::20] == ["conv1", "fc"]
     assert norms["layer"].tolist() == list(range(1, 22))
     assert (norms.filter(like="norm") > 0).all(axis=None)
-    assert norms["coactive_share"].iloc[0] > 0.0
-    assert math.isnan(norms["coactive_share"].iloc[-1])
+    assert norms["coactive_fraction"].iloc[0] > 0.0
+    assert math.isnan(norms["coactive_fraction"].iloc[-1])
     (fc,) = torch.autograd.grad(functional.cross_entropy(resnet(inputs), labels), resnet.fc.weight)
     assert norms["weight_grad_norm"].iloc[-1] == pytest.approx(fc.norm().item(), rel=1e-4)
 
@@ -468,7 +470,7 @@ def test_a_transformer_is_measured_and_left_as_it_was(few_images, fails, is_trai
         "head",
     ]
     has_rectifier = norms["name"].str.endswith("linear1")
-    assert norms["coactive_share"].notna().tolist() == has_rectifier.tolist()
+    assert norms["coactive_fraction"].notna().tolist() == has_rectifier.tolist()
     (head,) = torch.autograd.grad(functional.cross_entropy(model.eval()(inputs), labels), model.head.weight)
     if not is_training:  # or dropout draws anew
         assert norms["weight_grad_norm"].iloc[-1] == pytest.approx(head.norm().item(), rel=1e-4)

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from van_tutorial import constraints, diagnostics, models, plots
+from van_tutorial import constraints, diagnostics, models, plots, segmentation
 
 LABELS = np.array([[0, 0, 0, 0], [1, 1, 1, 0], [0, 2, 2, 2], [0, 2, 2, 2]])
 NAMES = ["plain", "residual", "highway", "convex", "additive", "activation", "looks-linear"]
@@ -113,7 +113,7 @@ def makers(
             degradation.rename(columns={"depth": "epoch"}), "train_accuracy", "Accuracy", "accuracy", **c
         ),
         "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
-        "label_maps": lambda **c: plots.label_maps(
+        "label_maps": lambda **c: segmentation.label_maps(
             np.eye(4), {"truth": LABELS, "answer": LABELS.T}, ["background", "coat", "bag"], **c
         ),
         "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
@@ -130,7 +130,7 @@ def figures(makers):
 
 
 PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "skip_heat_map", "style")
-EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS]
+EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS] + ["label_maps"]
 MAPS = ("skip_weight_map", "correlation_map", "label_maps")
 
 
@@ -226,9 +226,9 @@ def test_drawing_does_not_change_the_table(phased_out):
 
 
 def test_a_fraction_of_units_is_drawn_from_0_to_1(norms):
-    fig = plots.layer_norm_curves(norms, column="dead_share")
+    fig = plots.layer_norm_curves(norms, column="dead_fraction")
     assert fig.layout.yaxis.type != "log"
-    assert list(fig.data[0].y) == norms["plain"]["dead_share"].tolist()
+    assert list(fig.data[0].y) == norms["plain"]["dead_fraction"].tolist()
 
 
 def test_a_signal_that_does_not_vary_is_a_flat_line_and_the_others_are_scaled_alike(figures):
@@ -288,7 +288,7 @@ def test_a_map_of_labels_says_each_label_by_its_number_where_it_is(figures):
 
 def test_labels_beyond_the_last_colour_are_never_drawn_as_background():
     labels = np.arange(24).reshape(4, 6)
-    fig = plots.label_maps(labels, {"truth": labels}, [str(number) for number in range(24)])
+    fig = segmentation.label_maps(labels, {"truth": labels}, [str(number) for number in range(24)])
     colors = [trace.marker.color for trace in fig.data if trace.type == "scatter"]
     assert len(colors) == 24
     assert colors.count(colors[0]) == 1

@@ -226,7 +226,7 @@ def test_the_mean_square_follows_the_share_of_active_units(share):
         3, 1.0, lambda hidden, random: torch.rand(hidden.shape, generator=random, dtype=hidden.dtype) < share
     )
     tolerance = 4.0 * found.std().item() / len(found) ** 0.5
-    predicted = diagnostics.predicted_mean_square(3, active_share=share)
+    predicted = diagnostics.predicted_mean_square(3, active_fraction=share)
     assert tolerance < 0.2 * predicted
     assert found.mean().item() == pytest.approx(predicted, abs=tolerance)
 
@@ -244,7 +244,7 @@ def test_most_networks_lie_below_the_mean_the_more_so_the_deeper():
     [
         ({"depth": -1}, "depth must be an integer of at least 0, got -1"),
         ({"init_scale": 0.0}, "init_scale must be a number above 0, got 0.0"),
-        ({"active_share": 1.1}, r"active_share must be a number in \[0, 1\], got 1.1"),
+        ({"active_fraction": 1.1}, r"active_fraction must be a number in \[0, 1\], got 1.1"),
     ],
 )
 def test_a_mean_square_without_meaning_is_refused(choices, message):

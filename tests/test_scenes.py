@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from van_tutorial import data
+from van_tutorial import data, segmentation
 
 
 def squares(values, size=28, side=8):
@@ -33,7 +33,7 @@ def bright():
 
 @pytest.fixture(scope="module")
 def composed(images):
-    return data.scenes(images, num_train=300, num_test=80)
+    return segmentation.scenes(images, num_train=300, num_test=80)
 
 
 def brightness(pixels, scenes):
@@ -77,7 +77,7 @@ def test_pixels_are_black_exactly_where_the_label_says_background(composed):
 
 
 def test_a_scene_of_one_object_is_that_image_cut_out_at_some_place(images):
-    made = data.scenes(images, num_train=40, num_test=1, num_objects=1)
+    made = segmentation.scenes(images, num_train=40, num_test=1, num_objects=1)
     garments = images.train_images - images.train_images.min()
     garments = (garments * (garments > 0.04 * garments.max())).flatten(1)
     places = set()
@@ -103,7 +103,7 @@ def is_among(window, garments):
 
 
 def test_later_objects_lie_in_front_of_earlier_ones(bright):
-    made = data.scenes(bright, num_train=200, num_test=1, size=28, num_objects=2)
+    made = segmentation.scenes(bright, num_train=200, num_test=1, size=28, num_objects=2)
     light = brightness(made.train_images[:, 0], made)
     front = made.train_labels[:, 14, 14]
     assert set(front.tolist()) == {1, 2}
@@ -113,7 +113,7 @@ def test_later_objects_lie_in_front_of_earlier_ones(bright):
 
 
 def test_overlapping_objects_keep_their_own_labels_where_they_are_seen(bright):
-    made = data.scenes(bright, num_train=400, num_test=1, size=40, num_objects=2)
+    made = segmentation.scenes(bright, num_train=400, num_test=1, size=40, num_objects=2)
     visible = (made.train_labels > 0).flatten(1).sum(1)
     assert visible.min() >= 64
     assert visible.max() <= 128
@@ -121,7 +121,7 @@ def test_overlapping_objects_keep_their_own_labels_where_they_are_seen(bright):
 
 
 def test_training_scenes_hold_training_images_only_and_test_scenes_test_images_only(bright):
-    made = data.scenes(bright, num_train=200, num_test=200)
+    made = segmentation.scenes(bright, num_train=200, num_test=200)
     values = {
         part: brightness(scenes, made).unique().tolist()
         for part, scenes in (("train", made.train_images), ("test", made.test_images))
@@ -131,7 +131,9 @@ def test_training_scenes_hold_training_images_only_and_test_scenes_test_images_o
 
 
 def test_the_same_seed_gives_the_same_scenes_and_another_seed_others(images):
-    first, again, other = (data.scenes(images, num_train=20, num_test=20, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (
+        segmentation.scenes(images, num_train=20, num_test=20, seed=seed) for seed in (0, 0, 1)
+    )
     assert torch.equal(first.train_images, again.train_images)
     assert torch.equal(first.test_labels, again.test_labels)
     assert not torch.equal(first.train_labels, other.train_labels)
@@ -140,7 +142,8 @@ def test_the_same_seed_gives_the_same_scenes_and_another_seed_others(images):
 
 def test_more_scenes_with_the_same_seed_begin_with_the_same_ones(images):
     few, many = (
-        data.scenes(images, num_train=count, num_test=test_count) for count, test_count in ((20, 7), (50, 9))
+        segmentation.scenes(images, num_train=count, num_test=test_count)
+        for count, test_count in ((20, 7), (50, 9))
     )
     assert torch.equal(few.train_labels, many.train_labels[:20])
     assert torch.equal(few.test_labels, many.test_labels[:7])
@@ -148,7 +151,7 @@ def test_more_scenes_with_the_same_seed_begin_with_the_same_ones(images):
 
 def test_images_given_and_global_random_numbers_are_left_as_they_are(images):
     before, state = images.train_images.clone(), torch.get_rng_state()
-    data.scenes(images, num_train=20, num_test=5)
+    segmentation.scenes(images, num_train=20, num_test=5)
     assert torch.equal(images.train_images, before)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -165,12 +168,12 @@ def test_images_given_and_global_random_numbers_are_left_as_they_are(images):
 )
 def test_a_number_that_makes_no_scene_is_refused(images, choices, message):
     with pytest.raises(ValueError, match=message):
-        data.scenes(images, **choices)
+        segmentation.scenes(images, **choices)
 
 
 def test_scenes_of_scenes_and_of_coloured_images_are_refused(bright):
     train_images, test_images = (x.expand(-1, 3, -1, -1) for x in (bright.train_images, bright.test_images))
     coloured = dataclasses.replace(bright, train_images=train_images, test_images=test_images)
-    for wrong in (coloured, data.scenes(bright, num_train=2, num_test=2)):
+    for wrong in (coloured, segmentation.scenes(bright, num_train=2, num_test=2)):
         with pytest.raises(ValueError, match="one channel and one label each, such as 'fashion-mnist', got"):
-            data.scenes(wrong)
+            segmentation.scenes(wrong)

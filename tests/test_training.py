@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from van_tutorial import constraints, data, models, training
+from van_tutorial import constraints, models, segmentation, training
 
 TIMES = ["seconds"]
 
@@ -389,7 +389,7 @@ def test_a_finished_run_that_is_read_again_leaves_the_network_in_eval_mode(few_i
 
 
 def test_images_are_not_moved_away_from_their_maps_of_labels(few_images, quick):
-    scenes = data.scenes(few_images, num_train=16, num_test=4)
+    scenes = segmentation.scenes(few_images, num_train=16, num_test=4)
     with pytest.raises(ValueError, match="would move the images and not their maps of labels"):
         training.Trainer(models.msnet(width=4), scenes, quick(augment="crop-flip", batch_size=8))
 

@@ -1,12 +1,12 @@
 """How a layer's input x and what the layer makes of it, f(x), become the layer's output.
 
 A layer is given to its connection as `transform`, a function of the input and of the activation to use:
-f(x) = transform(x, activation). So a connection may go round the whole layer, or round the activation
+f(x) = transform(x, activation). So a connection may go around the whole layer, or around the activation
 alone, and the layer need not know which.
 
     plain       f(x)
     residual    x + scale f(x)                                 He et al. 2016
-    rezero      x + s f(x), s learned, 0 at the start          Bachlechner et al. 2020, De and Smith 2020
+    rezero      x + s f(x), s learned from 0                   Bachlechner et al. 2020, De and Smith 2020
     highway     T(x) f(x) + (1 - T(x)) x                       Srivastava et al. 2015
     van         alpha x + (1 - alpha) f(x)      "convex"       our reading of the abstract of
                 f(x) + alpha x                  "additive"     Monti, Tootoonian and Cao 2018
@@ -37,7 +37,7 @@ def mix(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
 
 class Subsample(nn.Module):
-    """Fit an image to a layer with fewer places and more channels, without parameters.
+    """Fit an image to a layer with fewer positions and more channels, without parameters.
 
     Takes every `stride`-th row and column, and appends channels of zeros.
 
@@ -69,7 +69,7 @@ class Connection(nn.Module):
     `skip_weight` is the layer's scalar tensor alpha where the connection is weighted, else None.
 
     Args:
-        shortcut: fits x to f(x); None where it fits.
+        shortcut: projection of x to the shape of f(x); None where x has it.
 
     Attributes:
         has_skip: whether x reaches the output past the layer.
@@ -91,8 +91,8 @@ class Connection(nn.Module):
 
         Args:
             config: of the network.
-            make_map: returns a new linear map, or convolution, from what fits f(x) to the shape of f(x).
-            shortcut: fits x to f(x); None where it fits.
+            make_map: returns a new linear map, or convolution, from the shape of f(x) to the shape of f(x).
+            shortcut: projection of x to the shape of f(x); None where x has it.
         """
         return cls(shortcut)
 
@@ -117,7 +117,7 @@ class Residual(Connection):
 
     Args:
         scale: factor of f(x), `residual_scale` in the models; Balduzzi et al. call it beta.
-        shortcut: fits x to f(x); None where it fits.
+        shortcut: projection of x to the shape of f(x); None where x has it.
 
     Source:
         He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, eq. 1; the scale:
@@ -145,12 +145,12 @@ class Residual(Connection):
 
 
 class LearnedResidual(Connection):
-    """Add a share s of the layer's output to its input, s being learned from 0: x + s f(x).
+    """Add a fraction s of the layer's output to its input, s being learned from 0: x + s f(x).
 
-    At the start every layer passes its input on. s is one number a layer.
+    At initialization every layer passes its input on. s is one number a layer.
 
     Args:
-        shortcut: fits x to f(x); None where it fits.
+        shortcut: projection of x to the shape of f(x); None where x has it.
 
     Attributes:
         scale: s, a parameter without dimensions.
@@ -174,12 +174,12 @@ class LearnedResidual(Connection):
 class Highway(Connection):
     """Mix input and output by a gate that is learned per unit and looks at the input.
 
-    y = T(x) f(x) + (1 - T(x)) x, T(x) = sigmoid(W x + b). A negative b lets the input pass at the start.
+    y = T(x) f(x) + (1 - T(x)) x, T(x) = sigmoid(W x + b). A negative b lets the input pass at initialization.
 
     Args:
-        gate: the linear map or convolution W x + b, from what fits f(x) to the shape of f(x).
+        gate: the linear map or convolution W x + b, from the shape of f(x) to the shape of f(x).
         transform_bias: initial value of every entry of b.
-        shortcut: fits x to f(x), for the gate too; None where it fits.
+        shortcut: projection of x to the shape of f(x), for the gate too; None where x has it.
 
     Source:
         Srivastava, Greff and Schmidhuber 2015, Highway networks, eq. 3.
@@ -211,7 +211,7 @@ class ConvexSkip(Connection):
     both ends.
 
     Args:
-        shortcut: fits x to f(x); None where it fits.
+        shortcut: projection of x to the shape of f(x); None where x has it.
     """
 
     is_weighted = True
@@ -227,7 +227,7 @@ class AdditiveSkip(Connection):
     alpha = 1 is a residual layer, alpha = 0 the plain one.
 
     Args:
-        shortcut: fits x to f(x); None where it fits.
+        shortcut: projection of x to the shape of f(x); None where x has it.
     """
 
     is_weighted = True
@@ -238,7 +238,7 @@ class AdditiveSkip(Connection):
 
 
 class ActivationSkip(Connection):
-    """Let the skip go round the activation alone: alpha z + (1 - alpha) act(z) in place of act(z).
+    """Let the skip go around the activation alone: alpha z + (1 - alpha) act(z) in place of act(z).
 
     alpha = 1 makes the layer affine, alpha = 0 plain. With ReLU it is a leaky ReLU of slope alpha.
     """

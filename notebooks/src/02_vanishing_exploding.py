@@ -191,16 +191,18 @@ activity = {
     "batch normalization": normalized["batch, scale 0.8"],
 }
 plots.layer_norm_curves(
-    activity, column="coactive_share", caption="One quarter: gates like independent coins."
+    activity, column="coactive_fraction", caption="One quarter: gates like independent coins."
 )
 
 # %% tags=["keep_output"]
-shares = {name: table.iloc[-10:][["coactive_share", "dead_share"]].mean() for name, table in activity.items()}
+shares = {
+    name: table.iloc[-10:][["coactive_fraction", "dead_fraction"]].mean() for name, table in activity.items()
+}
 for name, share in shares.items():
     print(f"{name}, last ten layers:")
-    print("    co-activation within 0.03 of 1/4:", bool(abs(share["coactive_share"] - 0.25) < 0.03))
-    print(f"    mean co-activation: {share['coactive_share']:.2f}")
-    print("    more than a quarter of the units dead:", bool(share["dead_share"] > 0.25))
+    print("    co-activation within 0.03 of 1/4:", bool(abs(share["coactive_fraction"] - 0.25) < 0.03))
+    print(f"    mean co-activation: {share['coactive_fraction']:.2f}")
+    print("    more than a quarter of the units dead:", bool(share["dead_fraction"] > 0.25))
 
 # %% [markdown]
 # And a gradient may have the right size in the mean and be lopsided: large in a few directions, lost in the others.
@@ -255,7 +257,7 @@ exercises.beside(my_conditions, deepest.loc[list(my_conditions)].to_dict())
 # %%
 def show(init_scale, normalization):
     table = measure(init_scale=init_scale, normalization=normalization)
-    dead = table["dead_share"].iloc[-1]
+    dead = table["dead_fraction"].iloc[-1]
     name = f"{normalization}, scale {init_scale:.3g}"
     caption = f"{name}: {dead:.0%} of the units in the last layer are dead."
     return plots.layer_norm_curves({name: table}, caption=caption)

@@ -179,7 +179,7 @@ plots.autocorrelation_panels(pd.concat([measured[measured["network"] == name] fo
 
 # %% tags=["nbval-ignore-output"]
 reference = batch.recorded("shattered_gradients_reference").table
-reproduction = diagnostics.side_by_side(measured, reference)
+reproduction = diagnostics.agreement_table(measured, reference)
 by_depth = reproduction.pivot(index="network", columns="depth", values="measured").rename(
     columns={0: "noise"}
 )

@@ -281,7 +281,7 @@ exercises.beside(my_long, dict(zip(my_long, values, strict=True)))
 # and how many times as large the gradient is at the first layer as at the last.
 
 # %% tags=["keep_output"]
-columns = ["correlation", "without_gradient", "coactive_share", "gradient_ratio"]
+columns = ["correlation", "without_gradient", "coactive_fraction", "gradient_ratio"]
 compared = by_depth[by_depth["network"].isin(["plain", "dirac", "residual"])]
 means = compared.groupby(["network", "depth"], sort=False)[columns].mean()
 means["gradient_ratio"] = means["gradient_ratio"].round(1)
@@ -323,14 +323,14 @@ bare = untrained(depth, "none", a=1.0, b=0.1)
 table = diagnostics.layer_norms(bare, images.train_images[:256], images.train_labels[:256])
 print(
     "without normalization, co-activation in the last layer above 0.6:",
-    table["coactive_share"].iloc[-1] > 0.6,
+    table["coactive_fraction"].iloc[-1] > 0.6,
 )
 pairs = diagnostics.pair_correlation(diagnostics.correlation_matrix(reached(bare)))
 print("every image has a gradient:", len(reached(bare)) == 64)
 print("and the correlation between them is above 0.3:", pairs > 0.3)
 
 # %% tags=["nbval-ignore-output"]
-found = {"co-activation": table["coactive_share"].iloc[-1], "gradients of 0": 64 - len(reached(bare))}
+found = {"co-activation": table["coactive_fraction"].iloc[-1], "gradients of 0": 64 - len(reached(bare))}
 exercises.beside(my_bare, found)
 
 # %% [markdown]
@@ -425,7 +425,7 @@ def show(a, b, layers, normalization):
     norms = {name: diagnostics.layer_norms(network, *sample) for name, network in networks.items()}
     found = reached(networks["Dirac"])
     pairs = diagnostics.pair_correlation(diagnostics.correlation_matrix(found))
-    share = norms["Dirac"]["coactive_share"].iloc[-1]
+    share = norms["Dirac"]["coactive_fraction"].iloc[-1]
     numbers = f"correlation {pairs:.2f}, co-activation {share:.2f}, {64 - len(found)} of 64 gradients 0"
     return plots.layer_norm_curves(norms, caption=f"Dirac, a = {a:.2g}, b = {b:.2g}: {numbers}.")
 

@@ -37,10 +37,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from van_tutorial import batch, data, exercises, models, plots, training, widgets
+from van_tutorial import batch, data, exercises, models, segmentation, training, widgets
 
 torch.set_num_threads(1)
-scenes = data.scenes(data.load(), num_train=num_scenes, num_test=200)
+scenes = segmentation.scenes(data.load(), num_train=num_scenes, num_test=200)
 
 # %% [markdown]
 # ## The idea
@@ -108,8 +108,8 @@ my_rows = {
 
 # %% tags=["nbval-ignore-output"]
 networks = {
-    "master alone": models.msnet(width, has_slave=False, seed=seed),
-    "master with slave": models.msnet(width, num_backward=num_backward, combine=combine, seed=seed),
+    "master alone": segmentation.msnet(width, has_slave=False, seed=seed),
+    "master with slave": segmentation.msnet(width, num_backward=num_backward, combine=combine, seed=seed),
 }
 config = training.TrainConfig(num_epochs=num_epochs, batch_size=50, lr=lr, seed=seed, device=device)
 results = {}
@@ -130,7 +130,7 @@ for name, network in networks.items():
 # %% tags=["keep_output"]
 def score(network, inputs):
     accuracy = training.accuracy(network, inputs, scenes.test_labels)
-    return accuracy, training.mean_iou(network, inputs, scenes.test_labels, scenes.num_classes)
+    return accuracy, segmentation.mean_iou(network, inputs, scenes.test_labels, scenes.num_classes)
 
 
 background = torch.zeros(200, scenes.num_classes, 48, 48)
@@ -217,7 +217,7 @@ def look(scene):
     right = {name: (answer == maps["truth"]).double().mean().item() for name, answer in answers.items()}
     caption = ", ".join(f"{share:.0%} {name}" for name, share in right.items())
     maps = {name: labels.numpy() for name, labels in maps.items()}
-    return plots.label_maps(
+    return segmentation.label_maps(
         inputs[0, 0].numpy(), maps, scenes.class_names, f"Scene {scene}. Pixels right: {caption}."
     )
 
@@ -294,7 +294,7 @@ panel
 
 # %% tags=["keep_output"]
 running_order = []
-msnet = models.msnet(num_backward=2, seed=seed)
+msnet = segmentation.msnet(num_backward=2, seed=seed)
 for name, module in msnet.named_modules():
     if isinstance(module, torch.nn.Conv2d):
         module.register_forward_hook(lambda module, given, result, name=name: running_order.append(name))
@@ -333,7 +333,7 @@ exercises.check_mean_iou(my_mean_iou, true_map, given_map)
 
 # %% tags=["nbval-ignore-output"]
 def count(**choices):
-    return sum(weight.numel() for weight in models.msnet(**choices).parameters())
+    return sum(weight.numel() for weight in segmentation.msnet(**choices).parameters())
 
 
 print("with slave:", count(width=8), "  master of width 8 alone:", count(width=8, has_slave=False))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tools.recordings.lab import SEEDS, Lab, Row, Trained, linear_classifier, recording
-from van_tutorial import data, ensemble, models, training
+from van_tutorial import data, ensemble, models, segmentation, training
 
 NUM_EPOCHS = 30  # on the embedded images, where nothing else is said
 
@@ -172,7 +172,7 @@ SCENES: dict[str, Row] = {
 def backward_skips(lab: Lab, network: str, seed: int) -> Row:
     """Train one network to label pixels; the answer "background everywhere" needs no training."""
     sizes = {"num_train": 100, "num_test": 50} if lab.is_quick else {}
-    scenes = data.scenes(lab.load(), **sizes)
+    scenes = segmentation.scenes(lab.load(), **sizes)
     model: Any = nn.Identity()  # given the answer, not the scenes
     shown = torch.zeros(len(scenes.test_labels), scenes.num_classes, *scenes.test_labels.shape[1:])
     shown[:, 0] = 1.0
@@ -183,6 +183,6 @@ def backward_skips(lab: Lab, network: str, seed: int) -> Row:
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "pixel_accuracy": round(training.accuracy(model, shown, scenes.test_labels), 4),
-        "mean_iou": round(training.mean_iou(model, shown, scenes.test_labels, scenes.num_classes), 4),
+        "mean_iou": round(segmentation.mean_iou(model, shown, scenes.test_labels, scenes.num_classes), 4),
         "seconds": round(seconds, 1),
     }

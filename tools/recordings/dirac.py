@@ -129,7 +129,7 @@ def at_the_start(model: nn.Module, images: data.Images) -> Row:
     return {
         "correlation": round(diagnostics.pair_correlation(diagnostics.correlation_matrix(reached)), 4),
         "without_gradient": round(1.0 - len(reached) / len(gradients), 4),
-        "coactive_share": round(norms["coactive_share"].iloc[-1], 4),
+        "coactive_fraction": round(norms["coactive_fraction"].iloc[-1], 4),
         "gradient_ratio": round(norms["output_grad_norm"].iloc[0] / norms["output_grad_norm"].iloc[-1], 4),
     }
 

@@ -65,7 +65,7 @@ def state(model: nn.Module, images: data.Images) -> Row:
     return {
         "pair_correlation": round(correlation(model, images), 4),
         "grad_norm_ratio": rounded(norms.iloc[0] / norms.iloc[-1]),
-        "dead_share": round(float(tested["dead_share"].mean()), 4),
+        "dead_fraction": round(float(tested["dead_fraction"].mean()), 4),
     }
 
 

@@ -6,7 +6,6 @@ Every file is checked by its checksum before a byte of it is used.
 from van_tutorial.data.augment import augment
 from van_tutorial.data.files import DataError
 from van_tutorial.data.images import ARRAYS, Images, from_arrays
-from van_tutorial.data.scenes import scenes
 from van_tutorial.data.sets import MINI, MINI_FILE, NAMES, SETS, download, fetch_command, find, load, verify
 
 __all__ = [
@@ -23,6 +22,5 @@ __all__ = [
     "find",
     "from_arrays",
     "load",
-    "scenes",
     "verify",
 ]

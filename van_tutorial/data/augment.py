@@ -10,7 +10,7 @@ from van_tutorial._checks import check_count
 def augment(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """Shift and flip each image at random, as is usual for CIFAR.
 
-    Each image is padded by zeros (the mean, in normalized pixels), cropped to its size at a random place of its
+    Each image is padded by zeros (the mean, in normalized pixels), cropped to its size at a random position of its
     own, and mirrored left to right with probability 1/2.
 
     Args:

@@ -25,14 +25,15 @@ from van_tutorial.diagnostics.reference import (
 )
 from van_tutorial.diagnostics.shattering import (
     agreement,
+    agreement_table,
     noise_autocorrelation,
     shattering,
-    side_by_side,
 )
 
 __all__ = [
     "Recorder",
     "agreement",
+    "agreement_table",
     "brown_noise",
     "conditioning",
     "correlation_length",
@@ -53,7 +54,6 @@ __all__ = [
     "removal_steps",
     "shattering",
     "shortcut_prices",
-    "side_by_side",
     "straight_path",
     "white_noise",
 ]

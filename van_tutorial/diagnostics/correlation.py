@@ -91,7 +91,7 @@ def gradient_correlation(
 ) -> Tensor:
     """Correlate the gradients of one output at N inputs with each other.
 
-    C_ij = <g_i, g_j> / (|g_i| |g_j|), with g_i as `input_gradients` has it. No mean is taken off: over random
+    C_ij = <g_i, g_j> / (|g_i| |g_j|), with g_i as `input_gradients` has it. No mean is subtracted: over random
     weights the mean gradient is 0, and the theory is about that. Cost: that of the gradients.
 
     Args:

@@ -114,13 +114,13 @@ def input_gradients_of_all(
 
     Parameters and buffers are stacked (`torch.func.stack_module_state`), and the gradient of one network is mapped
     over them. Cheap for each network: narrow ones cost little more together than one alone. Networks that differ in
-    more than their parameters and buffers, or hold an operation that cannot be mapped, go one after another.
+    more than their parameters and buffers, or hold an operation that cannot be mapped, go one at a time.
 
     Args:
         models: K networks, on one device; at once where they are of one class, shape, mode and setting.
         inputs: shape (N, ...), the same for every network.
         output: index of the output; None only where there is a single one.
-        statistics: as for `input_gradients`; "exact" goes through the networks one after another.
+        statistics: as for `input_gradients`; "exact" goes through the networks one at a time.
 
     Returns:
         Gradients, shape (K, N, ...).

@@ -39,23 +39,23 @@ def layer_norms(
     """Measure, layer by layer, how large activations and gradients are, and how many units take part.
 
     With C_i the loss of example i and C their mean, h_l(x_i) the output of layer l (after its connection), W_l all
-    weight matrices in the layer, and a_u(x_i) the output of its rectifier at unit u:
+    weight matrices in the layer, and a_u(x_i) the output of its ReLU at unit u:
 
         activation_norm    mean_i |h_l(x_i)|
         output_grad_norm   mean_i |dC_i / dh_l(x_i)|
         weight_grad_norm   |dC / dW_l|, Frobenius
         weight_norm        |W_l|, Frobenius
         weight_grad_ratio  |dC / dW_l| / |W_l|: the relative size of a gradient step, up to the learning rate
-        dead_share         share of units with a_u(x_i) <= 0 at every input
-        coactive_share     share of (unit, pair of inputs) with a_u > 0 at both; 1/4 where every unit is active at
+        dead_fraction         fraction of units with a_u(x_i) <= 0 at every input
+        coactive_fraction     fraction of (unit, pair of inputs) with a_u > 0 at both; 1/4 where every unit is active at
                            half of the inputs, independently
 
     Layers are `model.layers` where the model has them, else all modules with a matrix called `weight` (which those in
     `nn.LSTM`, `nn.GRU` and the inner projection of `nn.MultiheadAttention` are not). They are those of the
     network inside wrappers such as `torch.compile` and `nn.DataParallel`; `layers` may stand in an `nn.Sequential`
     whose other modules have no parameters, too. A layer that the model does not call, or whose output is no
-    tensor, has no row, and of a layer that is called more than once the last call counts. A rectifier belongs to the
-    layer that was entered last before it, so that it may stand in the layer or behind it; a unit is one number of its
+    tensor, has no row, and of a layer that is called more than once the last call counts. A ReLU (or leaky ReLU, ELU,
+    ...) belongs to the layer that was entered last before it, in the layer or behind it; a unit is one number of its
     output. NaN where a layer has none, or no weight matrix, and where dimension 0 of an output does not count the N
     examples. A complex number counts by its absolute value, a gradient by it being dC/dRe W + i dC/dIm W.
 
@@ -148,7 +148,7 @@ def layer_norms(
                 "weight_grad_norm": weight_grad_norm,
                 "weight_norm": weight_norm,
                 "weight_grad_ratio": weight_grad_norm / weight_norm if weight_norm else math.nan,
-                **activity.shares(name, len(inputs)),
+                **activity.fractions(name, len(inputs)),
             }
         )
     return pd.DataFrame(rows)
@@ -190,9 +190,9 @@ def latest_weight_grad_norms(model: nn.Module) -> Tensor:
 
 
 class ActivityByLayer(TorchFunctionMode):
-    """Keep, for each layer, at which inputs the units of the rectifier that follows were active.
+    """Keep, for each layer, at which inputs the units of the ReLU that follows were active.
 
-    While this context is open every call of a rectifier comes by here, be it a module or a function.
+    While this context is open every call of a ReLU or its kin comes by here, be it a module or a function.
     """
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class ActivityByLayer(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call the function, and look at what a rectifier gave."""
+        """Call the function, and look at what a ReLU gave."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         is_relu6 = func is functional.hardtanh and kwargs.get("min_val") == 0.0
@@ -211,15 +211,18 @@ class ActivityByLayer(TorchFunctionMode):
             self.is_active[self.layer].append((output.detach() > 0).flatten(1))
         return output
 
-    def shares(self, layer: str, num_inputs: int) -> dict[str, float]:
-        """Return the shares of dead units and of co-activated pairs of a layer."""
+    def fractions(self, layer: str, num_inputs: int) -> dict[str, float]:
+        """Return the fractions of dead units and of co-activated pairs of a layer."""
         if layer not in self.is_active or any(len(active) != num_inputs for active in self.is_active[layer]):
-            return {"dead_share": math.nan, "coactive_share": math.nan}
+            return {"dead_fraction": math.nan, "coactive_fraction": math.nan}
         counts = torch.cat(self.is_active[layer], dim=1).sum(dim=0).double()
         pairs = (
             counts * (counts - 1) / (num_inputs * (num_inputs - 1)) if num_inputs > 1 else counts * torch.nan
         )
-        return {"dead_share": (counts == 0).double().mean().item(), "coactive_share": pairs.mean().item()}
+        return {
+            "dead_fraction": (counts == 0).double().mean().item(),
+            "coactive_fraction": pairs.mean().item(),
+        }
 
 
 def weights_of(layer: nn.Module, copies: dict[nn.Parameter, Tensor]) -> list[Tensor]:

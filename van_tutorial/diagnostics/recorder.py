@@ -62,7 +62,7 @@ class Recorder:
         if self._last_step is not None and self._last_step < record.step < self._last_step + self.every:
             return
         with modes_kept(model):
-            values = {name: plain(measure(model)) for name, measure in self.measures.items()}
+            values = {name: detached(measure(model)) for name, measure in self.measures.items()}
         lengths = {name: len(value) for name, value in values.items() if isinstance(value, Tensor)}
         if num_skips := len(record.skip_weights):
             lengths["skip_weights"] = num_skips
@@ -72,7 +72,7 @@ class Recorder:
         self._last_step = record.step
 
 
-def plain(value: float | Tensor) -> float | Tensor:
+def detached(value: float | Tensor) -> float | Tensor:
     """Return a measured value as a number, or as a tensor (L,) of its own on the CPU."""
     if not isinstance(value, Tensor):
         return float(value)

@@ -66,7 +66,7 @@ def predicted_correlation(
 
     It assumes that every unit is active at half of the inputs, and at two inputs independently, so that they share
     a quarter of the units in every layer; centring or batch normalization comes near that, where the inputs lie
-    far apart. Real rectifiers at neighbouring inputs share more, so their gradients are correlated more strongly.
+    far apart. Real ReLUs at neighbouring inputs share more, so their gradients are correlated more strongly.
 
     Args:
         depth: number of layers L, at least 0.
@@ -112,18 +112,18 @@ def predicted_correlation(
     return correlation
 
 
-def predicted_mean_square(depth: int, init_scale: float = 1.0, active_share: float = 0.5) -> float:
-    """Return the mean squared singular value that mean-field theory expects of `depth` random rectifier layers.
+def predicted_mean_square(depth: int, init_scale: float = 1.0, active_fraction: float = 0.5) -> float:
+    """Return the mean squared singular value that mean-field theory expects of `depth` random ReLU layers.
 
     chi^L with chi = sigma_w^2 p: a weight matrix of variance sigma_w^2 / n multiplies the squared length of a
-    gradient by sigma_w^2 on average, and the rectifier lets the share p of it pass. For He weights sigma_w^2 = 2
+    gradient by sigma_w^2 on average, and the ReLU lets the fraction p of it pass. For He weights sigma_w^2 = 2
     and p = 1/2, so chi = 1: the mean neither vanishes nor explodes at any depth. It is a mean: in a network of
     width n the squared values scatter the more, the larger L / n is, and most networks lie below it.
 
     Args:
-        depth: number of layers L, at least 0, each a weight matrix and a rectifier.
+        depth: number of layers L, at least 0, each a weight matrix and a ReLU.
         init_scale: factor of the He weights, above 0: sigma_w^2 = 2 init_scale^2.
-        active_share: p, the share of active units, in [0, 1].
+        active_fraction: p, the fraction of active units, in [0, 1].
 
     Returns:
         The mean squared singular value; without unit.
@@ -141,5 +141,5 @@ def predicted_mean_square(depth: int, init_scale: float = 1.0, active_share: flo
     """
     check_count("depth", depth, minimum=0)
     check_range("init_scale", init_scale, 0.0, math.inf, open_low=True)
-    check_range("active_share", active_share, 0.0, 1.0)
-    return (2.0 * init_scale**2 * active_share) ** depth
+    check_range("active_fraction", active_fraction, 0.0, 1.0)
+    return (2.0 * init_scale**2 * active_fraction) ** depth

@@ -124,7 +124,7 @@ def agreement(measured: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def side_by_side(
+def agreement_table(
     measured: pd.DataFrame, reference: pd.DataFrame, lags: Sequence[int] = (1, 5, 15)
 ) -> pd.DataFrame:
     """Write the measured means beside those of a reference, a row for each network and depth.
@@ -143,16 +143,16 @@ def side_by_side(
         "agrees"
     ]
     columns = {
-        "measured": written(measured, lags),
-        "reference": written(reference, lags),
+        "measured": means_at(measured, lags),
+        "reference": means_at(reference, lags),
         "agrees": agreed.all().map({True: "yes", False: "no"}),
     }
     table = pd.DataFrame({name: column.reindex(rows) for name, column in columns.items()}).astype(object)
     return table.where(table.notna(), None).reset_index()
 
 
-def written(table: pd.DataFrame, lags: Sequence[int]) -> pd.Series:
-    """Return the means at some lags as one text for each network and depth."""
+def means_at(table: pd.DataFrame, lags: Sequence[int]) -> pd.Series:
+    """Return the means at some lags as one string for each network and depth."""
     means = table.pivot(index=["network", "depth"], columns="lag", values="mean")
     means = means.reindex(columns=list(lags)).dropna()
     return means.apply(lambda row: " / ".join(f"{mean:.2f}" for mean in row), axis=1)

@@ -29,8 +29,8 @@ class ConvNetConfig(StackConfig):
         skip: form of the "van" connection: "convex", "additive" or "activation".
         skip_weight: initial skip weight of every block, in [0, 1].
         residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
-        normalization: "none", "batch", "layer" (over an example) or "center" (the mean over batch and places taken
-            off).
+        normalization: "none", "batch", "layer" (over an example) or "center" (the mean over batch and positions
+            subtracted).
         norm_shift: initial bias of every normalization, "batch" or "layer". At 0 a ReLU passes half of its inputs on;
             at 1 five sixths, so that the blocks are initialized closer to linear.
         activation: "relu", "tanh", "selu", "crelu" or "tat" (a leaky ReLU whose slope `tailored_slope` solves for).
@@ -108,7 +108,7 @@ class Block(nn.Module):
     order "post"    y = act(connection(x, F(x)))   F(x) = norm(conv(act(norm(conv(x)))))
     order "pre"     y = connection(x, F(x))        F(x) = conv(act(norm(conv(act(norm(x))))))
 
-    The form "activation" of the van connection goes round every activation of the block, the last one too.
+    The form "activation" of the van connection goes around every activation of the block, the last one too.
     At a convex skip weight of 1 a block in order "post" is act(x): the identity for relu, since x is never below 0.
     """
 
@@ -174,7 +174,7 @@ class ConvNet(Stack):
 
         h_0 = act(norm(conv(x)))                  order "post"; conv(x) in order "pre"
         h_l = block_l(h_{l-1})                    l = 1, ..., L
-        y   = W mean over the places of h_L + b   order "post"; of act(norm(h_L)) in order "pre"
+        y   = W mean over the positions of h_L + b   order "post"; of act(norm(h_L)) in order "pre"
 
     At the second and the third stage the images become half as high and wide and the channels twice as many. Inputs
     are (N, in_channels, H, W), any H and W from 4 on; outputs are (N, num_classes). With connection "residual" it is

@@ -65,7 +65,7 @@ FAMILY: dict[str, Recipe] = {
                              {"skip": "activation"}),
     "dirac": Recipe("mlp", "W = diag(a) I + diag(b) V / |V|", ZAGORUYKO, FOLDED, DIRAC),
     # 23 units make as many weights of 46 inputs each as 32 units of 32.
-    "looks-linear": Recipe("mlp", "(V, -V) crelu(z) = V z at the start", BALDUZZI, NEVER,
+    "looks-linear": Recipe("mlp", "(V, -V) crelu(z) = V z at initialization", BALDUZZI, NEVER,
                            {**LOOKS_LINEAR, "width": 23}),
     "selu": Recipe("mlp", "f(x) = selu(W x + b), var W = 1 / n", "Klambauer et al. 2017", NEVER,
                    {**PLAIN, **BARE, "activation": "selu", "init": "lecun"}),
@@ -88,7 +88,7 @@ FAMILY: dict[str, Recipe] = {
     "diracnet": Recipe("convnet", "W = diag(a) I + diag(b) V / |V| in every convolution", ZAGORUYKO, FOLDED,
                        {**DIRAC, "depth": 32, "layers_per_block": 1, "downsampling": "max-pool"},
                        {"weight_decay": 5e-4}),
-    "looks-linear-conv": Recipe("convnet", "(V, -V) * crelu(z) = V * z at the start", BALDUZZI, NEVER,
+    "looks-linear-conv": Recipe("convnet", "(V, -V) * crelu(z) = V * z at initialization", BALDUZZI, NEVER,
                                 {**LOOKS_LINEAR, "width": 11}),
     "delta-orthogonal": Recipe("convnet", "tanh(W * x), W orthogonal at the kernel's centre, 0 elsewhere",
                                "Xiao et al. 2018", NEVER,
@@ -147,7 +147,7 @@ def diracnet(depth: int = 34, k: int = 1, **choices: Any) -> ConvNet:
     """Make a DiracNet for CIFAR: a plain convolutional network in which every weight has an identity in it.
 
     A first convolution; three groups of 2 N convolutions with 16 k, 32 k and 64 k channels, all but the first with
-    Dirac weights, between the groups a maximum over 2 by 2 places; the mean over the places; a linear head. N is
+    Dirac weights, between the groups a maximum over 2 by 2 positions; the mean over all positions; a linear head. N is
     (depth - 4) / 6: the published count has four layers besides, as that of wide residual networks has it, where two
     of them belong to shortcuts.
 
@@ -221,8 +221,8 @@ def scalar_network(recipe: str, depth: int, seed: int | None = None, **choices: 
         h_l = connection(h_{l-1}, relu(norm(h_{l-1})) A)     l = 2, ..., L
         y   = v . relu(h_L)                                  (post order: relu(norm(h_{l-1} A)), and y = v . h_L)
 
-    norm takes the mean over the batch off (centred), is batch normalization, or nothing. Where nothing is centred the
-    random biases b matter: with b = 0 every unit has its kink at x = 0. Centring takes them off again, so that there,
+    norm subtracts the mean over the batch (centred), is batch normalization, or nothing. Where nothing is centred the
+    random biases b matter: with b = 0 every unit has its kink at x = 0. Centring subtracts them again, so that there,
     on inputs that lie evenly about 0, dy/dx of two layers has two values only.
 
     Args:

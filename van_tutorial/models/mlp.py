@@ -26,7 +26,7 @@ class MLPConfig(StackConfig):
         skip_every: 1 gives every layer its connection; n gives it to layers 1, n + 1, 2 n + 1, ... and leaves the
             others plain, as the pairs of layers of a VanillaNet have it (n = 2).
         residual_scale: factor of f(x) in x + residual_scale f(x), above 0.
-        normalization: "none", "batch", "layer" or "center" (the mean over the batch taken off).
+        normalization: "none", "batch", "layer" or "center" (the mean over the batch subtracted).
         activation: "relu", "tanh", "selu", "crelu" or "tat" (a leaky ReLU whose slope `tailored_slope` solves for).
         order: "post": f(x) = act(norm(W x + b)); "pre": f(x) = W act(norm(x)).
         init: "he", "lecun" (for "selu"), "orthogonal" (for "tat", too) or "looks-linear" (for "crelu").
@@ -35,8 +35,8 @@ class MLPConfig(StackConfig):
             In order "pre" the layers have biases only where it is above 0.
         input_init: of the input layer: "same" is `init` with biases 0; "normal" draws the weights with variance
             1 / in_features and the biases with variance 1, so that the units' kinks lie spread over the data.
-        norm_shift: initial shift of the layers' normalization, "batch" or "layer". At 0 a rectifier passes half of its
-            inputs on; at 1 five sixths, so that the layers begin closer to linear, and at 2 nearly all.
+        norm_shift: initial bias of every normalization, "batch" or "layer". At 0 a ReLU passes half of its inputs on;
+            at 1 five sixths, so that the layers are initialized closer to linear; at 2 nearly all.
         parametrization: of the layers' weights: "none" or "dirac".
         in_features: features per example after flattening, at least 1.
         num_classes: outputs of the head, at least 1.

@@ -23,7 +23,7 @@ class Dirac(nn.Module):
 
     I is the Dirac delta: the matrix, or the convolution, that leaves its input as it is (where the layer has more
     outputs than inputs, the outputs left over get 0). |V| is the length of each output's filter. a and b have an
-    entry for each output, and are 1 and 0.1 at the start: I x is a skip-connection inside the weight.
+    entry for each output, and are 1 and 0.1 at initialization: I x is a skip-connection inside the weight.
 
     Args:
         weight: of the layer, shape (outputs, inputs) or (outputs, inputs, height, width) with odd height and width.
@@ -101,7 +101,7 @@ class Branches(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> nn.Conv2d:
-        """Return the one convolution, with biases, that gives the same answers in eval mode.
+        """Return the one convolution, with biases, that gives the same outputs in eval mode.
 
         Each branch's normalization (x - mu) gamma / sigma + beta goes into its weight, gamma / sigma W, and its bias,
         beta - mu gamma / sigma; the smaller kernels are padded to 3 by 3; the three are added.

@@ -31,14 +31,14 @@ class CReLU(nn.Module):
 
 
 class Center(nn.Module):
-    """Take the mean over the batch off every feature, and do nothing else.
+    """Subtract the mean over the batch from every feature, and do nothing else.
 
     In training mode the batch's own mean, otherwise the running one, as batch normalization has it but without
     the division and without parameters.
 
     Args:
-        num_features: number of features n; inputs are (N, n) or (N, n, H, W), where the mean is over places too.
-        momentum: share of the newest batch in the running mean.
+        num_features: number of features n; inputs are (N, n) or (N, n, H, W), where the mean is over positions too.
+        momentum: fraction of the newest batch in the running mean.
 
     Source:
         Balduzzi et al. 2017, The shattered gradients problem, where Figure 1 centres its plain networks.
@@ -146,7 +146,7 @@ def make_normalization(
 ) -> nn.Module:
     """Return a normalization of inputs (N, num_features), or (N, num_features, H, W) where `is_convolutional`.
 
-    "layer" takes the statistics of an example over all its features, and over all places of an image.
+    "layer" takes the statistics of an example over all its features, and over all positions of an image.
     """
     makers: dict[str, Callable[[int], nn.Module]] = {
         "none": nn.Identity,
@@ -167,10 +167,10 @@ def initialize(weight: Tensor, init: str, activation: str, is_mirrored: bool) ->
         "he"                normal with variance 2 / fan_in
         "fixup"             the same; `scale_branch` does the rest
         "lecun"             normal with variance 1 / fan_in, which SELU needs to keep mean 0 and variance 1
-        "orthogonal"        orthonormal rows or columns times sqrt(2) for rectifiers, times 1 for others
+        "orthogonal"        orthonormal rows or columns times sqrt(2) for ReLU and CReLU, times 1 for others
         "delta-orthogonal"  such a matrix at the centre of the kernel, 0 everywhere else
         "looks-linear"      (V, -V), V delta-orthogonal with factor 1, where the input is concatenated, so that
-                            (V, -V) crelu(z) = V z: the network is linear at the start; else V alone
+                            (V, -V) crelu(z) = V z: the network is linear at initialization; else V alone
 
     fan_in is the number of inputs times the kernel's height and width. The matrix at the centre of a kernel
     has orthonormal columns where the layer has at least as many outputs as inputs, so that lengths are kept.

@@ -120,7 +120,7 @@ class Stack(nn.Module):
             self.skip_weight = nn.Parameter(torch.full((number,), float(self.config.skip_weight)))
 
     def run_layers(self, x: Tensor) -> Tensor:
-        """Return what the layers make of x, one after another."""
+        """Return what the layers make of x, one at a time."""
         weights = iter(self.skip_weight.unbind() if self.config.connection_class.is_weighted else ())
         for layer, connection in zip(self.layers, self.connections, strict=True):
             x = layer(x, next(weights) if connection.is_weighted else None)

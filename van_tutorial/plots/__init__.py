@@ -8,7 +8,6 @@ from van_tutorial.plots.gradients import (
     layer_norm_curves,
     singular_value_spread,
 )
-from van_tutorial.plots.maps import label_maps
 from van_tutorial.plots.removal import (
     phase_portrait,
     predicted_and_real_steps,
@@ -38,7 +37,6 @@ __all__ = [
     "curve",
     "finish",
     "gradient_signals",
-    "label_maps",
     "layer_norm_curves",
     "loss_curves",
     "mean_curves",

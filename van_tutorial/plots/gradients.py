@@ -15,10 +15,10 @@ NORMS = {
     "output_grad_norm": "gradient at the output (nats per unit)",
     "weight_grad_norm": "gradient of the weights (nats per unit)",
     "weight_grad_ratio": "gradient by weight norm (nats per unit²)",
-    "dead_share": "dead units (fraction of the layer)",
-    "coactive_share": "co-active (fraction of pairs of inputs)",
+    "dead_fraction": "dead units (fraction of the layer)",
+    "coactive_fraction": "co-active (fraction of pairs of inputs)",
 }
-FRACTIONS = ("dead_share", "coactive_share")
+FRACTIONS = ("dead_fraction", "coactive_fraction")
 
 
 def layer_norm_curves(
@@ -31,7 +31,7 @@ def layer_norm_curves(
     Args:
         norms: for each network's name its table from `diagnostics.layer_norms`.
         column: "activation_norm", "output_grad_norm", "weight_grad_norm" or "weight_grad_ratio"; or
-            "dead_share" or "coactive_share", which are drawn on an axis from 0 to 1.
+            "dead_fraction" or "coactive_fraction", which are drawn on an axis from 0 to 1.
         caption: one line under the title.
 
     Returns:

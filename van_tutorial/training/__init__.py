@@ -1,7 +1,7 @@
 """Training: an iterator of records."""
 
 from van_tutorial.training.config import TrainConfig
-from van_tutorial.training.evaluation import accuracy, mean_iou, settle_statistics
+from van_tutorial.training.evaluation import accuracy, settle_statistics
 from van_tutorial.training.losses import distillation
 from van_tutorial.training.phase_out import PhaseOut, default_dual_lr
 from van_tutorial.training.records import Record, TrainResult
@@ -24,7 +24,6 @@ __all__ = [
     "accuracy",
     "default_dual_lr",
     "distillation",
-    "mean_iou",
     "pick_device",
     "settle_statistics",
     "train",

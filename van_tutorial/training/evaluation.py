@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from van_tutorial._checks import check_count
 from van_tutorial._modes import begin_training, eval_mode, frozen_modules, modes_kept
 
 
@@ -98,44 +97,3 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         The accuracy, in [0, 1].
     """
     return evaluate(model, images, labels)[1]
-
-
-def mean_iou(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> float:
-    """Return the mean over the classes of intersection over union, in eval mode.
-
-    With P_k the pixels, of all images together, that the network gives class k, and Q_k those that are of class k:
-
-        mean IoU = mean over k of |P_k and Q_k| / |P_k or Q_k|
-
-    A class that is neither given nor there has no union, and is left out of the mean.
-
-    Args:
-        model: maps images (N, C, H, W) to logits (N, num_classes, H, W).
-        images: shape (N, C, H, W), on the network's device.
-        labels: shape (N, H, W), int64, from 0 to num_classes - 1.
-        num_classes: number of classes K, at least 1.
-
-    Returns:
-        The mean, in [0, 1].
-
-    Raises:
-        ValueError: for no class.
-
-    Example:
-        >>> labels = torch.tensor([[[0, 0], [1, 1]]])  # one image of two by two pixels
-        >>> given = torch.tensor([[[0, 1], [1, 1]]])  # class 0: 1 of 2 pixels; class 1: 2 of 3
-        >>> images = functional.one_hot(given, num_classes=3).movedim(-1, 1).float()
-        >>> round(mean_iou(nn.Identity(), images, labels, num_classes=3), 4)  # (1 / 2 + 2 / 3) / 2
-        0.5833
-
-    Source:
-        Everingham et al. 2010, The PASCAL visual object classes (VOC) challenge.
-    """
-    check_count("num_classes", num_classes)
-    both, given, there = torch.zeros(3, num_classes, device=images.device, dtype=torch.int64)
-    for logits, targets in answers(model, images, labels):
-        chosen = logits.argmax(dim=1)
-        for counts, classes in ((both, targets[chosen == targets]), (given, chosen), (there, targets)):
-            counts += classes.flatten().bincount(minlength=num_classes)[:num_classes]
-    union = given + there - both
-    return (both / union)[union > 0].mean().item()
