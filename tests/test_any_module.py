@@ -438,3 +438,43 @@ def test_a_layer_without_a_weight_of_its_own_has_no_norm(batch):
     assert norms["name"].tolist() == ["0", "1"]
     assert norms[["weight_norm", "weight_grad_norm", "weight_grad_ratio"]].iloc[0].isna().all()
     assert (norms["weight_grad_norm"].iloc[1:] > 0.0).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_scripted_network_is_measured_where_nothing_in_it_has_to_be_put_back():
+    network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    x = torch.linspace(-1.0, 1.0, 12).reshape(4, 3)
+    expected = diagnostics.input_gradients(network, x)
+    torch.testing.assert_close(diagnostics.input_gradients(torch.jit.script(network), x), expected)
+    costs = diagnostics.costs({"scripted": torch.jit.script(network)}, x, seconds_per_model=0.0)
+    assert costs["parameters"].tolist() == [21]
+
+
+class Weighted(nn.Module):
+    """A network with a skip weight that TorchScript can read."""
+
+    def __init__(self):
+        super().__init__()
+        self.skip_weight = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x) + self.skip_weight * x
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda x: diagnostics.input_gradients(torch.jit.script(nn.BatchNorm1d(3)), x, output=0),
+        lambda x: diagnostics.costs({"norm": torch.jit.script(nn.BatchNorm1d(3))}, x, seconds_per_model=0.0),
+        lambda x: diagnostics.shortcut_prices(
+            torch.jit.script(Weighted()), x, torch.zeros(4, dtype=torch.int64)
+        ),
+    ],
+    ids=["input_gradients", "costs", "shortcut_prices"],
+)
+def test_a_scripted_network_whose_tensors_would_be_exchanged_is_refused(measure):
+    with pytest.raises(
+        ValueError, match="A scripted network's tensors cannot be exchanged: give the network"
+    ):
+        measure(torch.linspace(-1.0, 1.0, 12).reshape(4, 3))

@@ -86,15 +86,16 @@ def left_as_it_was(
         Nothing.
 
     Raises:
-        ValueError: for scripted modules with buffers, which cannot be exchanged.
+        ValueError: for scripted modules, whose tensors cannot be exchanged.
     """
     modes = modes_of(model)
     stores: list[dict[str, Any]] = [
         store for each in modes for store in (each._parameters, each._buffers) if isinstance(store, dict)
     ]
-    if any(len(each._buffers) for each in modes if not isinstance(each._buffers, dict)):
+    scripted = [each for each in modes if not isinstance(each._buffers, dict)]
+    if any(len(each._buffers) or (replaced and len(each._parameters)) for each in scripted):
         raise ValueError(
-            "The buffers of a scripted network cannot be kept: give the network that it was made from."
+            "A scripted network's tensors cannot be exchanged: give the network that it was made from."
         )
     own = [dict(store) for store in stores]
     used = {buffer: buffer.detach().clone() for buffer in model.buffers()} | {**replaced}
