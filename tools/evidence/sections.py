@@ -24,7 +24,7 @@ NETWORKS = ("plain", "residual", "VAN")
 MEASURES = {
     "pair_correlation": "correlation of gradients",
     "grad_norm_ratio": "first / last layer's gradient",
-    "dead_share": "fraction of dead units",
+    "dead_fraction": "fraction of dead units",
 }
 
 
