@@ -26,7 +26,7 @@ import nbformat
 import nbstripout
 from nbclient import NotebookClient
 
-from van_tutorial.batch.execute import private_kernel
+from van_tutorial.batch.kernel import private_kernel
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)

@@ -1,7 +1,7 @@
 """Train very deep networks with skip-connections, and end up without them.
 
 The subpackages, in the order in which they may import each other: `data`, `connections`, `models`,
-`constraints`, `training`, `ensemble`, `diagnostics`, `plots`, `widgets`, `exercises`, `batch`, `cli`.
+`constraints`, `training`, `ensemble`, `diagnostics`, `plots`, `widgets`, `exercises`, `evidence`, `batch`, `cli`.
 """
 
 __version__ = "0.1.0"

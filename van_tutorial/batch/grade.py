@@ -5,7 +5,6 @@ import contextlib
 import ctypes
 import hashlib
 import json
-import os
 import re
 import sys
 import threading
@@ -16,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import nbformat
 import pandas as pd
 import psutil
 from IPython.core.inputtransformer2 import TransformerManager
-from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
 from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
 from van_tutorial._files import csv_bytes, write_atomic
-from van_tutorial.batch.execute import kernel_folder, one_line, orphans_end, private_kernel
+from van_tutorial.batch.execute import one_line
+from van_tutorial.batch.kernel import kernel_folder, running
 from van_tutorial.batch.notebooks import (
     NotebookError,
     notebook_bytes,
@@ -43,8 +41,7 @@ COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "fi
 TABLE, UNFINISHED = "verdicts.csv", ".unfinished.json"
 CHECK = "exercises.check"
 UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
-MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs; verdicts and errors have as many again
-LEFT_OUT = "[More output was left out.]\n"
+MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 
 
@@ -337,50 +334,23 @@ def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int,
                 break
     notebook = with_parameters(notebook, parameters)
     own = (folder / submission.file).parent
-    with kernel_folder() as scratch, private_kernel(scratch) as config:
+    with kernel_folder() as scratch:
         # A file that lies beside those of others runs apart from them.
-        home = scratch if submission.file.parent == Path() or not own.is_dir() else own
-        client = BoundedClient(
-            notebook,
-            timeout=timeout,
-            interrupt_on_timeout=True,
-            allow_errors=True,
-            kernel_name="python3",
-            resources={"metadata": {"path": str(home.resolve())}},
-            shutdown_kernel="immediate",
-            store_widget_state=False,
-            config=config,
-            extra_arguments=orphans_end(),
-        )
-        environment = {**os.environ, "IPYTHONDIR": str(scratch)}  # where code could be left for later kernels
-        # Not client.execute(), which takes Ctrl-C to itself. A kernel may run out of memory, or be ended here: its
-        # later cells say nothing.
-        with contextlib.suppress(DeadKernelError), client.setup_kernel(env=environment):
+        home = scratch if submission.file.parent == Path() or not own.is_dir() else own.resolve()
+        environment = {"IPYTHONDIR": str(scratch)}  # where code could be left for later kernels
+        choices = {"timeout": timeout, "interrupt_on_timeout": True, "allow_errors": True}
+        # A kernel may run out of memory, or be ended here: its later cells say nothing.
+        with (
+            contextlib.suppress(DeadKernelError),
+            running(notebook, home, scratch, environment, **choices) as client,
+        ):
+            client.most_output = MOST_OUTPUT
             manager: Any = client.km
             kernel = psutil.Process(manager.provisioner.pid)
             for index, cell in enumerate(notebook.cells):
                 with ends_after(timeout + UNTIL_KILLED, kernel):
                     client.execute_cell(cell, index)
     return notebook
-
-
-class BoundedClient(NotebookClient):
-    """Run a notebook, and keep no more of its outputs than somebody reads."""
-
-    num_kept = 0
-
-    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """Drop an output for which there is no room; verdicts and errors have more of it."""
-        kind = msg["msg_type"]
-        if kind in ("stream", "display_data", "update_display_data", "execute_result", "error"):
-            told = str(msg["content"])
-            size = len(told) + 20 * told.count("\\n") + 100  # as it is written
-            if self.num_kept + size > MOST_OUTPUT * (2 if kind in ("execute_result", "error") else 1):
-                if not any(output.get("text") == LEFT_OUT for output in cell.outputs):
-                    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=LEFT_OUT))
-                return None
-            self.num_kept += size
-        return super().process_message(msg, cell, cell_index)
 
 
 @contextlib.contextmanager

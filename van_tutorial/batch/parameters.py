@@ -30,8 +30,8 @@ class Declared(dict[str, Any]):
         kinds: the types that their values may have.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **defaults: Any) -> None:
+        super().__init__(defaults)
         self.kinds: dict[str, Any] = {}
 
 
@@ -142,20 +142,13 @@ def kind_of(annotation: ast.expr) -> Any:
     raise KeyError(ast.unparse(annotation))
 
 
-def fit_parameters(
-    parameters: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    where: str,
-    types: Mapping[str, tuple[Any, ...]] | None = None,
-) -> dict[str, Any]:
+def fit_parameters(parameters: Mapping[str, Any], declared: Declared, where: str) -> dict[str, Any]:
     """Return parameters in their declared types.
 
     Args:
         parameters: values, or texts of them as a command line has them.
         declared: the default of each parameter that there is.
         where: what declares them, for the errors.
-        types: the types that values may have; where they are not told, those of `declared_parameters`, or else that of
-            the default.
 
     Returns:
         The same names with values of the declared types.
@@ -164,21 +157,17 @@ def fit_parameters(
         NotebookError: for a name that is not declared, and for a value of another type.
     """
     typed: dict[str, Any] = {}
-    kinds = getattr(declared, "kinds", {}) | {
-        name: reduce(operator.or_, several) for name, several in (types or {}).items()
-    }
     for name, value in parameters.items():
         if name not in declared:
             there = f"only {', '.join(declared) or 'none at all'}.{did_you_mean(name, declared)}"
             raise NotebookError(f"{where} has no parameter {name!r}, {there}")
-        kind = kinds.get(name, type(declared[name]))
+        kind = declared.kinds[name]
         try:
             typed[name] = plain(fit(value, kind))
         except FITLESS as error:
             told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-            raise NotebookError(
-                f"Parameter {name!r} must be of type {told} (its default is {declared[name]!r}), got {value!r}."
-            ) from error
+            expected = f"must be of type {told} (its default is {declared[name]!r})"
+            raise NotebookError(f"Parameter {name!r} {expected}, got {value!r}.") from error
     return typed
 
 
