@@ -5,8 +5,6 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from van_tutorial._extras import needs
-
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_CONNECT = 10
 MOST_STARTS = 3
-NOISY = ("distributed", "asyncio", "tornado")
+NOISY = ("distributed", "distributed.client", "asyncio", "tornado", "tornado.application")
 GONE = "The Dask scheduler is gone."
 SILENT = logging.CRITICAL + 1
 
@@ -39,10 +37,9 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
     Raises:
         ClusterError: where workers are ended each time that they start.
     """
-    with needs("A sweep", "sweeps"):
-        import dask
-        from dask.system import CPU_COUNT
-        from distributed import Client, LocalCluster
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
 
     settings: dict[str, Any] = {
         "distributed.scheduler.http.routes": [],  # no pages
@@ -90,9 +87,8 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
     Raises:
         ClusterError: where none answers, or credentials are wanted that are not there.
     """
-    with needs("A sweep", "sweeps"):
-        import dask
-        from distributed import Client
+    import dask
+    from distributed import Client
 
     if str(scheduler).startswith("tls://") and not dask.config.get("distributed.comm.tls.client.cert"):
         raise ClusterError(
@@ -143,17 +139,10 @@ def quiet() -> Iterator[None]:
     Raises:
         ClusterError: passed on.
     """
-    with needs("A sweep", "sweeps"):
-        import distributed  # noqa: F401  # sets up its loggers when it is first imported
-
-    parts: list[logging.Logger | logging.Handler] = []
-    for name in (*NOISY, *logging.root.manager.loggerDict):
-        if name.partition(".")[0] in NOISY:
-            parts += [logging.getLogger(name), *logging.getLogger(name).handlers]
     with contextlib.ExitStack() as undo:
-        for part in parts:
-            undo.callback(part.setLevel, part.level)
-            part.setLevel(SILENT)
+        for logger in map(logging.getLogger, NOISY):
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(SILENT)
         try:
             yield
         except ClusterError:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -112,10 +112,8 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     channels, height, width = images.train_images.shape[1:]
     sizes = {"in_features": channels * height * width} if kind == "mlp" else {"in_channels": channels}
     configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in tasks]
-    maker = models.mlp if kind == "mlp" else models.convnet
-    results, errors = train_all(
-        [maker(**asdict(model)) for model, _ in configs], images, [c for _, c in configs]
-    )
+    networks = [models.build(network) for network, _ in configs]
+    results, errors = train_all(networks, images, [training for _, training in configs])
     seconds = (time.perf_counter() - start) / len(tasks)
     return [
         outcome_of(task, result, error, config_of(task, started, seconds))
@@ -150,7 +148,7 @@ def outcome_of(
     """Return what is told of one network."""
     from van_tutorial import models
 
-    metrics = {
+    metrics: dict[str, Any] = {
         "test accuracy": result.test_accuracy,
         "validation accuracy": result.validation_accuracy,
         "train accuracy": result.history["train_accuracy"].iloc[-1] if len(result.history) else None,
@@ -161,10 +159,9 @@ def outcome_of(
         "layers capped": result.num_capped,
         "steps": result.num_steps,
     }
-    metrics = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in metrics.items()
-    }
+    for name, value in metrics.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            metrics[name] = None
     log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
     files = {
         "history.csv": result.history.to_csv(index=False).encode(),

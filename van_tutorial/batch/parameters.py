@@ -80,7 +80,7 @@ def plain_value(default: ast.expr, text: str, where: str) -> Any:
     try:
         if infinite := re.fullmatch(r"""(-?)float\(['"]([+-]?(?:inf|nan))['"]\)""", text):
             return float(infinite[2]) * (-1 if infinite[1] else 1)
-        return plain(ast.literal_eval(default))
+        return checked(ast.literal_eval(default))
     except (*FITLESS, SyntaxError, MemoryError) as error:
         raise NotebookError(
             f"{where} has the default {textwrap.shorten(text, 80)}, which is no plain value: write a number, a string, "
@@ -88,15 +88,15 @@ def plain_value(default: ast.expr, text: str, where: str) -> Any:
         ) from error
 
 
-def plain(value: Any) -> Any:
+def checked(value: Any) -> Any:
     """Return a value that JSON and the code of a cell can tell, or raise `TypeError`."""
     if isinstance(value, str):
         value.encode()  # halves of surrogate pairs cannot be kept
     elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        plain([*value, *value.values()])
+        checked([*value, *value.values()])
     elif isinstance(value, list):
         for entry in value:
-            plain(entry)
+            checked(entry)
     elif isinstance(value, int):
         str(value)  # there is a limit to its digits
     elif not isinstance(value, float | None):
@@ -132,7 +132,7 @@ def kind_of(annotation: ast.expr) -> Any:
         case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name), slice=inner):
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             if name == "Literal":
-                return Literal[tuple(plain(ast.literal_eval(part)) for part in parts)]
+                return Literal[tuple(checked(ast.literal_eval(part)) for part in parts)]
             if name in ("Annotated", "Final"):
                 return kind_of(parts[0])
             kinds = [kind_of(part) for part in parts]
@@ -163,7 +163,7 @@ def fit_parameters(parameters: Mapping[str, Any], declared: Declared, where: str
             raise NotebookError(f"{where} has no parameter {name!r}, {there}")
         kind = declared.kinds[name]
         try:
-            typed[name] = plain(fit(value, kind))
+            typed[name] = checked(fit(value, kind))
         except FITLESS as error:
             told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
             expected = f"must be of type {told} (its default is {declared[name]!r})"

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
-import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from van_tutorial._checks import check_choice
 from van_tutorial._files import write_atomic
@@ -43,8 +41,8 @@ def report(folder: str | Path, metric: str | None = None, notebook: str | Path |
     folder = Path(folder)
     records = measurements(folder)
     if metric is not None:
-        finished = records[records["state"] == "finished"]
-        numbers = [name for name in records.attrs["metrics"] if is_number(finished[name])]
+        recorded = records[records["state"] == "finished"][records.attrs["metrics"]]
+        numbers = list(recorded.select_dtypes("number").dropna(axis="columns", how="all"))
         if not numbers:
             raise ValueError(
                 f"No finished run in {folder} recorded a number: there is no {metric!r} to draw."
@@ -66,8 +64,3 @@ def report(folder: str | Path, metric: str | None = None, notebook: str | Path |
     page = folder / "report.html"
     write_atomic(page, make_page(executed, f"Report on {folder.resolve().name}", folder).encode())
     return page
-
-
-def is_number(column: pd.Series) -> bool:
-    """Whether a column holds numbers; yes and no are none."""
-    return is_numeric_dtype(column) and not is_bool_dtype(column) and bool(column.notna().any())

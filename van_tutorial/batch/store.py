@@ -19,8 +19,9 @@ from van_tutorial._files import write_atomic
 
 KEY_LENGTH = 16
 FAILED, INTERRUPTED = "-failed", "-interrupted"
-# All that a network's training depends on: the rooms up to the ensemble, and how this room makes and keeps a run of it.
-NETWORK_ROOMS = ("data", "connections.py", "models", "constraints", "training", "ensemble")
+# All that a network's training depends on: the subpackages up to the ensemble, and what puts them to work.
+TRAINS = ("data", "connections.py", "models", "constraints", "training", "ensemble")
+WORKS = Path("batch", "networks.py")
 
 
 class BusyError(RuntimeError):
@@ -78,35 +79,38 @@ def identify(source: bytes | None) -> Identity:
         Its identity with the package, data and torch that are installed here, read afresh from the disk.
     """
     notebook = "" if source is None else hashlib.sha256(source).hexdigest()
-    package = package_digest() if source is not None else package_digest(NETWORK_ROOMS)
+    package = package_digest() if source is not None else package_digest(TRAINS)
     return Identity(notebook, package, data_digest(), version("torch"))
 
 
-def package_digest(rooms: Collection[str] | None = None) -> str:
+def package_digest(subpackages: Collection[str] | None = None) -> str:
     """Return the hash of the package's source files and of its table of data sets, with their names.
 
     Args:
-        rooms: of these rooms alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
+        subpackages: of these alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
             them to work; None for all.
 
     Returns:
         64 hex digits; the course's own files (notebooks, pictures) are not in it.
     """
     package = Path(van_tutorial.__file__).parent
-    paths = {path.relative_to(package): path for path in (*package.rglob("*.py"), *package.rglob("*.toml"))}
-    trains = {name for name in paths if name.parts[0] in (rooms or ()) or name.match("batch/networks.py")}
-    helpers = {name for name in paths if name.match("_*.py") and len(name.parts) == 1}
-    wanted = paths if rooms is None else trains | helpers
-    return digest_of([paths[name] for name in wanted if name.parts[0] != "_course"], package)
+
+    def is_wanted(name: Path) -> bool:
+        is_helper = len(name.parts) == 1 and name.match("_*.py")
+        is_one = subpackages is None or name.parts[0] in subpackages or is_helper or name == WORKS
+        return is_one and name.parts[0] != "_course"
+
+    paths = [*package.rglob("*.py"), *package.rglob("*.toml")]
+    return hash_of([path for path in paths if is_wanted(path.relative_to(package))], package)
 
 
 def data_digest() -> str:
     """Return the hash of the embedded data files with their names."""
     folder = course_path("assets", "data")
-    return digest_of(list(folder.glob("*.npz")), folder)
+    return hash_of(list(folder.glob("*.npz")), folder)
 
 
-def digest_of(paths: list[Path], folder: Path) -> str:
+def hash_of(paths: list[Path], folder: Path) -> str:
     """Return the hash of files and of their paths below a folder."""
     named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
     hashes = [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in named]

@@ -6,6 +6,7 @@ in its folder or missing there, and the same sweep makes what is missing.
 """
 
 import contextlib
+import importlib
 import math
 import os.path
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
+from van_tutorial._extras import needs
 from van_tutorial.batch.cluster import GONE, ClusterError, connected, on_cluster, on_this_machine, quiet
 from van_tutorial.batch.execute import Outcome, Task, name_parameters, one_line
 from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
@@ -121,6 +123,8 @@ def sweep(
     driver = Driver(plan, Path(runs) / plan.subject, retry_failed, progress)
     missing = driver.find_missing(confirm)
     if missing:
+        with needs("A sweep", "sweeps"):
+            importlib.import_module("distributed")  # which sets up its loggers
         opened = on_cluster(scheduler) if scheduler is not None else on_this_machine(workers, len(missing))
         with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client, connected():
             driver.make(missing, client)

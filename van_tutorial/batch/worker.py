@@ -14,7 +14,7 @@ import psutil
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.execute import Outcome, Task, execute
 from van_tutorial.batch.networks import train_group
-from van_tutorial.batch.store import NETWORK_ROOMS, Identity, identify
+from van_tutorial.batch.store import TRAINS, Identity, identify
 
 
 def make_group(tasks: list[Task]) -> list[Outcome]:
@@ -42,8 +42,8 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
 @functools.cache
 def loaded() -> Identity:
     """Return what the networks depend on that this process trains, which stays as it was loaded by the first call."""
-    for room in NETWORK_ROOMS:
-        importlib.import_module(f"van_tutorial.{room.removesuffix('.py')}")
+    for name in TRAINS:
+        importlib.import_module(f"van_tutorial.{name.removesuffix('.py')}")
     return identify(None)
 
 
