@@ -177,7 +177,8 @@ def test_a_notebook_runs_on_a_machine_that_lacks_its_folder(course, tmp_path):
     outcome = execute(task, scratch=tmp_path / "scratch")
     assert outcome.reason is None
     assert "metrics.json" in outcome.files
-    assert (tmp_path / "scratch" / "ran.txt").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not Path("ran.txt").exists()
 
 
 def test_a_worker_with_another_version_of_the_package_is_refused(course, processes, tmp_path):

@@ -99,8 +99,8 @@ def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = N
     Args:
         task: what to run.
         progress: where the notebook's progress bars are passed on to, live; None for nowhere.
-        scratch: folder for what nobody wants afterwards: the kernel's sockets, where its path is short enough, and
-            what the notebook writes where it has no home; None for the system's folder of such files.
+        scratch: folder for what nobody wants afterwards: the kernel's files, and what the notebook writes where it
+            has no home; None for the system's folder of such files.
 
     Returns:
         The executed notebook, config.json, metrics.json, run.log, and of a failed run failure.json.
@@ -113,7 +113,7 @@ def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = N
     notebook = with_parameters(parse_notebook(task.source or b"", task.name), task.parameters)
     failure: dict[str, Any] | None = None
     try:
-        home = task.home if Path(task.home).is_dir() else scratch
+        home = task.home if Path(task.home).is_dir() else None
         with running(notebook, home, scratch, record_timing=True, raise_on_iopub_timeout=True) as client:
             client.progress = progress
             for index, cell in enumerate(notebook.cells):

@@ -24,7 +24,7 @@ from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
 from van_tutorial._files import csv_bytes, write_atomic
 from van_tutorial.batch.execute import one_line
-from van_tutorial.batch.kernel import kernel_folder, running
+from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import (
     NotebookError,
     notebook_bytes,
@@ -343,28 +343,21 @@ def run_submission(submission: Submission, parameters: Mapping[str, Any], timeou
                 break
     notebook = with_parameters(notebook, parameters)
     own = (folder / submission.file).parent
-    with kernel_folder() as scratch:
-        # A file that lies beside those of others runs apart from them.
-        home = scratch if submission.file.parent == Path() or not own.is_dir() else own.resolve()
-        environment = {"IPYTHONDIR": str(scratch)}  # where code could be left for later kernels
-        choices = {"timeout": timeout, "interrupt_on_timeout": True, "allow_errors": True}
-        # A kernel may run out of memory, or be ended here: its later cells say nothing.
-        with (
-            contextlib.suppress(DeadKernelError),
-            running(notebook, home, scratch, environment, **choices) as client,
-        ):
-            client.most_output = MOST_OUTPUT
-            manager: Any = client.km
-            kernel = psutil.Process(manager.provisioner.pid)
-            for index, cell in enumerate(notebook.cells):
-                timer = threading.Timer(
-                    timeout + UNTIL_KILLED, kernel.kill
-                )  # where no interrupt ends the cell
-                timer.start()
-                try:
-                    client.execute_cell(cell, index)
-                finally:
-                    timer.cancel()
+    # A file that lies beside those of others runs apart from them.
+    home = None if submission.file.parent == Path() or not own.is_dir() else own.resolve()
+    choices: dict[str, Any] = {"timeout": timeout, "interrupt_on_timeout": True, "allow_errors": True}
+    # A kernel may run out of memory, or be ended here: its later cells say nothing.
+    with contextlib.suppress(DeadKernelError), running(notebook, home, **choices) as client:
+        client.most_output = MOST_OUTPUT
+        manager: Any = client.km
+        kernel = psutil.Process(manager.provisioner.pid)
+        for index, cell in enumerate(notebook.cells):
+            timer = threading.Timer(timeout + UNTIL_KILLED, kernel.kill)  # where no interrupt ends the cell
+            timer.start()
+            try:
+                client.execute_cell(cell, index)
+            finally:
+                timer.cancel()
     return notebook
 
 

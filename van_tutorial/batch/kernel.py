@@ -64,36 +64,39 @@ class Client(NotebookClient):
 
 @contextlib.contextmanager
 def running(
-    notebook: Any,
-    home: str | Path | None,
-    scratch: Path | None = None,
-    environment: dict[str, str] | None = None,
-    **choices: Any,
+    notebook: Any, home: str | Path | None = None, scratch: Path | None = None, **choices: Any
 ) -> Iterator[Client]:
     """Start the kernel of a notebook, and end it whatever happens.
 
+    Its sockets are files that only this user can open; on Windows it listens on loopback. It knows no startup files of
+    the user's IPython, and leaves none behind.
+
     Args:
         notebook: in the nbformat; its cells get their outputs.
-        home: folder that it runs in; None for this process's.
-        scratch: folder for the kernel's sockets, where its path is short enough; None for the system's.
-        environment: variables of the kernel that this process does not have.
+        home: folder that it runs in; None for one that is removed at the end.
+        scratch: folder for the kernel's files, where its path is short enough; None for the system's.
         **choices: of nbclient's `NotebookClient`.
 
     Yields:
         The client: its `execute_cell` runs one cell. Not its `execute`, which takes Ctrl-C to itself.
     """
-    with private_kernel(scratch) as config:
+    # The last is there and short enough on every system with such sockets.
+    places = (scratch, tempfile.gettempdir(), None if os.name == "nt" else "/tmp")
+    parent = next((place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER), None)
+    with kernel_folder(parent) as folder:
+        files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
+        private = {} if os.name == "nt" else {"KernelManager": {"transport": "ipc", **files}}
         client = Client(
             notebook,
             kernel_name="python3",
-            resources={"metadata": {"path": home and str(home)}},
+            resources={"metadata": {"path": str(home or folder)}},
             shutdown_kernel="immediate",
             store_widget_state=False,
-            config=config,
+            config=Config(private),
             extra_arguments=orphans_end(),
             **choices,
         )
-        with client.setup_kernel(env={**os.environ, **(environment or {})}):
+        with client.setup_kernel(env={**os.environ, "IPYTHONDIR": str(folder)}):
             yield client
 
 
@@ -122,18 +125,3 @@ def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
         FileLock(f"{folder}/lock"),
     ):
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def private_kernel(scratch: Path | None = None) -> Iterator[Config]:
-    """Give a kernel socket files that only this user can open, and remove them; on Windows it listens on loopback."""
-    if os.name == "nt":
-        yield Config()
-        return
-    # The last is there and short enough on every such system.
-    places = (scratch, tempfile.gettempdir(), "/tmp")
-    with kernel_folder(
-        next(place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER)
-    ) as folder:
-        files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
-        yield Config({"KernelManager": {"transport": "ipc", **files}})
