@@ -6,8 +6,9 @@ import json
 import operator
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -190,46 +191,38 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
 
 def fit(value: Any, kind: Any) -> Any:
     """Return a value, or what a text of it says, in a type; raise where it does not fit."""
-    origin, parts = get_origin(kind) or kind, get_args(kind)
-    if origin is Literal:
-        for choice in parts:
-            with contextlib.suppress(*FITLESS):
-                if fit(value, type(choice)) == choice:
-                    return choice
+    origin: Any = get_origin(kind) or kind
+    parts = get_args(kind)
+    if isinstance(value, str) and origin is not str and (said := parsed(value)) is not value:
+        with contextlib.suppress(*FITLESS):
+            return fit(said, kind)
+    if origin is Literal and (value, type(value)) in [(choice, type(choice)) for choice in parts]:
+        return value
     if origin in (Union, UnionType, Any):
-        return fit_first(value, parts or (NoneType, bool, int, float, list, dict, str))
-    if origin is NoneType and (value is None or value in ("None", "null")):
-        return None
+        kinds: tuple[Any, ...] = parts or (NoneType, bool, int, float, list, dict, str)
+        own_first = sorted(kinds, key=lambda each: type(value) not in (each, get_origin(each)))
+        for each in own_first:
+            with contextlib.suppress(*FITLESS):
+                return fit(value, each)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if origin in (NoneType, str) and isinstance(value, origin):
+        return value
     if origin is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
-    if origin is str and isinstance(value, str):
-        return value
-    if origin is int and not isinstance(value, bool) and (isinstance(value, str) or value == int(value)):
+    if origin is int and is_number and value == int(value):
         return int(value)
-    if origin is float and not isinstance(value, bool):
+    if origin is float and is_number:
         return float(value)
-    if origin in (list, dict):
-        entries = literal(value) if isinstance(value, str) else value
-        if origin is list and isinstance(entries, list | tuple):
-            return [fit(entry, parts[0]) if parts else entry for entry in entries]
-        if origin is dict and isinstance(entries, dict):
-            return {key: fit(entry, parts[-1]) if parts else entry for key, entry in entries.items()}
+    if origin is list and isinstance(value, list | tuple):
+        return [fit(entry, parts[0]) if parts else entry for entry in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: fit(entry, parts[-1]) if parts else entry for key, entry in value.items()}
     raise TypeError(f"{value!r} is not of type {kind}")
 
 
-def fit_first(value: Any, kinds: Sequence[Any]) -> Any:
-    """Return a value in the first type that it fits: its own before others, and for a text string last."""
-    origins = [get_origin(kind) or kind for kind in kinds]
-    is_late = [origin is str if isinstance(value, str) else origin is not type(value) for origin in origins]
-    for kind, _ in sorted(zip(kinds, is_late, strict=True), key=operator.itemgetter(1)):
-        with contextlib.suppress(*FITLESS):
-            return fit(value, kind)
-    raise TypeError(f"{value!r} is of none of these types")
-
-
-def literal(text: str) -> Any:
-    """Return what a text says in Python or JSON."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return json.loads(text)
+def parsed(text: str) -> Any:
+    """Return what a text says in Python or JSON, or as a number that is not finite; itself where it says nothing."""
+    for read in (ast.literal_eval, json.loads, float):
+        with contextlib.suppress(*FITLESS, SyntaxError, MemoryError):
+            return read(text)
+    return text
