@@ -16,7 +16,7 @@ PACKAGE = Path(van_tutorial.__file__).parent
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots",
-    "segmentation", "playground", "widgets", "exercises", "batch", "cli",
+    "segmentation", "playground", "widgets", "exercises", "evidence", "batch", "cli",
 )  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "_course")
 MUST_NOT_IMPORT = [

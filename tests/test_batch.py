@@ -18,7 +18,8 @@ import pytest
 
 from van_tutorial import batch
 from van_tutorial.batch import store
-from van_tutorial.batch.execute import kernel_folder, make_task
+from van_tutorial.batch.execute import make_task
+from van_tutorial.batch.kernel import kernel_folder
 from van_tutorial.batch.parameters import declared_parameters
 
 LESSON = """
@@ -211,7 +212,7 @@ def test_a_run_that_was_killed_while_it_was_replaced_comes_back(finished, tmp_pa
     notebook, first = finished
     place = store.Place(first.folder.parent, first.folder.name)
     first.folder.rename(place.hidden("old"))
-    place.part.mkdir()
+    place.hidden("part").mkdir()
     again = batch.run(notebook, runs=tmp_path / "runs", page=False)
     assert not again.is_new
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
@@ -515,7 +516,7 @@ def test_folders_of_kernels_whose_process_was_killed_are_removed_by_the_next(tmp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = """
         import os, signal
-        from van_tutorial.batch.execute import kernel_folder
+        from van_tutorial.batch.kernel import kernel_folder
         with kernel_folder():
             os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -1,5 +1,6 @@
 """The console script, as a user calls it."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -33,6 +34,23 @@ def test_help_lists_every_command(capsys):
         "lab",
     ):
         assert f"  {command} " in listed
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_argument_of_a_command_stands_in_its_help(capsys, name):
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    said = capsys.readouterr().out
+    for argument in inspect.signature(cli.COMMANDS[name]).parameters.values():
+        if argument.kind is argument.KEYWORD_ONLY:
+            assert f"--{argument.name.replace('_', '-')}" in said
+        elif argument.kind is not argument.VAR_POSITIONAL:
+            assert f"\n  {argument.name.upper()} " in said
+
+
+def test_an_action_on_data_that_does_not_exist_is_refused(capsys):
+    assert cli.main(["data", "fetsh"]) == 1
+    assert "Did you mean 'fetch'" in capsys.readouterr().err
 
 
 def test_an_undeclared_parameter_is_refused_in_one_line(capsys):

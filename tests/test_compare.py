@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from van_tutorial import batch
-from van_tutorial.batch.compare import Difference, t_quantile
+from van_tutorial.evidence import Difference, t_quantile
 
 
 def runs_of(**values):

@@ -174,9 +174,11 @@ def test_a_notebook_runs_on_a_machine_that_lacks_its_folder(course, tmp_path):
     task = make_task(course.notebook, {})
     shutil.rmtree(course.folder)
     (tmp_path / "scratch").mkdir()
-    assert execute(task, tmp_path / "run", scratch=tmp_path / "scratch") is None
-    assert (tmp_path / "run" / "metrics.json").exists()
-    assert (tmp_path / "scratch" / "ran.txt").exists()
+    outcome = execute(task, scratch=tmp_path / "scratch")
+    assert outcome.reason is None
+    assert "metrics.json" in outcome.files
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not Path("ran.txt").exists()
 
 
 def test_a_worker_with_another_version_of_the_package_is_refused(course, processes, tmp_path):

@@ -24,9 +24,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 import nbstripout
-from nbclient import NotebookClient
 
-from van_tutorial.batch.execute import private_kernel
+from van_tutorial.batch.kernel import running
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -66,19 +65,9 @@ def fill(text: str, is_instructor: bool) -> str:
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     """Return the notebook run, with the outputs that are evidence and no others."""
-    with private_kernel() as config:
-        client = NotebookClient(
-            notebook,
-            timeout=600,
-            kernel_name="python3",
-            resources={"metadata": {"path": str(folder)}},
-            shutdown_kernel="immediate",
-            store_widget_state=False,
-            record_timing=False,
-            coalesce_streams=True,
-            config=config,
-        )
-        client.execute()
+    with running(notebook, folder, timeout=600, record_timing=False, coalesce_streams=True) as client:
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
     nbstripout.strip_output(notebook, keep_output=False, keep_count=True, keep_id=True)
     notebook.metadata = nbformat.NotebookNode({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     return notebook

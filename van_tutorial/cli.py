@@ -97,7 +97,7 @@ def run_demo(*, runs: Path = RUNS) -> None:
     remark = (
         "'multipliers' says that the cap lowered no skip weight, not that the loss chose the step (lesson 6)."
     )
-    execute(notebook, {"interactive": False}, runs, True, remark)
+    run_and_print(notebook, {"interactive": False}, runs, True, remark)
 
 
 def run_diagnose(*, num_seeds: int = 20, runs: Path = RUNS, force: bool = False) -> None:
@@ -117,7 +117,7 @@ def run_diagnose(*, num_seeds: int = 20, runs: Path = RUNS, force: bool = False)
     parameters = {"num_seeds": num_seeds, "interactive": False}
     notebook = course_path("notebooks", "03_shattered_gradients.ipynb")
     remark = "Autocorrelation of dy/dx at lags 1, 5, 15. A dash: it does not vary, or there is no reference."
-    execute(notebook, parameters, runs, force, remark)
+    run_and_print(notebook, parameters, runs, force, remark)
 
 
 def run_notebook(
@@ -131,10 +131,10 @@ def run_notebook(
         runs: folder to keep runs in (default: runs)
         force: run afresh where this very run exists
     """
-    execute(notebook, dict(parameter), runs, force)
+    run_and_print(notebook, dict(parameter), runs, force)
 
 
-def execute(
+def run_and_print(
     notebook: Path, parameters: dict[str, Any], runs: Path, force: bool, remark: str | None = None
 ) -> None:
     """Run a notebook with its progress on the terminal, and print its table and where its files lie."""

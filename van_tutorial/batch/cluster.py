@@ -5,8 +5,6 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from van_tutorial._extras import needs
-
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -14,7 +12,8 @@ if TYPE_CHECKING:
 
 SECONDS_TO_CONNECT = 10
 MOST_STARTS = 3
-NOISY = ("distributed", "asyncio", "tornado")
+NOISY = ("distributed", "distributed.client", "asyncio", "tornado", "tornado.application")
+GONE = "The Dask scheduler is gone."
 SILENT = logging.CRITICAL + 1
 
 
@@ -38,10 +37,9 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
     Raises:
         ClusterError: where workers are ended each time that they start.
     """
-    with needs("A sweep", "sweeps"):
-        import dask
-        from dask.system import CPU_COUNT
-        from distributed import Client, LocalCluster
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
 
     settings: dict[str, Any] = {
         "distributed.scheduler.http.routes": [],  # no pages
@@ -57,16 +55,13 @@ def on_this_machine(num_workers: int | None, most: int) -> Iterator["Client"]:
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": None,
-        "scheduler_kwargs": {
-            "dashboard_address": "127.0.0.1:0"
-        },  # any free port, and nothing to be seen there
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # any free port, with nothing to be seen
         "security": True,
         "silence_logs": SILENT,
         "memory_limit": None,  # what a notebook needs is in its kernel, which Dask does not see
         "preload": "van_tutorial.batch.worker",
     }
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set(settings))
+    with dask.config.set(settings), contextlib.ExitStack() as stack:
         for tries_left in reversed(range(MOST_STARTS)):
             try:
                 cluster = stack.enter_context(LocalCluster(**choices))
@@ -92,9 +87,8 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
     Raises:
         ClusterError: where none answers, or credentials are wanted that are not there.
     """
-    with needs("A sweep", "sweeps"):
-        import dask
-        from distributed import Client
+    import dask
+    from distributed import Client
 
     if str(scheduler).startswith("tls://") and not dask.config.get("distributed.comm.tls.client.cert"):
         raise ClusterError(
@@ -115,11 +109,8 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
 
 
 @contextlib.contextmanager
-def connected(client: "Client") -> Iterator[None]:
+def connected() -> Iterator[None]:
     """Tell of a connection that is lost in one sentence.
-
-    Args:
-        client: whose connection.
 
     Yields:
         Nothing.
@@ -131,12 +122,9 @@ def connected(client: "Client") -> Iterator[None]:
     from distributed.comm.core import CommClosedError
 
     try:
-        if client.status == "running":
-            yield
-            return
+        yield
     except (CancelledError, CommClosedError) as error:
-        raise ClusterError("The Dask scheduler is gone.") from error
-    raise ClusterError("The Dask scheduler is gone.")
+        raise ClusterError(GONE) from error
 
 
 @contextlib.contextmanager
@@ -151,23 +139,12 @@ def quiet() -> Iterator[None]:
     Raises:
         ClusterError: passed on.
     """
-    with needs("A sweep", "sweeps"):
-        import distributed  # noqa: F401  # sets up its loggers when it is first imported
-
-    parts: list[logging.Logger | logging.Handler] = []
-    for name in (*NOISY, *logging.root.manager.loggerDict):
-        if name.partition(".")[0] in NOISY:
-            parts += [logging.getLogger(name), *logging.getLogger(name).handlers]
-    levels = [part.level for part in parts]
-    for part in parts:
-        part.setLevel(SILENT)
-    is_lost = False
-    try:
-        yield
-    except ClusterError:
-        is_lost = True
-        raise
-    finally:
-        if not is_lost:
-            for part, level in zip(parts, levels, strict=True):
-                part.setLevel(level)
+    with contextlib.ExitStack() as undo:
+        for logger in map(logging.getLogger, NOISY):
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(SILENT)
+        try:
+            yield
+        except ClusterError:
+            undo.pop_all()
+            raise

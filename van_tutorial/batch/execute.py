@@ -1,37 +1,27 @@
-"""One notebook executed into a folder, on whatever machine."""
+"""One run made, on whatever machine: what it needs, and the files that come out of it."""
 
-import contextlib
 import json
-import os
 import platform
-import shutil
-import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-import nbformat
-import papermill
-from filelock import FileLock, Timeout
+from nbclient.exceptions import CellExecutionError
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
-from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
-from van_tutorial._files import write_atomic
-from van_tutorial.batch.metrics import read_metrics
+from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import as_plain_json, notebook_bytes, parse_notebook, with_parameters
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
-from van_tutorial.batch.store import Identity, clear_errors, identify
+from van_tutorial.batch.store import Identity, identify
+from van_tutorial.evidence import METRICS_TYPE
 
 RECORDED_VERSIONS = ("van-tutorial", "torch", "numpy", "pandas", "plotly", "papermill")
 LONGEST_REASON = 300  # characters; the whole of it stands in the notebook
-LONGEST_SOCKET_FOLDER = 70  # characters; the operating system allows about 100 for the whole path of a socket
-SECONDS_TO_LOCK = 60.0  # a folder that is younger may not be locked yet by the process that made it
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,31 @@ class Task:
         return self.identity.key(self.parameters)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a run.
+
+    Attributes:
+        files: content by name.
+        reason: why the run failed; None where it did not.
+    """
+
+    files: dict[str, bytes]
+    reason: str | None = None
+
+
+class Interrupted(KeyboardInterrupt):  # no error
+    """A run was interrupted.
+
+    Args:
+        outcome: what was done.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
 def make_task(notebook: str | Path, parameters: Mapping[str, Any]) -> Task:
     """Return the task of a run.
 
@@ -78,81 +93,88 @@ def make_task(notebook: str | Path, parameters: Mapping[str, Any]) -> Task:
     return Task(path.stem, source, typed, identify(source), str(path.parent.resolve()))
 
 
-def execute(
-    task: Task, folder: Path, progress: TextIO | None = None, scratch: Path | None = None
-) -> str | None:
-    """Run a notebook in a kernel of its own, and write into a folder what came out.
-
-    These files are there afterwards, when the run failed or was interrupted as well: the executed notebook,
-    config.json, metrics.json, run.log, and of a failed run failure.json.
+def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = None) -> Outcome:
+    """Run a notebook in a kernel of its own.
 
     Args:
         task: what to run.
-        folder: where to write; it is made.
         progress: where the notebook's progress bars are passed on to, live; None for nowhere.
-        scratch: folder for what nobody wants afterwards: the kernel's sockets, where its path is short enough, and
-            what the notebook writes where it has no home; None for the system's folder of such files.
+        scratch: folder for what nobody wants afterwards: the kernel's files, and what the notebook writes where it
+            has no home; None for the system's folder of such files.
 
     Returns:
-        Why the run failed; None where it did not.
+        The executed notebook, config.json, metrics.json, run.log, and of a failed run failure.json.
 
     Raises:
-        KeyboardInterrupt: passed on, after the kernel has been ended.
-        OSError: where the files cannot be written.
+        Interrupted: with what was done, after the kernel has been ended.
+        OSError: where the kernel's files cannot be written.
     """
-    output = folder / f"{task.name}.ipynb"
     started, start = datetime.now(UTC), time.perf_counter()
-    home = task.home if Path(task.home).is_dir() else str(scratch or folder)
+    notebook = with_parameters(parse_notebook(task.source or b"", task.name), task.parameters)
     failure: dict[str, Any] | None = None
-    with clear_errors(folder):
-        folder.mkdir(parents=True)
-        notebook = parse_notebook(task.source or b"", output.name)
-        output.write_bytes(notebook_bytes(with_parameters(notebook, task.parameters)))
     try:
-        with clear_errors(folder), private_kernel(scratch) as config:
-            path = (
-                str(output).replace("{", "{{").replace("}", "}}")
-            )  # papermill fills in what stands in braces
-            papermill.execute_notebook(
-                path,
-                path,
-                resources={"metadata": {"path": home}},  # not cwd=, which would move this whole process
-                progress_bar=False,
-                stdout_file=BarsOnly(progress) if progress else None,
-                shutdown_kernel="immediate",
-                store_widget_state=False,
-                autosave_cell_every=0,
-                config=config,
-                extra_arguments=orphans_end(),
-            )
-    except PapermillExecutionError as error:
-        failure = {"reason": one_line(f"{error.ename}: {error.evalue}"), "cell": error.exec_count}
+        home = task.home if Path(task.home).is_dir() else None
+        with running(notebook, home, scratch, record_timing=True, raise_on_iopub_timeout=True) as client:
+            client.progress = progress
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+    except CellExecutionError as error:
+        failure = {"reason": one_line(f"{error.ename}: {error.evalue}"), "cell": cell.execution_count}
     except RuntimeError as error:  # the kernel died
         failure = {"reason": one_line(f"{type(error).__name__}: {error}"), "cell": None}
     except KeyboardInterrupt:
-        with contextlib.suppress(ValueError, nbformat.reader.NotJSONError):  # it may have been in mid-writing
-            describe(task, folder, started, time.perf_counter() - start)
-        raise
-    describe(task, folder, started, time.perf_counter() - start)
-    if failure is not None:
-        write_atomic(folder / "failure.json", as_json(failure))
-        return str(failure["reason"])
-    return None
+        raise Interrupted(outcome_of(task, notebook, started, time.perf_counter() - start)) from None
+    return outcome_of(task, notebook, started, time.perf_counter() - start, failure)
 
 
-def describe(task: Task, folder: Path, started: datetime, seconds: float) -> None:
-    """Write what is told of a run: the notebook as it looks last, with what it ran, what it measured and said."""
-    output = folder / f"{task.name}.ipynb"
-    executed = nbformat.read(output, as_version=4)
+def outcome_of(
+    task: Task, notebook: Any, started: datetime, seconds: float, failure: dict[str, Any] | None = None
+) -> Outcome:
+    """Return what is told of a run: the notebook as it looks last, with what it ran, what it measured and said."""
     # A bar that was drawn a hundred times is kept as it looked last.
-    executed, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
-    told = executed.metadata.get("papermill", {})
-    executed.metadata["papermill"] = {**told, "input_path": output.name, "output_path": output.name}
+    executed, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     config = config_of(task, started, seconds)
-    write_atomic(output, notebook_bytes(executed))
-    write_atomic(folder / "metrics.json", as_json(read_metrics(executed)))
-    write_atomic(folder / "run.log", log_of(task, executed, config).encode())
-    write_atomic(folder / "config.json", as_json(config))
+    log = [f"{task.name} ({name_parameters(task.parameters)})"]
+    log.append(f"{config['started']} started, Python {config['python']}, torch {task.identity.torch}")
+    for cell in executed.cells:
+        times = cell.metadata.get("execution", {})
+        if begun := times.get("iopub.execute_input"):
+            log.append(f"{begun[:19]} cell [{cell.execution_count or ' '}]: {state_of(cell, begun, times)}")
+            for output in cell.outputs:
+                if output.output_type == "stream":
+                    log.append(output.text.rstrip("\n"))
+                elif output.output_type == "error":
+                    log.append(f"{output.ename}: {output.evalue}")
+    log.append(f"{config['seconds']:.2f} s in all\n")
+    files = {
+        f"{task.name}.ipynb": notebook_bytes(executed),
+        "metrics.json": as_json(read_metrics(executed)),
+        "run.log": "\n".join(log).encode(errors="replace"),
+        "config.json": as_json(config),
+    }
+    if failure is None:
+        return Outcome(files)
+    return Outcome({**files, "failure.json": as_json(failure)}, failure["reason"])
+
+
+def read_metrics(notebook: Any) -> list[dict[str, Any]]:
+    """Return the rows that the cells of an executed notebook recorded, in their order."""
+    tables = [
+        output["data"][METRICS_TYPE]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if METRICS_TYPE in output.get("data", {})
+    ]
+    return [dict(zip(table["columns"], row, strict=True)) for table in tables for row in table["data"]]
+
+
+def state_of(cell: Any, begun: str, times: Mapping[str, str]) -> str:
+    """Return how a cell ended, and after how long."""
+    if (ended := times.get("shell.execute_reply")) is None:
+        return "not finished"
+    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+    has_failed = any(output.output_type == "error" for output in cell.outputs)
+    return f"{'failed' if has_failed else 'completed'}, {seconds:.2f} s"
 
 
 def config_of(task: Task, started: datetime, seconds: float) -> dict[str, Any]:
@@ -178,91 +200,6 @@ def one_line(text: str) -> str:
     return textwrap.shorten(text, LONGEST_REASON, placeholder=" …")
 
 
-def log_of(task: Task, executed: Any, config: Mapping[str, Any]) -> str:
-    """Return the log of an executed notebook: when each cell ran, for how long, and what it printed."""
-    parts = [f"{task.name} ({name_parameters(task.parameters)})"]
-    parts.append(f"{config['started']} started, Python {config['python']}, torch {task.identity.torch}")
-    for cell in executed.cells:
-        ran = cell.metadata.get("papermill", {})
-        if cell.cell_type != "code" or not ran.get("start_time"):
-            continue
-        start = datetime.fromisoformat(ran["start_time"]).isoformat(timespec="seconds")
-        seconds = "not finished" if ran["duration"] is None else f"{ran['duration']:.2f} s"
-        parts.append(f"{start} cell [{cell.execution_count or ' '}]: {ran['status']}, {seconds}")
-        for output in cell.outputs:
-            if output.output_type == "stream":
-                parts.append(output.text.rstrip("\n"))
-            elif output.output_type == "error":
-                parts.append(f"{output.ename}: {output.evalue}")
-    parts.append(f"{config['seconds']:.2f} s in all")
-    return "\n".join(parts) + "\n"
-
-
 def name_parameters(parameters: Mapping[str, Any]) -> str:
     """Return parameters as a line of text."""
     return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-
-
-class BarsOnly:
-    """Pass on progress bars, which begin with a carriage return, and nothing else that a notebook prints."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.is_open = False
-
-    def write(self, text: str) -> None:
-        """Pass on the part of a text that belongs to a bar."""
-        _, bar, rest = text.partition("\r")
-        if bar:
-            end = rest.rfind("\n") + 1 or len(rest)
-            self.stream.write(bar + rest[:end])
-            self.is_open = not rest[:end].endswith("\n")
-        elif self.is_open:
-            self.stream.write("\n")
-            self.is_open = False
-
-    def flush(self) -> None:
-        """Show what was written."""
-        self.stream.flush()
-
-
-def orphans_end() -> list[str]:
-    """Return a kernel's arguments that let it end, and say nothing, when the process that started it is killed.
-
-    A kernel watches its parent, but not for one that is gone before the watch begins.
-    """
-    watch = f"__import__('psutil').pid_exists({os.getpid()}) or __import__('os')._exit(1)"
-    return ["--log-level=ERROR", f"--IPKernelApp.exec_lines={watch}"]
-
-
-@contextlib.contextmanager
-def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
-    """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
-    parent = Path(parent or tempfile.gettempdir())
-    for lock in parent.glob("van-kernel-*/lock"):
-        with contextlib.suppress(OSError, Timeout):
-            about = lock.parent.lstat()
-            is_ours = os.name == "nt" or about.st_uid == os.getuid()
-            if is_ours and time.time() - about.st_mtime > SECONDS_TO_LOCK:
-                with FileLock(lock, timeout=0):
-                    shutil.rmtree(lock.parent)
-    with (
-        tempfile.TemporaryDirectory(prefix="van-kernel-", dir=parent, ignore_cleanup_errors=True) as folder,
-        FileLock(f"{folder}/lock"),
-    ):
-        yield Path(folder)
-
-
-@contextlib.contextmanager
-def private_kernel(scratch: Path | None = None) -> Iterator[Config]:
-    """Give a kernel socket files that only this user can open, and remove them; on Windows it listens on loopback."""
-    if os.name == "nt":
-        yield Config()
-        return
-    # The last is there and short enough on every such system.
-    places = (scratch, tempfile.gettempdir(), "/tmp")
-    with kernel_folder(
-        next(place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER)
-    ) as folder:
-        files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
-        yield Config({"KernelManager": {"transport": "ipc", **files}})

@@ -5,7 +5,6 @@ import contextlib
 import ctypes
 import hashlib
 import json
-import os
 import re
 import sys
 import threading
@@ -16,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import nbformat
 import pandas as pd
 import psutil
 from IPython.core.inputtransformer2 import TransformerManager
-from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
 from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
 from van_tutorial._files import csv_bytes, write_atomic
-from van_tutorial.batch.execute import kernel_folder, one_line, orphans_end, private_kernel
+from van_tutorial.batch.execute import one_line
+from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import (
     NotebookError,
     notebook_bytes,
@@ -43,8 +41,7 @@ COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "fi
 TABLE, UNFINISHED = "verdicts.csv", ".unfinished.json"
 CHECK = "exercises.check"
 UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
-MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs; verdicts and errors have as many again
-LEFT_OUT = "[More output was left out.]\n"
+MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 
 
@@ -122,13 +119,11 @@ def grade(
             f"There is no notebook below {folder} whose name contains that of a lesson in {root}"
             f"{f', but there are {there}' if there else ''}: name them as the lessons are named."
         )
-    originals = {name: read_notebook(lessons[name]) for name in names}
-    fitted = {name: fit_lesson(lessons[name], parameters or {}) for name in names}
-    identities = {name: identify(lessons[name].read_bytes()).key(fitted[name]) for name in names}
-    keyed = {
-        f"{printable(each.file)} {each.digest} {identities.get(each.lesson)} {timeout}": each
-        for each in submissions
-    }
+    given_out = {name: read_lesson(lessons[name], parameters or {}) for name in names}
+    keyed = {}
+    for each in submissions:
+        lesson_key = given_out[each.lesson].key if each.lesson else None
+        keyed[f"{printable(each.file)} {each.digest} {lesson_key} {timeout}"] = each
     ledger = Ledger(into)
     with sigterm_as_interrupt():
         for number, key in enumerate(sorted(keyed, key=ledger.stopped_at), 1):
@@ -138,17 +133,8 @@ def grade(
             if ledger.take_over(key, submission.file):
                 continue
             ledger.keep(key, [])
-            original, given = originals.get(submission.lesson), fitted.get(submission.lesson, {})
-            verdicts, executed = grade_one(submission, original, given, timeout, folder)
-            remark = ledger.keep_notebook(submission.file, executed) if executed else ""
-            student, file = printable(submission.student), printable(submission.file)
-            ledger.keep(
-                key,
-                [
-                    [student, submission.lesson, title, verdict, message + remark, changed, file]
-                    for title, verdict, message, changed in verdicts
-                ],
-            )
+            rows, executed = grade_one(submission, given_out.get(submission.lesson), timeout, folder)
+            ledger.keep(key, rows, submission.file, executed)
     return ledger.finish()
 
 
@@ -181,21 +167,23 @@ class Ledger:
             self.notebooks[file] = zlib.compress(path.read_bytes())
         return True
 
-    def keep(self, key: str, rows: list[list[Any]]) -> None:
-        """Keep the rows of a submission; none while it runs."""
+    def keep(
+        self, key: str, rows: list[list[Any]], file: Path = Path(), executed: bytes | None = None
+    ) -> None:
+        """Keep the rows of a submission, none while it runs, and the notebook as it ran, where it can be written."""
         self.rows[key] = rows
+        if executed:
+            self.notebooks[file] = zlib.compress(executed)
+            try:
+                write_atomic(self.into / file, executed)
+            except OSError as error:
+                for row in rows:
+                    row[COLUMNS.index("message")] += (
+                        f" (The executed notebook is not kept: {one_line(printable(error))}.)"
+                    )
         write_atomic(self.into / UNFINISHED, json.dumps(self.before | self.rows).encode())
         if rows:
             write_atomic(self.into / TABLE, csv_bytes(self.table()))
-
-    def keep_notebook(self, file: Path, content: bytes) -> str:
-        """Keep an executed notebook, and return what to add to its messages where it cannot be written."""
-        self.notebooks[file] = zlib.compress(content)
-        try:
-            write_atomic(self.into / file, content)
-        except OSError as error:
-            return f" (The executed notebook is not kept: {one_line(printable(error))}.)"
-        return ""
 
     def table(self) -> pd.DataFrame:
         """Return the table of verdicts so far."""
@@ -301,33 +289,51 @@ def printable(name: object) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
-def fit_lesson(lesson: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters for a lesson, without panels where it can do without."""
-    declared = declared_parameters(lesson)
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson as it was given out.
+
+    Attributes:
+        notebook: with the checks of its exercises.
+        parameters: for its parameters cell.
+        key: what a verdict hangs on beside the submission.
+    """
+
+    notebook: Any
+    parameters: dict[str, Any]
+    key: str
+
+
+def read_lesson(path: Path, parameters: Mapping[str, Any]) -> Lesson:
+    """Read a lesson, to be run without panels where it can do without."""
+    declared = declared_parameters(path)
     chosen = {"interactive": False} if "interactive" in declared else {}
-    return fit_parameters({**chosen, **parameters}, declared, lesson.stem)
+    fitted = fit_parameters({**chosen, **parameters}, declared, path.stem)
+    return Lesson(read_notebook(path), fitted, identify(path.read_bytes()).key(fitted))
 
 
 def grade_one(
-    submission: Submission, original: Any, parameters: Mapping[str, Any], timeout: int, folder: Path
-) -> tuple[list[tuple[str, str, str, int | None]], bytes | None]:
-    """Run a submission; return title, verdict, message and changed of each exercise, and the notebook as it ran."""
-    if original is None:
-        return [("", "none", submission.reason, None)], None
-    try:
-        if submission.notebook is None:
-            raise NotebookError(submission.reason)
-        with nothing_left_running():
-            executed = execute(submission, parameters, timeout, folder)
-        changed = len(fixed_cells(original) - fixed_cells(executed))
-        content = notebook_bytes(executed)
-        return [(*verdict, changed) for verdict in verdicts(original, executed)], content
-    except Exception as error:  # whatever a file that was handed in may hold
-        reason = one_line(f"cannot be run: {printable(error)}")
-        return [(title, "failed", reason, None) for title, *_ in verdicts(original, original)], None
+    submission: Submission, lesson: Lesson | None, timeout: int, folder: Path
+) -> tuple[list[list[Any]], bytes | None]:
+    """Run a submission; return its rows of the table, and the notebook as it ran."""
+    found, executed, changed = [("", "none", submission.reason)], None, None
+    if lesson is not None:
+        try:
+            if submission.notebook is None:
+                raise NotebookError(submission.reason)
+            with nothing_left_running():
+                notebook = run_submission(submission, lesson.parameters, timeout, folder)
+            found, executed = list(verdicts(lesson.notebook, notebook)), notebook_bytes(notebook)
+            changed = len(fixed_cells(lesson.notebook) - fixed_cells(notebook))
+        except Exception as error:  # whatever a file that was handed in may hold
+            reason = one_line(f"cannot be run: {printable(error)}")
+            titles = [title for title, *_ in verdicts(lesson.notebook, lesson.notebook)]
+            found, executed = [(title, "failed", reason) for title in titles], None
+    student, file = printable(submission.student), printable(submission.file)
+    return [[student, submission.lesson, *verdict, changed, file] for verdict in found], executed
 
 
-def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
+def run_submission(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
     """Return a notebook run to its end, errors or not, and interrupted where a cell takes too long."""
     notebook = parse_notebook(submission.notebook or b"", submission.file.name)
     if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):  # lost on the way
@@ -337,61 +343,22 @@ def execute(submission: Submission, parameters: Mapping[str, Any], timeout: int,
                 break
     notebook = with_parameters(notebook, parameters)
     own = (folder / submission.file).parent
-    with kernel_folder() as scratch, private_kernel(scratch) as config:
-        # A file that lies beside those of others runs apart from them.
-        home = scratch if submission.file.parent == Path() or not own.is_dir() else own
-        client = BoundedClient(
-            notebook,
-            timeout=timeout,
-            interrupt_on_timeout=True,
-            allow_errors=True,
-            kernel_name="python3",
-            resources={"metadata": {"path": str(home.resolve())}},
-            shutdown_kernel="immediate",
-            store_widget_state=False,
-            config=config,
-            extra_arguments=orphans_end(),
-        )
-        environment = {**os.environ, "IPYTHONDIR": str(scratch)}  # where code could be left for later kernels
-        # Not client.execute(), which takes Ctrl-C to itself. A kernel may run out of memory, or be ended here: its
-        # later cells say nothing.
-        with contextlib.suppress(DeadKernelError), client.setup_kernel(env=environment):
-            manager: Any = client.km
-            kernel = psutil.Process(manager.provisioner.pid)
-            for index, cell in enumerate(notebook.cells):
-                with ends_after(timeout + UNTIL_KILLED, kernel):
-                    client.execute_cell(cell, index)
+    # A file that lies beside those of others runs apart from them.
+    home = None if submission.file.parent == Path() or not own.is_dir() else own.resolve()
+    choices: dict[str, Any] = {"timeout": timeout, "interrupt_on_timeout": True, "allow_errors": True}
+    # A kernel may run out of memory, or be ended here: its later cells say nothing.
+    with contextlib.suppress(DeadKernelError), running(notebook, home, **choices) as client:
+        client.most_output = MOST_OUTPUT
+        manager: Any = client.km
+        kernel = psutil.Process(manager.provisioner.pid)
+        for index, cell in enumerate(notebook.cells):
+            timer = threading.Timer(timeout + UNTIL_KILLED, kernel.kill)  # where no interrupt ends the cell
+            timer.start()
+            try:
+                client.execute_cell(cell, index)
+            finally:
+                timer.cancel()
     return notebook
-
-
-class BoundedClient(NotebookClient):
-    """Run a notebook, and keep no more of its outputs than somebody reads."""
-
-    num_kept = 0
-
-    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """Drop an output for which there is no room; verdicts and errors have more of it."""
-        kind = msg["msg_type"]
-        if kind in ("stream", "display_data", "update_display_data", "execute_result", "error"):
-            told = str(msg["content"])
-            size = len(told) + 20 * told.count("\\n") + 100  # as it is written
-            if self.num_kept + size > MOST_OUTPUT * (2 if kind in ("execute_result", "error") else 1):
-                if not any(output.get("text") == LEFT_OUT for output in cell.outputs):
-                    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=LEFT_OUT))
-                return None
-            self.num_kept += size
-        return super().process_message(msg, cell, cell_index)
-
-
-@contextlib.contextmanager
-def ends_after(seconds: float, kernel: psutil.Process) -> Iterator[None]:
-    """End the kernel where neither its cell's end nor an interrupt has come by then."""
-    timer = threading.Timer(seconds, kernel.kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextlib.contextmanager

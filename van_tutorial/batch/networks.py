@@ -3,16 +3,15 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pandas as pd
 
 from van_tutorial._checks import check_choice
-from van_tutorial._files import write_atomic
-from van_tutorial.batch.execute import Task, as_json, config_of, name_parameters, one_line
+from van_tutorial.batch.execute import Outcome, Task, as_json, config_of, name_parameters, one_line
+from van_tutorial.batch.parameters import Declared
 
 if TYPE_CHECKING:
     from van_tutorial.data import Images
@@ -34,7 +33,7 @@ def model_config(kind: str) -> "type[MLPConfig | ConvNetConfig]":
     return {"mlp": MLPConfig, "convnet": ConvNetConfig}[kind]
 
 
-def declared_choices(kind: str) -> tuple[dict[str, Any], dict[str, tuple[type, ...]]]:
+def declared_choices(kind: str) -> Declared:
     """Return what a sweep may choose of a network and its training: that of the two configs, and the data.
 
     Args:
@@ -45,15 +44,15 @@ def declared_choices(kind: str) -> tuple[dict[str, Any], dict[str, tuple[type, .
     """
     from van_tutorial.training import TrainConfig
 
-    defaults: dict[str, Any] = {"data": DATA}
-    types: dict[str, tuple[type, ...]] = {"data": (str,), "seed": (int,)}
+    declared = Declared(data=DATA)
+    declared.kinds = {"data": str, "seed": int}
     for config in (model_config(kind), TrainConfig):
         hints = get_type_hints(config)
         for field in fields(config):
             if field.name not in FROM_DATA:
-                defaults[field.name] = field.default
-                types.setdefault(field.name, get_args(hints[field.name]) or (hints[field.name],))
-    return defaults, types
+                declared[field.name] = field.default
+                declared.kinds.setdefault(field.name, hints[field.name])
+    return declared
 
 
 def configs_of(
@@ -91,22 +90,19 @@ def shape_of(task: Task) -> str:
     return repr(sorted((name, value) for name, value in task.parameters.items() if name not in free))
 
 
-def train_group(tasks: Sequence[Task], folders: Sequence[Path]) -> list[str | None]:
-    """Train networks of one shape at once, and write into a folder for each what came out.
-
-    These files are there afterwards: config.json, metrics.json, history.csv and layers.csv (the two tables of
-    `training.TrainResult`), removal.csv where there were skips to take away (columns layer, first_zero_step), run.log,
-    and of a network that diverged failure.json.
+def train_group(tasks: Sequence[Task]) -> list[Outcome]:
+    """Train networks of one shape at once.
 
     Args:
         tasks: of the networks, all of one shape.
-        folders: as many, where to write; they are made.
 
     Returns:
-        For each network why it failed; None where it did not.
+        For each network config.json, metrics.json, history.csv and layers.csv (the two tables of
+        `training.TrainResult`), removal.csv where there were skips to take away (columns layer, first_zero_step),
+        run.log, and where it diverged failure.json.
 
     Raises:
-        OSError: where the files cannot be written, or the data is not there.
+        OSError: where the data is not there.
     """
     from van_tutorial import data, models
 
@@ -116,14 +112,12 @@ def train_group(tasks: Sequence[Task], folders: Sequence[Path]) -> list[str | No
     channels, height, width = images.train_images.shape[1:]
     sizes = {"in_features": channels * height * width} if kind == "mlp" else {"in_channels": channels}
     configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in tasks]
-    maker = models.mlp if kind == "mlp" else models.convnet
-    results, errors = train_all(
-        [maker(**asdict(model)) for model, _ in configs], images, [c for _, c in configs]
-    )
+    networks = [models.build(network) for network, _ in configs]
+    results, errors = train_all(networks, images, [training for _, training in configs])
     seconds = (time.perf_counter() - start) / len(tasks)
     return [
-        write_files(task, folder, result, error, config_of(task, started, seconds))
-        for task, folder, result, error in zip(tasks, folders, results, errors, strict=True)
+        outcome_of(task, result, error, config_of(task, started, seconds))
+        for task, result, error in zip(tasks, results, errors, strict=True)
     ]
 
 
@@ -148,13 +142,13 @@ def train_all(
     return [trainer.result()], [error]
 
 
-def write_files(
-    task: Task, folder: Path, result: "TrainResult", error: "DivergenceError | None", config: dict[str, Any]
-) -> str | None:
-    """Write what came out of one network, and return why it failed; None where it did not."""
+def outcome_of(
+    task: Task, result: "TrainResult", error: "DivergenceError | None", config: dict[str, Any]
+) -> Outcome:
+    """Return what is told of one network."""
     from van_tutorial import models
 
-    metrics = {
+    metrics: dict[str, Any] = {
         "test accuracy": result.test_accuracy,
         "validation accuracy": result.validation_accuracy,
         "train accuracy": result.history["train_accuracy"].iloc[-1] if len(result.history) else None,
@@ -165,23 +159,22 @@ def write_files(
         "layers capped": result.num_capped,
         "steps": result.num_steps,
     }
-    metrics = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in metrics.items()
-    }
+    for name, value in metrics.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            metrics[name] = None
     log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
-    write_atomic(folder / "history.csv", result.history.to_csv(index=False).encode())
-    write_atomic(folder / "layers.csv", result.layers.to_csv(index=False).encode())
+    files = {
+        "history.csv": result.history.to_csv(index=False).encode(),
+        "layers.csv": result.layers.to_csv(index=False).encode(),
+        "metrics.json": as_json([metrics]),
+        "config.json": as_json(config),
+        "run.log": f"{log}{error or ''}\n".encode(),
+    }
     if result.first_zero_steps:
         steps = pd.Series(result.first_zero_steps, name="first_zero_step", dtype="Int64")
         steps.index = pd.RangeIndex(1, len(steps) + 1, name="layer")
-        write_atomic(folder / "removal.csv", steps.to_csv().encode())
-    write_atomic(folder / "metrics.json", as_json([metrics]))
-    write_atomic(folder / "config.json", as_json(config))
-    reason = None
-    if error is not None:
-        log += f"{error}\n"
-        reason = one_line(f"{type(error).__name__}: {error}")
-        write_atomic(folder / "failure.json", as_json({"reason": reason, "step": error.step}))
-    write_atomic(folder / "run.log", log.encode())
-    return reason
+        files["removal.csv"] = steps.to_csv().encode()
+    if error is None:
+        return Outcome(files)
+    reason = one_line(f"{type(error).__name__}: {error}")
+    return Outcome({**files, "failure.json": as_json({"reason": reason, "step": error.step})}, reason)

@@ -64,7 +64,7 @@ def parse_notebook(content: bytes, where: object) -> Any:
         loaded = json.loads(content, parse_constant=lambda name: None)
         notebook = as_version_4(loaded)
         language = language_of(notebook.metadata)
-        notebook.metadata["kernelspec"] = KERNEL
+        notebook.metadata.update(kernelspec=KERNEL, language_info={"name": "python"})
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.update(outputs=[], execution_count=None)

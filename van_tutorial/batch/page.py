@@ -16,7 +16,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 
-from van_tutorial.batch.metrics import METRICS_TYPE
+from van_tutorial.evidence import METRICS_TYPE
 
 PLOTLY_TYPE = "application/vnd.plotly.v1+json"
 # JupyterLab's template less the scripts it would fetch; plotly's stands in the page once.

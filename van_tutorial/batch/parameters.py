@@ -6,8 +6,9 @@ import json
 import operator
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -30,8 +31,8 @@ class Declared(dict[str, Any]):
         kinds: the types that their values may have.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **defaults: Any) -> None:
+        super().__init__(defaults)
         self.kinds: dict[str, Any] = {}
 
 
@@ -80,7 +81,7 @@ def plain_value(default: ast.expr, text: str, where: str) -> Any:
     try:
         if infinite := re.fullmatch(r"""(-?)float\(['"]([+-]?(?:inf|nan))['"]\)""", text):
             return float(infinite[2]) * (-1 if infinite[1] else 1)
-        return plain(ast.literal_eval(default))
+        return checked(ast.literal_eval(default))
     except (*FITLESS, SyntaxError, MemoryError) as error:
         raise NotebookError(
             f"{where} has the default {textwrap.shorten(text, 80)}, which is no plain value: write a number, a string, "
@@ -88,15 +89,15 @@ def plain_value(default: ast.expr, text: str, where: str) -> Any:
         ) from error
 
 
-def plain(value: Any) -> Any:
+def checked(value: Any) -> Any:
     """Return a value that JSON and the code of a cell can tell, or raise `TypeError`."""
     if isinstance(value, str):
         value.encode()  # halves of surrogate pairs cannot be kept
     elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        plain([*value, *value.values()])
+        checked([*value, *value.values()])
     elif isinstance(value, list):
         for entry in value:
-            plain(entry)
+            checked(entry)
     elif isinstance(value, int):
         str(value)  # there is a limit to its digits
     elif not isinstance(value, float | None):
@@ -132,7 +133,7 @@ def kind_of(annotation: ast.expr) -> Any:
         case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name), slice=inner):
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             if name == "Literal":
-                return Literal[tuple(plain(ast.literal_eval(part)) for part in parts)]
+                return Literal[tuple(checked(ast.literal_eval(part)) for part in parts)]
             if name in ("Annotated", "Final"):
                 return kind_of(parts[0])
             kinds = [kind_of(part) for part in parts]
@@ -142,20 +143,13 @@ def kind_of(annotation: ast.expr) -> Any:
     raise KeyError(ast.unparse(annotation))
 
 
-def fit_parameters(
-    parameters: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    where: str,
-    types: Mapping[str, tuple[Any, ...]] | None = None,
-) -> dict[str, Any]:
+def fit_parameters(parameters: Mapping[str, Any], declared: Declared, where: str) -> dict[str, Any]:
     """Return parameters in their declared types.
 
     Args:
         parameters: values, or texts of them as a command line has them.
         declared: the default of each parameter that there is.
         where: what declares them, for the errors.
-        types: the types that values may have; where they are not told, those of `declared_parameters`, or else that of
-            the default.
 
     Returns:
         The same names with values of the declared types.
@@ -164,21 +158,17 @@ def fit_parameters(
         NotebookError: for a name that is not declared, and for a value of another type.
     """
     typed: dict[str, Any] = {}
-    kinds = getattr(declared, "kinds", {}) | {
-        name: reduce(operator.or_, several) for name, several in (types or {}).items()
-    }
     for name, value in parameters.items():
         if name not in declared:
             there = f"only {', '.join(declared) or 'none at all'}.{did_you_mean(name, declared)}"
             raise NotebookError(f"{where} has no parameter {name!r}, {there}")
-        kind = kinds.get(name, type(declared[name]))
+        kind = declared.kinds[name]
         try:
-            typed[name] = plain(fit(value, kind))
+            typed[name] = checked(fit(value, kind))
         except FITLESS as error:
             told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-            raise NotebookError(
-                f"Parameter {name!r} must be of type {told} (its default is {declared[name]!r}), got {value!r}."
-            ) from error
+            expected = f"must be of type {told} (its default is {declared[name]!r})"
+            raise NotebookError(f"Parameter {name!r} {expected}, got {value!r}.") from error
     return typed
 
 
@@ -201,46 +191,38 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
 
 def fit(value: Any, kind: Any) -> Any:
     """Return a value, or what a text of it says, in a type; raise where it does not fit."""
-    origin, parts = get_origin(kind) or kind, get_args(kind)
-    if origin is Literal:
-        for choice in parts:
-            with contextlib.suppress(*FITLESS):
-                if fit(value, type(choice)) == choice:
-                    return choice
+    origin: Any = get_origin(kind) or kind
+    parts = get_args(kind)
+    if isinstance(value, str) and origin is not str and (said := parsed(value)) is not value:
+        with contextlib.suppress(*FITLESS):
+            return fit(said, kind)
+    if origin is Literal and (value, type(value)) in [(choice, type(choice)) for choice in parts]:
+        return value
     if origin in (Union, UnionType, Any):
-        return fit_first(value, parts or (NoneType, bool, int, float, list, dict, str))
-    if origin is NoneType and (value is None or value in ("None", "null")):
-        return None
+        kinds: tuple[Any, ...] = parts or (NoneType, bool, int, float, list, dict, str)
+        own_first = sorted(kinds, key=lambda each: type(value) not in (each, get_origin(each)))
+        for each in own_first:
+            with contextlib.suppress(*FITLESS):
+                return fit(value, each)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if origin in (NoneType, str) and isinstance(value, origin):
+        return value
     if origin is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
-    if origin is str and isinstance(value, str):
-        return value
-    if origin is int and not isinstance(value, bool) and (isinstance(value, str) or value == int(value)):
+    if origin is int and is_number and value == int(value):
         return int(value)
-    if origin is float and not isinstance(value, bool):
+    if origin is float and is_number:
         return float(value)
-    if origin in (list, dict):
-        entries = literal(value) if isinstance(value, str) else value
-        if origin is list and isinstance(entries, list | tuple):
-            return [fit(entry, parts[0]) if parts else entry for entry in entries]
-        if origin is dict and isinstance(entries, dict):
-            return {key: fit(entry, parts[-1]) if parts else entry for key, entry in entries.items()}
+    if origin is list and isinstance(value, list | tuple):
+        return [fit(entry, parts[0]) if parts else entry for entry in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: fit(entry, parts[-1]) if parts else entry for key, entry in value.items()}
     raise TypeError(f"{value!r} is not of type {kind}")
 
 
-def fit_first(value: Any, kinds: Sequence[Any]) -> Any:
-    """Return a value in the first type that it fits: its own before others, and for a text string last."""
-    origins = [get_origin(kind) or kind for kind in kinds]
-    is_late = [origin is str if isinstance(value, str) else origin is not type(value) for origin in origins]
-    for kind, _ in sorted(zip(kinds, is_late, strict=True), key=operator.itemgetter(1)):
-        with contextlib.suppress(*FITLESS):
-            return fit(value, kind)
-    raise TypeError(f"{value!r} is of none of these types")
-
-
-def literal(text: str) -> Any:
-    """Return what a text says in Python or JSON."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return json.loads(text)
+def parsed(text: str) -> Any:
+    """Return what a text says in Python or JSON, or as a number that is not finite; itself where it says nothing."""
+    for read in (ast.literal_eval, json.loads, float):
+        with contextlib.suppress(*FITLESS, SyntaxError, MemoryError):
+            return read(text)
+    return text

@@ -1,12 +1,9 @@
 """What many runs measured, as a page that is made by a notebook."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import nbformat
-import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from van_tutorial._checks import check_choice
 from van_tutorial._files import write_atomic
@@ -44,33 +41,26 @@ def report(folder: str | Path, metric: str | None = None, notebook: str | Path |
     folder = Path(folder)
     records = measurements(folder)
     if metric is not None:
-        finished = records[records["state"] == "finished"]
-        numbers = [name for name in records.attrs["metrics"] if is_number(finished[name])]
+        recorded = records[records["state"] == "finished"][records.attrs["metrics"]]
+        numbers = list(recorded.select_dtypes("number").dropna(axis="columns", how="all"))
         if not numbers:
             raise ValueError(
                 f"No finished run in {folder} recorded a number: there is no {metric!r} to draw."
             )
         check_choice("metric", metric, numbers)
     task = make_task(notebook or NOTEBOOK, {"folder": ".", "metric": metric or ""})
-    task = replace(task, home=str(folder.resolve()))
-    with tempfile.TemporaryDirectory(prefix="van-") as scratch, sigterm_as_interrupt():
-        made = Path(scratch) / "report"
-        reason = execute(task, made)
-        executed = nbformat.read(made / f"{task.name}.ipynb", as_version=4)
-    write_atomic(folder / "report.ipynb", nbformat.writes(executed).encode())
-    if reason is not None:
+    with sigterm_as_interrupt():
+        outcome = execute(replace(task, home=str(folder.resolve())))
+    executed = nbformat.reads(outcome.files[f"{task.name}.ipynb"], as_version=4)
+    write_atomic(folder / "report.ipynb", outcome.files[f"{task.name}.ipynb"])
+    if outcome.reason is not None:
         where = f"The notebook up to there is {folder / 'report.ipynb'}."
-        raise RunFailedError(f"A cell of {notebook or NOTEBOOK} failed: {reason.rstrip('.')}. {where}")
+        raise RunFailedError(
+            f"A cell of {notebook or NOTEBOOK} failed: {outcome.reason.rstrip('.')}. {where}"
+        )
     for cell in executed.cells:
         if cell.cell_type == "code":
-            cell.metadata["transient"] = {
-                "remove_source": True
-            }  # the page shows what came out, the notebook how
+            cell.metadata["transient"] = {"remove_source": True}  # the page shows what came out, not how
     page = folder / "report.html"
     write_atomic(page, make_page(executed, f"Report on {folder.resolve().name}", folder).encode())
     return page
-
-
-def is_number(column: pd.Series) -> bool:
-    """Whether a column holds numbers; yes and no are none."""
-    return is_numeric_dtype(column) and not is_bool_dtype(column) and bool(column.notna().any())

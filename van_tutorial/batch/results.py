@@ -14,28 +14,15 @@ from typing import Any
 
 import pandas as pd
 
+from van_tutorial.batch.store import FAILED, INTERRUPTED
+
 HEAD = ("run", "notebook", "state")
-FAILED = "-failed"
-INTERRUPTED = "-interrupted"
 FOLDER_NAME = re.compile(rf"[0-9a-f]{{16}}({FAILED})?")
 CONFIG_KINDS: dict[str, Any] = {
-    "notebook": str,
-    "parameters": dict,
-    "identity": dict,
-    "started": str,
-    "seconds": int | float,
-    "python": str,
+    "notebook": str, "parameters": dict, "identity": dict, "started": str, "seconds": int | float, "python": str,
     "versions": dict,
-}
+}  # fmt: skip
 LARGEST_INTEGER = 2**63 - 1
-DTYPES: dict[frozenset[type], Any] = {
-    frozenset({int}): "Int64",
-    frozenset({float}): "Float64",
-    frozenset({int, float}): "Float64",
-    frozenset({bool}): "boolean",
-    frozenset({str}): "string",
-    frozenset({pd.Timestamp}): "datetime64[us, UTC]",
-}
 YEARS = range(1970, 2262)  # what pandas can hold, less the years before there were runs
 
 
@@ -135,46 +122,39 @@ def read_runs(folder: str | Path) -> list[StoredRun]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: name one that runs are kept in, such as runs.")
-    places = [place for place in folders_below(folder) if is_run(place)]
-    if not places:
+    there = [place for depth in ("*", "*/*") for place in sorted(folder.glob(depth)) if is_run(place, folder)]
+    if not there:
         raise FileNotFoundError(
             f"{folder} holds no runs: name the folder that they are kept in (such as runs), or that of one notebook."
         )
-    finished = set(places)
-    runs: dict[Path, StoredRun] = {
-        place: read_run(place)
-        for place in places
-        if not (place.name.endswith(FAILED) and place.with_name(place.name.removesuffix(FAILED)) in finished)
-    }
-    return list(with_row_names(sorted(without_copies(runs), key=sort_key)))
+    finished = set(there)
+    places = [
+        place
+        for place in there
+        if not place.name.endswith(FAILED)
+        or place.with_name(place.name.removesuffix(FAILED)) not in finished  # it was tried again
+    ]
+    runs = without_copies({place: read_run(place) for place in places})
+    return list(with_row_names(sorted(runs, key=sort_key)))
 
 
-def folders_below(folder: Path) -> Iterator[Path]:
-    """Return what lies in a folder and in the folders in it, in order, less what is hidden or was interrupted."""
-    for depth in ("*", "*/*"):
-        for place in sorted(folder.glob(depth)):
-            hidden = any(part.startswith(".") for part in place.relative_to(folder).parts)
-            if not hidden and not place.name.endswith(INTERRUPTED):
-                yield place
-
-
-def is_run(place: Path) -> bool:
-    """Whether a folder is a run's: by its name, or by what is in it."""
-    return bool(FOLDER_NAME.fullmatch(place.name)) or os.path.lexists(place / "config.json")
+def is_run(place: Path, folder: Path) -> bool:
+    """Whether a folder below another is a run's, by its name or by what is in it: not hidden, not interrupted."""
+    is_hidden = any(part.startswith(".") for part in place.relative_to(folder).parts)
+    is_named = bool(FOLDER_NAME.fullmatch(place.name)) or os.path.lexists(place / "config.json")
+    return is_named and not is_hidden and not place.name.endswith(INTERRUPTED)
 
 
 def without_copies(runs: Mapping[Path, StoredRun]) -> Iterator[StoredRun]:
     """Return runs by their folders; of a run that is there several times all but one are damaged."""
-    originals: dict[str | None, Path] = {None: Path()}
-    by_name = sorted(runs, key=lambda place: not FOLDER_NAME.fullmatch(place.name))
-    for place in by_name:
+    originals: dict[str | None, Path] = {}
+    for place in sorted(runs, key=lambda place: not FOLDER_NAME.fullmatch(place.name)):
         run = runs[place]
         original = originals.setdefault(run.identity, place)
-        if run.identity is None or original == place:
-            yield run
-        else:
+        if run.identity is not None and original != place:
             reason = f"{place} is a copy of {original}: remove one of them."
-            yield StoredRun(run.run, run.notebook, "damaged", reason)
+            run = StoredRun(run.run, run.notebook, "damaged", reason)
+        yield run
 
 
 def read_run(place: Path) -> StoredRun:
@@ -264,6 +244,7 @@ def sort_key(run: StoredRun) -> tuple[Any, ...]:
 
 def with_row_names(runs: list[StoredRun]) -> Iterator[StoredRun]:
     """Return runs, sorted by notebook, with a name for each of their rows, found in the same way in all of them."""
+    # It is the first column that holds another string in every row of a run, in each of the runs; else their number.
     for _, group in groupby(runs, key=lambda run: run.notebook):
         same = list(group)
         tables = [[row for _, row in run.rows] for run in same]
@@ -271,17 +252,15 @@ def with_row_names(runs: list[StoredRun]) -> Iterator[StoredRun]:
             yield from same
             continue
         columns = next(rows[0] for rows in tables if rows)
-        label = next((name for name in columns if tells_apart(name, tables)), None)
+        label = next((name for name in columns if all(tells_apart(name, rows) for rows in tables)), None)
         for run, rows in zip(same, tables, strict=True):
             titles = [str(n if label is None else row[label]) for n, row in enumerate(rows, 1)]
             yield replace(run, label=label, rows=list(zip(titles, rows, strict=True)))
 
 
-def tells_apart(column: str, tables: Iterable[Sequence[Mapping[str, Any]]]) -> bool:
-    """Whether a column holds another string in every row of a run, in each of the runs."""
-    return all(
-        len({row[column] for row in rows if isinstance(row.get(column), str)}) == len(rows) for rows in tables
-    )
+def tells_apart(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column holds another string in every row."""
+    return len({row[column] for row in rows if isinstance(row.get(column), str)}) == len(rows)
 
 
 def tabulate(
@@ -291,30 +270,29 @@ def tabulate(
     titles: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return a table with a row for each run of `of_rows`; no two of its columns have the same name."""
-    start: dict[str, Any] = {name: [getattr(run, name) for run in of_rows] for name in HEAD}
-    end: dict[str, Any] = {}
+    columns: dict[str, Any] = {name: [getattr(run, name) for run in of_rows] for name in HEAD}
     made_with = {(run.notebook, run.code) for run in runs if run.code}
     if len(made_with) > len({notebook for notebook, _ in made_with}):
-        start["code"] = [run.code for run in of_rows]
+        columns["code"] = [run.code for run in of_rows]
+    end: dict[str, Any] = {}
     if titles is None:
         end = {name: [run.config.get(name) for run in of_rows] for name in ("seconds", "started")}
         end["reason"] = [run.reason for run in of_rows]
     else:
-        start["row"] = titles
-    taken = {*start, *end}
-    columns = start
+        columns["row"] = titles
     attrs: dict[Any, Any] = {"versions": versions(runs)}
     given = [run.parameters for run in of_rows]
     for kind, suffix, records in (("parameters", "parameter", given), ("metrics", "recorded", metrics)):
-        free = {}
+        taken, free = {*columns, *end}, {}
         for name in names(records):
             free[name] = name
             while free[name] in taken:
                 free[name] += f" ({suffix})"
             taken.add(free[name])
-        columns |= {free[name]: [record.get(name) for record in records] for name in free}
+            columns[free[name]] = [record.get(name) for record in records]
         attrs[kind] = list(free.values())
-    frame = pd.DataFrame({name: typed(values) for name, values in (columns | end).items()})
+    # Arrays that can hold gaps, of a type that does not hang on which numbers happen to be whole.
+    frame = pd.DataFrame({name: pd.array(list(values)) for name, values in (columns | end).items()})
     frame.attrs = attrs
     return frame
 
@@ -322,12 +300,6 @@ def tabulate(
 def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names in records, each once, in the order in which they come."""
     return list(dict.fromkeys(name for record in records for name in record))
-
-
-def typed(values: Sequence[Any]) -> pd.Series:
-    """Return a column in a type that can hold gaps, and that does not hang on which numbers happen to be whole."""
-    kinds = frozenset(type(value) for value in values if value is not None)
-    return pd.Series(list(values), dtype=DTYPES.get(kinds, "object"))
 
 
 def versions(runs: Iterable[StoredRun]) -> list[str]:

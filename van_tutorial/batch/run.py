@@ -13,10 +13,10 @@ from typing import Any, TextIO
 import nbformat
 
 from van_tutorial._files import write_atomic
-from van_tutorial.batch.execute import Task, execute, make_task, one_line
+from van_tutorial.batch.execute import Interrupted, Task, execute, make_task, one_line
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.results import read_run
-from van_tutorial.batch.store import Place, claim, finish, set_aside
+from van_tutorial.batch.store import Place, claim, clear_errors, keep
 
 
 class RunFailedError(RuntimeError):
@@ -102,30 +102,25 @@ def run(
 def check_whole(folder: Path, executed: Path) -> None:
     """Raise where a run that is there already is damaged."""
     stored = read_run(folder)
-    reason = stored.reason if stored.state == "damaged" else None
-    if reason is None and not executed.is_file():
-        reason = f"{executed} is missing: remove its folder and run the same again."
-    if reason is not None:
+    reason = f"{executed} is missing: remove its folder and run the same again."
+    if stored.state == "damaged" or not executed.is_file():
+        reason = stored.reason or reason
         raise ValueError(f"The run that is there is damaged: {reason} With force, or --force, both is done.")
 
 
 def make(task: Task, place: Place, progress: TextIO | None) -> None:
     """Make a run whose claim is held, and keep it."""
+    notebook = f"{task.name}.ipynb"
     try:
-        reason = execute(task, place.part, progress)
-    except KeyboardInterrupt:
-        if not (place.part / "config.json").exists():  # before the first cell
-            raise
-        set_aside(place, place.interrupted)
-        kept = place.interrupted / f"{task.name}.ipynb"
-        raise KeyboardInterrupt(f"what was done is kept in {kept}") from None
-    if reason is not None:
-        set_aside(place, place.failed)
-        raise RunFailedError(
-            f"A cell of {task.name}.ipynb failed: {reason.rstrip('.')}. "
-            f"The notebook up to there is {place.failed / task.name}.ipynb."
-        )
-    finish(place)
+        with clear_errors(place.folder):
+            outcome = execute(task, progress)
+    except Interrupted as interrupt:
+        keep(place, interrupt.outcome.files, place.interrupted)
+        raise KeyboardInterrupt(f"what was done is kept in {place.interrupted / notebook}") from None
+    keep(place, outcome.files, place.folder if outcome.reason is None else place.failed)
+    if outcome.reason is not None:
+        where = f"The notebook up to there is {place.failed / notebook}."
+        raise RunFailedError(f"A cell of {notebook} failed: {outcome.reason.rstrip('.')}. {where}")
 
 
 @contextlib.contextmanager

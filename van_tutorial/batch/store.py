@@ -18,8 +18,10 @@ from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
 KEY_LENGTH = 16
-# All that a network's training depends on: the rooms up to the ensemble, and how this room makes and keeps a run of it.
-NETWORK_ROOMS = ("data", "connections.py", "models", "constraints", "training", "ensemble")
+FAILED, INTERRUPTED = "-failed", "-interrupted"
+# All that a network's training depends on: the subpackages up to the ensemble, and what puts them to work.
+TRAINS = ("data", "connections.py", "models", "constraints", "training", "ensemble")
+WORKS = Path("batch", "networks.py")
 
 
 class BusyError(RuntimeError):
@@ -77,39 +79,38 @@ def identify(source: bytes | None) -> Identity:
         Its identity with the package, data and torch that are installed here, read afresh from the disk.
     """
     notebook = "" if source is None else hashlib.sha256(source).hexdigest()
-    package = package_digest() if source is not None else package_digest(NETWORK_ROOMS)
+    package = package_digest() if source is not None else package_digest(TRAINS)
     return Identity(notebook, package, data_digest(), version("torch"))
 
 
-def package_digest(rooms: Collection[str] | None = None) -> str:
+def package_digest(subpackages: Collection[str] | None = None) -> str:
     """Return the hash of the package's source files and of its table of data sets, with their names.
 
     Args:
-        rooms: of these rooms alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
+        subpackages: of these alone, and of the package's own helpers (`_*.py`) and `batch/networks.py`, which puts
             them to work; None for all.
 
     Returns:
         64 hex digits; the course's own files (notebooks, pictures) are not in it.
     """
     package = Path(van_tutorial.__file__).parent
-    paths = []
-    for path in (*package.rglob("*.py"), *package.rglob("*.toml")):
-        first, *rest = path.relative_to(package).parts
-        is_helper = first.startswith("_") and not rest
-        if first != "_course" and (
-            rooms is None or first in rooms or is_helper or (first, *rest) == ("batch", "networks.py")
-        ):
-            paths.append(path)
-    return digest_of(paths, package)
+
+    def is_wanted(name: Path) -> bool:
+        is_helper = len(name.parts) == 1 and name.match("_*.py")
+        is_one = subpackages is None or name.parts[0] in subpackages or is_helper or name == WORKS
+        return is_one and name.parts[0] != "_course"
+
+    paths = [*package.rglob("*.py"), *package.rglob("*.toml")]
+    return hash_of([path for path in paths if is_wanted(path.relative_to(package))], package)
 
 
 def data_digest() -> str:
     """Return the hash of the embedded data files with their names."""
     folder = course_path("assets", "data")
-    return digest_of(list(folder.glob("*.npz")), folder)
+    return hash_of(list(folder.glob("*.npz")), folder)
 
 
-def digest_of(paths: list[Path], folder: Path) -> str:
+def hash_of(paths: list[Path], folder: Path) -> str:
     """Return the hash of files and of their paths below a folder."""
     named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
     hashes = [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in named]
@@ -136,20 +137,15 @@ class Place:
     @property
     def failed(self) -> Path:
         """What a failed attempt left."""
-        return self.parent / f"{self.key}-failed"
+        return self.parent / f"{self.key}{FAILED}"
 
     @property
     def interrupted(self) -> Path:
         """What was done when someone interrupted it."""
-        return self.parent / f"{self.key}-interrupted"
-
-    @property
-    def part(self) -> Path:
-        """What is being written; only the holder of the claim touches it."""
-        return self.hidden("part")
+        return self.parent / f"{self.key}{INTERRUPTED}"
 
     def hidden(self, ending: str) -> Path:
-        """Return the path of something that passes for no run."""
+        """Return the path of something that passes for no run; only the holder of the claim touches it."""
         return self.parent / f".{self.key}.{ending}"
 
 
@@ -180,85 +176,49 @@ def claim(place: Place) -> Iterator[None]:
             ) from None
     try:
         with clear_errors(place.folder):
-            recover(place)
+            if place.hidden("old").exists() and not place.folder.exists():  # killed while it was replaced
+                place.hidden("old").rename(place.folder)
+            remove(place.hidden("part"), place.hidden("old"))
         yield
     finally:
-        shutil.rmtree(place.part, ignore_errors=True)
+        shutil.rmtree(place.hidden("part"), ignore_errors=True)
         # While it is held: whoever opened the file before sees, once it has the lock, that the file is gone.
         with contextlib.suppress(OSError):
             place.hidden("lock").unlink()
         lock.release()
 
 
-def recover(place: Place) -> None:
-    """Put right what a killed process left: a run that was being replaced comes back, half-written files go."""
-    if place.hidden("old").exists() and not place.folder.exists():
-        place.hidden("old").rename(place.folder)
-    for ending in ("part", "old", "gone"):
-        remove(place.hidden(ending))
-
-
-def write_part(place: Place, files: Mapping[str, bytes]) -> None:
-    """Write the files of a run where only the holder of the claim looks.
+def keep(place: Place, files: Mapping[str, bytes], folder: Path) -> None:
+    """Write the files of a run, which appear together, in place of what an earlier attempt left.
 
     Args:
         place: of the run, claimed.
         files: content by name.
+        folder: the place's `folder`, `failed` or `interrupted`.
 
     Raises:
-        OSError: where they could not be written.
+        OSError: where they could not be written; a finished run is there still.
     """
+    part, old = place.hidden("part"), place.hidden("old")
     for name, content in files.items():
-        write_atomic(place.part / name, content)
-
-
-def finish(place: Place) -> None:
-    """Make what was written a finished run, in place of an earlier one and of failed and interrupted attempts.
-
-    Args:
-        place: of the run, claimed, all files written to its `part`.
-
-    Raises:
-        OSError: where the folder could not be renamed; an earlier run is there still.
-    """
-    with clear_errors(place.folder):
-        if os.path.lexists(place.folder):
-            place.folder.rename(place.hidden("old"))
-        place.part.rename(place.folder)
-        for earlier in (place.hidden("old"), place.failed, place.interrupted):
-            discard(place, earlier)
-
-
-def set_aside(place: Place, folder: Path) -> None:
-    """Keep what was written as a failed or an interrupted attempt, in place of an earlier one.
-
-    Args:
-        place: of the run, claimed, all files written to its `part`.
-        folder: its `failed` or its `interrupted`.
-
-    Raises:
-        OSError: where the folder could not be renamed.
-    """
+        write_atomic(part / name, content)
     with clear_errors(folder):
-        discard(place, folder)
-        place.part.rename(folder)
+        if folder != place.folder:
+            remove(folder)
+        elif os.path.lexists(folder):
+            folder.rename(old)
+        part.rename(folder)
+        if folder == place.folder:
+            remove(old, place.failed, place.interrupted)
 
 
-def discard(place: Place, folder: Path) -> None:
-    """Remove a folder, if it is there, so that under its name it is never half there."""
-    if os.path.lexists(folder):
-        gone = place.hidden("gone")
-        remove(gone)
-        folder.rename(gone)
-        remove(gone)
-
-
-def remove(path: Path) -> None:
-    """Remove what lies at a path, a folder or, where someone put one there, a file."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def remove(*paths: Path) -> None:
+    """Remove what lies at some paths, folders or, where someone put one there, files."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ in its folder or missing there, and the same sweep makes what is missing.
 """
 
 import contextlib
+import importlib
 import math
 import os.path
 import time
@@ -17,21 +18,22 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from van_tutorial.batch.cluster import ClusterError, connected, on_cluster, on_this_machine, quiet
-from van_tutorial.batch.execute import Task, name_parameters, one_line
+from van_tutorial._extras import needs
+from van_tutorial.batch.cluster import GONE, ClusterError, connected, on_cluster, on_this_machine, quiet
+from van_tutorial.batch.execute import Outcome, Task, name_parameters, one_line
 from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
 from van_tutorial.batch.results import read_run
 from van_tutorial.batch.run import sigterm_as_interrupt
-from van_tutorial.batch.store import BusyError, Place, claim, finish, identify, set_aside, write_part
+from van_tutorial.batch.store import BusyError, Place, claim, identify, keep
 from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
-from van_tutorial.batch.worker import Outcome, check, make_group
+from van_tutorial.batch.worker import check, make_group
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 MOST_UNASKED = 200
 MOST_TRIES = 3  # of a run whose kernel was killed; as many as Dask grants one whose worker was
-KILLED = "DeadKernelError"
+KILLED, DIED = "DeadKernelError", "died each time it was tried, maybe for want of memory"
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
 
 
@@ -121,22 +123,23 @@ def sweep(
     driver = Driver(plan, Path(runs) / plan.subject, retry_failed, progress)
     missing = driver.find_missing(confirm)
     if missing:
+        with needs("A sweep", "sweeps"):
+            importlib.import_module("distributed")  # which sets up its loggers
         opened = on_cluster(scheduler) if scheduler is not None else on_this_machine(workers, len(missing))
-        with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client:
+        with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client, connected():
             driver.make(missing, client)
     return driver.swept()
 
 
-@dataclass
-class Flight:
-    """Runs on their way, and the claims on them."""
-
-    tasks: list[Task]
-    claims: contextlib.ExitStack
-
-
 class Driver:
-    """Keeps the books of a sweep."""
+    """Keeps the books of a sweep.
+
+    Args:
+        plan: the sweep.
+        parent: folder of its runs.
+        retry_failed: whether what failed before or is damaged is to be made again.
+        progress: where the progress bar goes; None for nowhere.
+    """
 
     def __init__(self, plan: Sweep, parent: Path, retry_failed: bool, progress: TextIO | None) -> None:
         self.plan = plan
@@ -144,81 +147,63 @@ class Driver:
         self.retry_failed = retry_failed
         self.progress = progress
         self.bar = tqdm(disable=True)
-        self.varying = varying(plan)
         self.finished: list[Path] = []
         self.there: list[Path] = []
         self.failed: list[Unfinished] = []
         self.not_done: list[Unfinished] = []
-        self.retried: dict[Path, int | None] = {}  # the time of the failure that is not to count
         self.tries: Counter[str] = Counter()  # by key: how often a kernel was killed
         self.waiting: deque[list[Task]] = deque()
-        self.flying: dict[Any, Flight] = {}
+        self.held: list[Task] = []  # by another process
+        self.flying: dict[Future[list[Outcome]], tuple[list[Task], contextlib.ExitStack]] = {}
+
+    def swept(self) -> Swept:
+        """Return the books as they stand."""
+        finished, there = tuple(self.finished), tuple(self.there)
+        return Swept(self.parent, finished, there, tuple(self.failed), tuple(self.not_done))
 
     def find_missing(self, confirm: Callable[[str], bool] | None) -> list[Task]:
         """Return the runs that are to be made, once it is sure that so many are meant."""
         missing: list[Task] = []
         for task in tasks_of(self.plan):
-            if self.retry_failed:
-                place = self.place(task)
-                if os.path.lexists(place.folder) and read_run(place.folder).state == "damaged":
-                    self.retried[place.folder] = time_of(place.folder)
-                self.retried[place.failed] = time_of(place.failed)
             if self.is_settled(task):
                 continue
             missing.append(task)
-            if len(missing) == MOST_UNASKED + 1:
-                self.ask(confirm)  # before the rest is looked at: it may be millions
+            if len(missing) == MOST_UNASKED + 1:  # before the rest is looked at: it may be millions
+                more = f"more than {MOST_UNASKED} are to be made"
+                question = f"{self.plan.path} has {self.plan.num_runs:,} runs, and {more}"
+                if not (confirm and confirm(f"{question}. Go on?")):
+                    raise SweepError(f"{question}, which was not confirmed: nothing was run.")
         return missing
-
-    def ask(self, confirm: Callable[[str], bool] | None) -> None:
-        """Raise unless so many runs are meant."""
-        many = (
-            f"{self.plan.path} has {self.plan.num_runs:,} runs, and more than {MOST_UNASKED} are to be made"
-        )
-        if not (confirm and confirm(f"{many}. Go on?")):
-            raise SweepError(f"{many}, which was not confirmed: nothing was run.")
-
-    def place(self, task: Task) -> Place:
-        """Return where a run is kept."""
-        return Place(self.parent, task.key)
 
     def is_settled(self, task: Task) -> bool:
         """Enter a run that is there or failed before into the books, and return whether that was so."""
-        place = self.place(task)
-        for folder in (place.folder, place.failed):
-            if (time := time_of(folder)) is None or time == self.retried.get(folder):
-                continue
+        place = Place(self.parent, task.key)
+        for folder in filter(os.path.lexists, (place.folder, place.failed)):
             run = read_run(folder)
             if run.state == "finished":
                 self.there.append(folder)
-            else:
+            elif not self.retry_failed:
                 self.failed.append(self.unfinished(task, run.reason or "", folder))
+            else:
+                continue
             return True
         return False
 
     def unfinished(self, task: Task, reason: str, folder: Path | None = None) -> Unfinished:
         """Return the entry of a run that has no result."""
-        return Unfinished({name: task.parameters[name] for name in self.varying}, reason, folder)
-
-    def swept(self) -> Swept:
-        """Return the books as they stand."""
-        return Swept(
-            self.parent, tuple(self.finished), tuple(self.there), tuple(self.failed), tuple(self.not_done)
-        )
+        return Unfinished({name: task.parameters[name] for name in self.plan.varying}, reason, folder)
 
     @contextlib.contextmanager
     def reporting(self, num_missing: int) -> Iterator[None]:
         """Show a progress bar, and say at an interrupt or where the cluster is lost what is kept."""
+        choices = {
+            "unit": "run",
+            "smoothing": 0,  # runs come in twos and threes: the mean is the better estimate
+            "dynamic_ncols": True,
+            "disable": self.progress is None,
+        }
         try:
-            with tqdm(
-                total=num_missing,
-                desc=self.plan.name,
-                unit="run",
-                file=self.progress,
-                disable=self.progress is None,
-                smoothing=0,  # runs come in twos and threes: the mean is the better estimate
-                dynamic_ncols=True,
-            ) as self.bar:
+            with tqdm(total=num_missing, desc=self.plan.name, file=self.progress, **choices) as self.bar:
                 yield
         except (KeyboardInterrupt, ClusterError) as error:
             num_kept = len(self.finished) + len(self.there)
@@ -229,43 +214,38 @@ class Driver:
 
     def make(self, missing: list[Task], client: "Client") -> None:
         """Make runs, or wait for another process that holds them to make them."""
-        with connected(client):
-            num_workers = max(1, len(client.nthreads()))
-        waiting, held = self.waiting, list[Task]()
-        waiting.extend(groups_of(missing, num_workers))
-        look_at = time.monotonic()
+        num_workers = max(1, len(client.nthreads()))
+        self.waiting.extend(groups_of(missing, num_workers))
         self.check_workers(missing[0], client)
+        look_at = 0.0
         try:
-            while waiting or held or self.flying:
+            while self.waiting or self.held or self.flying:
+                if client.status != "running":
+                    raise ClusterError(GONE)
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
-                    with connected(client):
-                        # None waits at a worker, whose death would count against it; and another process can claim it.
-                        capacity = max(1, sum(client.nthreads().values()))
-                    if not waiting:
-                        waiting.extend(groups_of(held, num_workers))
-                        held.clear()
-                    self.show(len(held))
-                while waiting and len(self.flying) < capacity:
-                    held += self.launch(waiting.popleft(), client)
-                landed = [
-                    future for future in self.flying if future.status in ("finished", "error", "cancelled")
-                ]
+                    # None waits at a worker, whose death would count against it; and another process can claim it.
+                    capacity = max(1, sum(client.nthreads().values()))
+                    if not self.waiting:
+                        self.waiting.extend(groups_of(self.held, num_workers))
+                        self.held.clear()
+                    self.show()
+                while self.waiting and len(self.flying) < capacity:
+                    self.launch(self.waiting.popleft(), client)
+                landed = [future for future in self.flying if future.done()]
                 for future in landed:
-                    flight = self.flying.pop(future)
-                    with flight.claims:
-                        self.land(flight.tasks, future, client)
+                    tasks, claims = self.flying.pop(future)
+                    with claims:
+                        self.land(tasks, future)
                 if not landed:
                     time.sleep(0.1)
         finally:
-            for flight in self.flying.values():
-                flight.claims.close()
-            self.flying.clear()
+            for _, claims in self.flying.values():
+                claims.close()
 
     def check_workers(self, task: Task, client: "Client") -> None:
         """Raise where a worker that is there could not do the work: Dask would end it without a word."""
-        with connected(client):
-            answers = client.run(check, task, on_error="return")
+        answers = client.run(check, task, on_error="return")
         for address, answer in answers.items():
             if isinstance(answer, ClusterError):
                 raise answer
@@ -276,104 +256,100 @@ class Driver:
         if not answers:
             self.say("The cluster has no worker: waiting for one.")
 
-    def launch(self, group: list[Task], client: "Client") -> list[Task]:
-        """Claim runs and send them to a worker; return those that another process holds."""
-        claimed, held = [], []
+    def launch(self, group: list[Task], client: "Client") -> None:
+        """Claim runs and send them to a worker, less those that another process holds or has made."""
+        claimed = []
         with contextlib.ExitStack() as claims:
             for task in group:
                 try:
-                    claims.enter_context(claim(self.place(task)))
+                    claims.enter_context(claim(Place(self.parent, task.key)))
                 except BusyError:
-                    held.append(task)
+                    self.held.append(task)
                     continue
-                if self.is_settled(task):  # another process did it in the meantime
+                if self.is_settled(task):
                     self.bar.update()
                 else:
                     claimed.append(task)
             if claimed:
-                with connected(client):
-                    future = client.submit(make_group, claimed, pure=False)
-                self.flying[future] = Flight(claimed, claims.pop_all())
-        return held
+                future = client.submit(make_group, claimed, pure=False)
+                self.flying[future] = claimed, claims.pop_all()
 
-    def land(self, group: list[Task], future: "Future[list[Outcome]]", client: "Client") -> None:
+    def land(self, group: list[Task], future: "Future[list[Outcome]]") -> None:
         """Keep what came back."""
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         try:
-            with connected(client):
-                outcomes = future.result()
-        except ClusterError:
+            outcomes = future.result()
+        except (ClusterError, CancelledError):
             raise
-        except KilledWorker:
-            self.give_up(group, "the worker died each time it was tried, maybe for want of memory")
         except Exception as error:  # whatever befell the worker: a full disk, say
             if isinstance(error.__cause__, ImportError):  # so Dask tells of its scheduler
                 raise ClusterError(
                     f"The scheduler cannot do the work ({error.__cause__}): install the same there."
                 ) from error
-            self.give_up(group, one_line(f"{type(error).__name__} on the worker: {error}"))
+            reason = one_line(f"{type(error).__name__} on the worker: {error}")
+            if isinstance(error, KilledWorker):
+                reason = f"the worker {DIED}"
+            for task in group:
+                self.give_up(task, reason)
         else:
             for task, outcome in zip(group, outcomes, strict=True):
-                if outcome.reason is None or not outcome.reason.startswith(KILLED):
-                    self.keep(task, outcome)
-                    continue
-                self.tries[task.key] += 1
-                if self.tries[task.key] < MOST_TRIES:
-                    self.waiting.append([task])
-                    self.bar.update(-1)
-                else:
-                    self.give_up([task], "its kernel died each time it was tried, maybe for want of memory")
+                self.keep(task, outcome)
         self.bar.update(len(group))
 
     def keep(self, task: Task, outcome: Outcome) -> None:
-        """Write a run that a worker made into its folder."""
-        place = self.place(task)
-        write_part(place, outcome.files)
+        """Write a run that a worker made into its folder, or try again where its kernel was killed."""
+        place = Place(self.parent, task.key)
         if outcome.reason is None:
-            finish(place)
+            keep(place, outcome.files, place.folder)
             self.finished.append(place.folder)
-        else:
-            set_aside(place, place.failed)
+        elif not outcome.reason.startswith(KILLED):
+            keep(place, outcome.files, place.failed)
             self.failed.append(self.unfinished(task, outcome.reason, place.failed))
             self.say(f"failed: {self.failed[-1]}")
+        elif self.tries[task.key] + 1 < MOST_TRIES:
+            self.tries[task.key] += 1
+            self.waiting.append([task])
+            self.bar.update(-1)
+        else:
+            self.give_up(task, f"its kernel {DIED}")
 
-    def give_up(self, group: list[Task], reason: str) -> None:
-        """Enter runs that did not come back into the books."""
-        for task in group:
-            self.not_done.append(self.unfinished(task, reason))
-            self.say(f"not done: {self.not_done[-1]}")
+    def give_up(self, task: Task, reason: str) -> None:
+        """Enter a run that did not come back into the books."""
+        self.not_done.append(self.unfinished(task, reason))
+        self.say(f"not done: {self.not_done[-1]}")
 
     def say(self, line: str) -> None:
         """Write a line above the progress bar."""
         if self.progress is not None:
             self.bar.write(line, file=self.progress)
 
-    def show(self, num_held: int) -> None:
+    def show(self) -> None:
         """Bring the progress bar up to date, its clock too where it is seen to run."""
-        counts = {"failed": len(self.failed), "not done": len(self.not_done), "made elsewhere": num_held}
+        counts: dict[str, list[Any]] = {
+            "failed": self.failed,
+            "not done": self.not_done,
+            "made elsewhere": self.held,
+        }
         is_watched = self.progress is not None and self.progress.isatty()
-        self.bar.set_postfix({name: count for name, count in counts.items() if count}, refresh=is_watched)
+        self.bar.set_postfix({name: len(runs) for name, runs in counts.items() if runs}, refresh=is_watched)
 
 
 def tasks_of(plan: Sweep) -> Iterator[Task]:
-    """Return the runs of a sweep one by one."""
-    source = None if plan.notebook is None else plan.notebook.read_bytes()
-    home = "" if plan.notebook is None else str(plan.notebook.parent.resolve())
+    """Return the runs of a sweep one by one; raise where choices of a network do not fit together."""
+    source = plan.notebook.read_bytes() if plan.notebook else None
+    home = str(plan.notebook.parent.resolve()) if plan.notebook else ""
     identity = identify(source)
     for parameters in plan.runs:
         if source is None:
-            check_network(plan, parameters)
+            try:
+                configs_of(plan.subject, parameters)
+            except ValueError as error:
+                which = name_parameters({name: parameters[name] for name in plan.varying})
+                raise SweepError(
+                    f"{plan.path}: {error}{f' (In the run {which}.)' if which else ''}"
+                ) from error
         yield Task(plan.subject, source, parameters, identity, home)
-
-
-def check_network(plan: Sweep, parameters: dict[str, Any]) -> None:
-    """Raise where the choices of a network, each of them good by itself, do not fit together."""
-    try:
-        configs_of(plan.subject, parameters)
-    except ValueError as error:
-        which = name_parameters({name: parameters[name] for name in varying(plan)})
-        raise SweepError(f"{plan.path}: {error}{f' (In the run {which}.)' if which else ''}") from error
 
 
 def groups_of(tasks: Sequence[Task], num_workers: int) -> list[list[Task]]:
@@ -394,18 +370,3 @@ def groups_of(tasks: Sequence[Task], num_workers: int) -> list[list[Task]]:
         size = min(MOST_AT_ONCE, math.ceil(len(same) / num_workers))
         groups += [same[start : start + size] for start in range(0, len(same), size)]
     return groups
-
-
-def varying(plan: Sweep) -> list[str]:
-    """Return the names of the parameters that are not the same in all runs of a sweep."""
-    first = plan.cases[0]
-    in_cases = [name for name in first if any(case[name] != first[name] for case in plan.cases)]
-    return in_cases + [name for name, values in plan.grid.items() if len(values) > 1]
-
-
-def time_of(folder: Path) -> int | None:
-    """Return when a folder was written; None where there is none."""
-    try:
-        return folder.lstat().st_mtime_ns
-    except FileNotFoundError:
-        return None

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
 
 ENDINGS = (".yaml", ".yml")
+POINT = (dict, "a mapping of names to values")
 SECTIONS: dict[str, tuple[Any, str]] = {
     "notebook": (str, "the name of a lesson or the path of a notebook"),
     "train": (str, f"one of {', '.join(KINDS)}"),
-    "fixed": (dict, "a mapping of names to values"),
+    "fixed": POINT,
     "grid": (dict, "a mapping of names to lists of values"),
     "list": (list, "a list of cases, each a mapping of names to values"),
     "seeds": (int | list, "their number or a list of them"),
@@ -59,6 +60,13 @@ class Sweep:
     def num_runs(self) -> int:
         """How many runs there are, at no cost however many."""
         return len(self.cases) * math.prod(len(values) for values in self.grid.values())
+
+    @property
+    def varying(self) -> list[str]:
+        """The names of the parameters that are not the same in all runs."""
+        first, *others = self.cases
+        in_cases = [name for name in first if any(case[name] != first[name] for case in others)]
+        return in_cases + [name for name, values in self.grid.items() if len(values) > 1]
 
     @property
     def runs(self) -> Iterator[dict[str, Any]]:
@@ -159,10 +167,21 @@ def read_settings(path: Path) -> dict[str, Any]:
         check_kind("a sweep file", content, dict, "a mapping such as notebook: 05_phasing_out")
         for key, value in content.items():
             check_choice("a key of the file", key, SECTIONS)
-            check_kind(key, value, *SECTIONS[key])
-            if key in ("grid", "list", "seeds") and isinstance(value, dict | list):
-                check_not_empty(key, value)
-        check_values(content)
+            check_kind(key, value, *SECTIONS[key], can_be_empty=key == "fixed")
+        points = {f"case {number} of list": case for number, case in enumerate(content.get("list", []), 1)}
+        for where, point in {"fixed": content.get("fixed", {}), **points}.items():
+            check_kind(where, point, *POINT, can_be_empty=True)
+            for name, value in point.items():
+                check_scalar(f"{name!r} in {where}", value)
+        for name, values in content.get("grid", {}).items():
+            check_kind(f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)")
+            for value in values:
+                check_scalar(f"a value of {name!r} in grid", value)
+        seeds = content.get("seeds", [])
+        for seed in seeds if isinstance(seeds, list) else [seeds]:
+            where, least = ("a seed", 0) if isinstance(seeds, list) else ("seeds", 1)
+            check_count(where, seed, least)
+            check_range(where, seed, least, MAX_SEED)
         return content
 
 
@@ -196,33 +215,6 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes witho
         return node
 
 
-def check_values(sections: Mapping[str, Any]) -> None:
-    """Raise unless every parameter in a file has one value, or in the grid a list of them."""
-    cases = {f"case {number} of list": case for number, case in enumerate(sections.get("list", []), 1)}
-    for where, point in {"fixed": sections.get("fixed", {}), **cases}.items():
-        check_kind(where, point, *SECTIONS["fixed"])
-        for name, value in point.items():
-            check_scalar(f"{name!r} in {where}", value)
-    for name, values in sections.get("grid", {}).items():
-        check_kind(f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)")
-        check_not_empty(f"{name!r} in grid", values)
-        for value in values:
-            check_scalar(f"a value of {name!r} in grid", value)
-    seeds = sections.get("seeds", [])
-    if isinstance(seeds, list):
-        for seed in seeds:
-            check_seed("a seed", seed, minimum=0)
-        check_distinct("seeds", seeds)
-    else:
-        check_seed("seeds", seeds, minimum=1)
-
-
-def check_seed(where: str, value: Any, minimum: int) -> None:
-    """Raise unless a value is an integer that torch takes as a seed."""
-    check_count(where, value, minimum)
-    check_range(where, value, minimum, MAX_SEED)
-
-
 def check_scalar(where: str, value: Any) -> None:
     """Raise unless a value is a single one, and one that a file can hold."""
     check_kind(where, value, str | int | float | None, "a number, a string, true, false or null")
@@ -232,17 +224,13 @@ def check_scalar(where: str, value: Any) -> None:
         raise SweepError(f"{where} is {value!r}, half of a character: write the whole one.")
 
 
-def check_kind(where: str, value: Any, kind: Any, expected: str) -> None:
+def check_kind(where: str, value: Any, kind: Any, expected: str, can_be_empty: bool = False) -> None:
     """Raise unless a value is of a kind; what may be long is named by its kind alone."""
     if not isinstance(value, kind):
         kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
         got = kinds.get(type(value)) or textwrap.shorten(repr(value), 60, placeholder=" …")
         raise SweepError(f"{where} must be {expected}, got {got}.")
-
-
-def check_not_empty(where: str, value: Sequence[Any] | dict[Any, Any]) -> None:
-    """Raise where there is nothing in a section."""
-    if not value:
+    if isinstance(value, dict | list) and not value and not can_be_empty:
         raise SweepError(f"{where} is empty, so nothing would run: fill it or remove it.")
 
 
@@ -263,11 +251,10 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
             "one of the keys notebook and train is needed; add one such as notebook: 05_phasing_out."
         )
     notebook = None
-    types: dict[str, tuple[type, ...]] = {}
     if "train" in settings:
         subject = where = settings["train"]
         check_choice("train", subject, KINDS)
-        declared, types = declared_choices(subject)
+        declared = declared_choices(subject)
     else:
         check_scalar("notebook", settings["notebook"])
         notebook = find_notebook(settings["notebook"], path.parent)
@@ -276,18 +263,20 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     fixed, cases, grid = settings.get("fixed", {}), settings.get("list", [{}]), settings.get("grid", {})
     seeds: dict[str, Sequence[Any]] = {}
     if "seeds" in settings:
-        seeds = {
-            "seed": settings["seeds"] if isinstance(settings["seeds"], list) else range(settings["seeds"])
-        }
-    check_given_once(
-        {"fixed": fixed, "list": [name for case in cases for name in case], "grid": grid, "seeds": seeds}
-    )
-    if seeds and type(declared.get("seed")) is not int:
-        raise SweepError(f"seeds: {where} has no parameter 'seed' that is an integer: remove seeds.")
+        number = settings["seeds"]
+        seeds = {"seed": number if isinstance(number, list) else range(number)}
+        if type(declared.get("seed")) is not int:
+            raise SweepError(f"seeds: {where} has no parameter 'seed' that is an integer: remove seeds.")
+    in_list = [name for case in cases for name in case]
+    given = {"fixed": fixed, "list": in_list, "grid": grid, "seeds": seeds}
+    for (one, names), (other, others) in itertools.combinations(given.items(), 2):
+        shared = [name for name in names if name in others]
+        if shared and (one, other) != ("fixed", "list"):  # a case may override what is fixed
+            raise SweepError(f"{shared[0]!r} is given by {one} and by {other}: leave it to one of them.")
 
     def fit(section: str, parameters: dict[str, Any]) -> dict[str, Any]:
         with located(section):
-            return fit_parameters(parameters, declared, where, types)
+            return fit_parameters(parameters, declared, where)
 
     common = declared | fit("fixed", fixed)
     typed_cases = tuple(common | fit(f"case {number} of list", case) for number, case in enumerate(cases, 1))
@@ -298,12 +287,6 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     check_distinct("list", typed_cases)
     for name, values in typed_grid.items():
         check_distinct(f"{name!r} in grid", values)
+    if seeds and not isinstance(seeds["seed"], range):
+        check_distinct("seeds", seeds["seed"])
     return Sweep(path, subject, notebook, typed_cases, typed_grid | seeds)
-
-
-def check_given_once(sections: dict[str, Collection[str]]) -> None:
-    """Raise where two sections give the same parameter, unless `list` overrides `fixed`."""
-    for (one, names), (other, others) in itertools.combinations(sections.items(), 2):
-        shared = [name for name in names if name in others]
-        if shared and (one, other) != ("fixed", "list"):
-            raise SweepError(f"{shared[0]!r} is given by {one} and by {other}: leave it to one of them.")

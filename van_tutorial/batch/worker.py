@@ -6,33 +6,19 @@ import importlib
 import os
 import signal
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from van_tutorial.batch.cluster import ClusterError
-from van_tutorial.batch.execute import Task, execute
+from van_tutorial.batch.execute import Outcome, Task, execute
 from van_tutorial.batch.networks import train_group
-from van_tutorial.batch.store import NETWORK_ROOMS, Identity, identify
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a worker sends back of a run.
-
-    Attributes:
-        files: content by name.
-        reason: why the run failed; None where it did not.
-    """
-
-    files: dict[str, bytes]
-    reason: str | None
+from van_tutorial.batch.store import TRAINS, Identity, identify
 
 
 def make_group(tasks: list[Task]) -> list[Outcome]:
-    """Make runs that a sweep wants, in folders that do not outlive them, or the worker.
+    """Make runs that a sweep wants; what else they write does not outlive them, or the worker.
 
     Args:
         tasks: of the runs: one notebook, or networks of one shape.
@@ -47,23 +33,17 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
 
     worker = get_worker()
     check(tasks[0], worker)
+    if tasks[0].source is None:
+        return train_group(tasks)
     with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
-        folders = [Path(scratch) / task.key for task in tasks]
-        if tasks[0].source is None:
-            reasons = train_group(tasks, folders)
-        else:
-            reasons = [execute(tasks[0], folders[0], scratch=Path(scratch))]
-        return [
-            Outcome({path.name: path.read_bytes() for path in folder.iterdir()}, reason)
-            for folder, reason in zip(folders, reasons, strict=True)
-        ]
+        return [execute(tasks[0], scratch=Path(scratch))]
 
 
 @functools.cache
 def loaded() -> Identity:
     """Return what the networks depend on that this process trains, which stays as it was loaded by the first call."""
-    for room in NETWORK_ROOMS:
-        importlib.import_module(f"van_tutorial.{room.removesuffix('.py')}")
+    for name in TRAINS:
+        importlib.import_module(f"van_tutorial.{name.removesuffix('.py')}")
     return identify(None)
 
 

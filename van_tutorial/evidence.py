@@ -1,5 +1,6 @@
-"""How far apart two networks are, with an interval that holds for few runs."""
+"""What a lesson keeps and cites: metrics, results that were recorded once, and how far apart two networks are."""
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,113 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from van_tutorial._checks import check_range
+from van_tutorial._checks import check_choice, check_range
+from van_tutorial._course import course_path
+from van_tutorial._extras import needs
 
+METRICS_TYPE = "application/vnd.van-tutorial.metrics+json"
 CONFIDENCE = 0.95
 LEVEL = 0.005  # differences up to here, half a point of accuracy, are called level
 GRID = 200_001  # points of the integral
+
+
+def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> None:
+    """Show a table, and hand it on to the runner, which writes it into metrics.json.
+
+    Args:
+        metrics: the table; its index is left out.
+        shown: what the reader sees, where that is another table.
+
+    Raises:
+        ValueError: for column names of several levels, and for one that stands twice.
+        TypeError: for what is no table.
+    """
+    if not isinstance(metrics, pd.DataFrame):
+        raise TypeError(f"metrics must be a pandas DataFrame, got {type(metrics).__name__}.")
+    if metrics.columns.nlevels > 1:
+        raise ValueError(
+            f"metrics must have plain column names, got {metrics.columns.nlevels} levels of them: join them, for "
+            'instance by table.columns = [" ".join(map(str, names)) for names in table.columns].'
+        )
+    names = pd.Series([str(name) for name in metrics.columns], dtype=object)
+    if names.duplicated().any():
+        raise ValueError(
+            f"metrics has more than one column {names[names.duplicated()].iloc[0]!r}, of which one would be lost: "
+            "rename one of them."
+        )
+    with needs("A table of metrics", "course"):
+        from IPython.display import display
+
+    # Lists, since a kernel's messages may sort keys.
+    table = json.loads(metrics.to_json(orient="split", index=False))
+    shown = (metrics if shown is None else shown).astype(object)
+    shown = shown.where(shown.notna(), "–")
+    display(
+        {
+            METRICS_TYPE: table,
+            "text/html": shown.to_html(index=False),
+            "text/plain": shown.to_string(index=False),
+        },
+        raw=True,
+    )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded result.
+
+    Attributes:
+        question: what it answers.
+        command: makes it again.
+        hardware: what it ran on.
+        versions: of Python and the packages that matter.
+        table: one row per run.
+    """
+
+    question: str
+    command: str
+    hardware: str
+    versions: dict[str, str]
+    table: pd.DataFrame
+
+    def summary(self, by: str = "network", values: str = "test_accuracy") -> pd.DataFrame:
+        """Return mean and standard deviation of a column for each group of runs.
+
+        Args:
+            by: the column that names the group.
+            values: the column that is averaged.
+
+        Returns:
+            One row per group in the order of the table: the group, runs, mean, sd (with n - 1), smallest, largest.
+        """
+        grouped = self.table.groupby(by, sort=False)[values]
+        summary = grouped.agg(["count", "mean", "std", "min", "max"]).reset_index()
+        summary.columns = pd.Index([by, "runs", "mean", "sd", "smallest", "largest"])
+        return summary
+
+
+def recorded(name: str) -> Recorded:
+    """Read a recorded result of the course.
+
+    Args:
+        name: of a file in assets/results, without its ending.
+
+    Returns:
+        The result, with the command that makes it again.
+
+    Raises:
+        ValueError: where there is none of that name.
+    """
+    folder = course_path("assets", "results")
+    check_choice("name", name, sorted(path.stem for path in folder.glob("*.json")))
+    content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return Recorded(
+        question=content["question"],
+        command=content["command"],
+        hardware=content["hardware"],
+        versions=content["versions"],
+        table=pd.DataFrame(content["runs"]),
+    )
 
 
 @dataclass(frozen=True)

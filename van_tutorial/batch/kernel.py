@@ -1,0 +1,127 @@
+"""Kernels that only this user reaches, that end with the process that started them, and what runs a notebook in one."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+from filelock import FileLock, Timeout
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+LONGEST_SOCKET_FOLDER = 70  # characters; the operating system allows about 100 for the whole path of a socket
+SECONDS_TO_LOCK = 60.0  # a folder that is younger may not be locked yet by the process that made it
+LEFT_OUT = "[More output was left out.]\n"
+
+
+class Client(NotebookClient):
+    """Runs the cells of a notebook, shows its progress bars meanwhile, and can bound what is kept of its outputs.
+
+    Attributes:
+        progress: where progress bars, which begin with a carriage return, are passed on to; None for nowhere.
+        most_output: characters kept of a notebook's outputs; verdicts and errors have as many again. None keeps all.
+    """
+
+    progress: TextIO | None = None
+    most_output: int | None = None
+    num_kept = 0
+    is_in_bar = False
+
+    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
+        """Pass on bars, and drop an output for which there is no room."""
+        kind, content = msg["msg_type"], msg["content"]
+        if kind == "stream" and self.progress:
+            self.pass_on(content["text"], self.progress)
+        if self.most_output and kind in (
+            "stream", "display_data", "update_display_data", "execute_result", "error",
+        ):  # fmt: skip
+            told = str(content)
+            size = len(told) + 20 * told.count("\\n") + 100  # as it is written
+            if self.num_kept + size > self.most_output * (2 if kind in ("execute_result", "error") else 1):
+                if not any(output.get("text") == LEFT_OUT for output in cell.outputs):
+                    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=LEFT_OUT))
+                return None
+            self.num_kept += size
+        return super().process_message(msg, cell, cell_index)
+
+    def pass_on(self, text: str, progress: TextIO) -> None:
+        """Pass on the part of a text that belongs to a bar."""
+        _, bar, rest = text.partition("\r")
+        if bar:
+            end = rest.rfind("\n") + 1 or len(rest)
+            progress.write(bar + rest[:end])
+            self.is_in_bar = not rest[:end].endswith("\n")
+        elif self.is_in_bar:
+            progress.write("\n")
+            self.is_in_bar = False
+        progress.flush()
+
+
+@contextlib.contextmanager
+def running(
+    notebook: Any, home: str | Path | None = None, scratch: Path | None = None, **choices: Any
+) -> Iterator[Client]:
+    """Start the kernel of a notebook, and end it whatever happens.
+
+    Its sockets are files that only this user can open; on Windows it listens on loopback. It knows no startup files of
+    the user's IPython, and leaves none behind.
+
+    Args:
+        notebook: in the nbformat; its cells get their outputs.
+        home: folder that it runs in; None for one that is removed at the end.
+        scratch: folder for the kernel's files, where its path is short enough; None for the system's.
+        **choices: of nbclient's `NotebookClient`.
+
+    Yields:
+        The client: its `execute_cell` runs one cell. Not its `execute`, which takes Ctrl-C to itself.
+    """
+    # The last is there and short enough on every system with such sockets.
+    places = (scratch, tempfile.gettempdir(), None if os.name == "nt" else "/tmp")
+    parent = next((place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER), None)
+    with kernel_folder(parent) as folder:
+        files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
+        private = {} if os.name == "nt" else {"KernelManager": {"transport": "ipc", **files}}
+        client = Client(
+            notebook,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(home or folder)}},
+            shutdown_kernel="immediate",
+            store_widget_state=False,
+            config=Config(private),
+            extra_arguments=orphans_end(),
+            **choices,
+        )
+        with client.setup_kernel(env={**os.environ, "IPYTHONDIR": str(folder)}):
+            yield client
+
+
+def orphans_end() -> list[str]:
+    """Return a kernel's arguments that let it end, and say nothing, when the process that started it is killed.
+
+    A kernel watches its parent, but not for one that is gone before the watch begins.
+    """
+    watch = f"__import__('psutil').pid_exists({os.getpid()}) or __import__('os')._exit(1)"
+    return ["--log-level=ERROR", f"--IPKernelApp.exec_lines={watch}"]
+
+
+@contextlib.contextmanager
+def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
+    """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
+    parent = Path(parent or tempfile.gettempdir())
+    for lock in parent.glob("van-kernel-*/lock"):
+        with contextlib.suppress(OSError, Timeout):
+            about = lock.parent.lstat()
+            is_ours = os.name == "nt" or about.st_uid == os.getuid()
+            if is_ours and time.time() - about.st_mtime > SECONDS_TO_LOCK:
+                with FileLock(lock, timeout=0):
+                    shutil.rmtree(lock.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix="van-kernel-", dir=parent, ignore_cleanup_errors=True) as folder,
+        FileLock(f"{folder}/lock"),
+    ):
+        yield Path(folder)
