@@ -328,6 +328,9 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     panel.connection.value = "plain"
     assert panel.drawing.frame["skip"] == [0.0] * 6
     assert panel.predicted.value == "No skip weights: nothing to phase out."
+    for preset, kind in (("clock", "a clock"), ("market", "a market")):
+        panel.presets[preset].click()
+        assert panel.predicted.value.endswith(f": {kind}.")
     assert panel.skip.disabled
 
 
@@ -736,7 +739,7 @@ def test_runs_are_named_by_what_differs():
         Settings(dual_lr=0.5, norm_shift=0.0),
     ]
     assert playground.names_of(runs) == [
-        "VAN, dual learning rate None, bias 1",
+        "VAN, dual learning rate auto, bias 1",
         "residual",
         "VAN, dual learning rate 0.5, bias 0",
     ]
@@ -747,7 +750,7 @@ def test_runs_are_named_by_what_differs():
 def test_a_preset_sets_all_controls_and_leaves_the_next_choice_free(panel, name):
     panel.presets[name].click()
     assert panel.error is None
-    wanted = replace(Settings(**{**SMALL, "data": data.MINI}), **playground.PRESETS[name])
+    wanted = replace(Settings(**{**SMALL, "data": data.MINI}), **playground.PRESETS[name][1])
     assert panel.settings == asdict(wanted)
     assert panel.auto.value == (wanted.dual_lr is None)
 
@@ -824,7 +827,10 @@ def test_what_is_not_in_plain_sight_is_unfolded_by_a_button(panel):
 def test_a_page_that_asks_for_the_state_of_a_figure_gets_it_as_it_is_now(panel):
     train(panel)
     state = panel.figure.get_state()
-    assert list(state["_widget_data"][6]["y"]) == panel.state.run.layers["multipliers"][-1]
+    shown = state["_widget_data"][6]["y"]
+    assert (
+        np.frombuffer(shown["buffer"], shown["dtype"]).tolist() == panel.state.run.layers["multipliers"][-1]
+    )
     assert state["_widget_layout"]["shapes"][0]["x0"] == 16
 
 

@@ -1,18 +1,13 @@
 """The front page's recorded runs: a grid of them under two sliders, as a part of a page and as a page of its own.
 
-    python -m tools.site_live FILE       write the page: one file that needs no kernel and nothing from outside
-
-Its runs are those of assets/results/playground.json, made by `python -m tools.record playground`.
+Neither needs a kernel, nor anything from outside. The runs are those that `python -m tools.record playground` makes.
 """
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from van_tutorial import playground
 from van_tutorial._course import course_path
-from van_tutorial._files import write_atomic
 from van_tutorial._pages import HEAD
 from van_tutorial.playground import Recording
 from van_tutorial.widgets import replay
@@ -57,7 +52,3 @@ def fragment() -> str:
 def page() -> str:
     """Return the runs as one page that needs nothing from outside."""
     return replay.render(HEAD + read("live_page.html"), title=TITLE, fragment=fragment())
-
-
-if __name__ == "__main__":
-    write_atomic(Path(sys.argv[1]), page().encode())

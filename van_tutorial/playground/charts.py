@@ -146,7 +146,10 @@ def moment_layout(run: Recording, pinned: Sequence[Recording], index: int) -> di
         [loss for there in runs for name in ("loss", "test_loss") for loss in there.curves[name]]
     )
     if len(losses := losses[np.isfinite(losses)]):  # one wild start is let out of the chart
-        ends["yaxis4"] = (0.0, min(1.05 * losses.max(), 2.0 * float(np.quantile(losses, 0.8))))
+        ends["yaxis4"] = (
+            0.0,
+            min(1.05 * losses.max(), 2.0 * float(np.quantile(losses, 0.8, method="lower"))),
+        )
     norms = np.asarray([norm for there in runs for row in there.layers["grad_norms"] for norm in row])
     if len(norms := norms[np.isfinite(norms) & (norms > 0.0)]):
         ends["yaxis6"] = plots.decades(norms.min(), norms.max())

@@ -28,16 +28,27 @@ LABELS = {
     "dual_lr": "dual learning rate", "skip_lr": "skip learning rate", "skip_weight": "skip weight", "stagger": "order",
     "norm_shift": "bias", "num_epochs": "epochs", "normalization": "norm",
 }  # fmt: skip
-# What differs from the defaults, by what it shows.
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "hurry": {"stagger": 0.0, "dual_lr": 6.5},
-    "output side first": {"stagger": -0.9},
-    "100 layers": {"depth": 100, "norm_shift": 2.0},
-    "no shift": {"norm_shift": 0.0},
-    # The same product of learning rates, so the same time of removal where the loss has no say.
-    "clock": {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
-    "market": {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
+# By their names, what presets show, and what of the settings they change.
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("The settings that this panel opened with", {}),
+    "hurry": (
+        "All skips are removed simultaneously, within some twenty steps",
+        {"stagger": 0.0, "dual_lr": 6.5},
+    ),
+    "output side first": ("The order of the removal turned over", {"stagger": -0.9}),
+    "100 layers": (
+        "A depth at which plain networks need a start of their own",
+        {"depth": 100, "norm_shift": 2.0},
+    ),
+    "no shift": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
+    "clock": (
+        "No cap, and multipliers far above any price: the loss has no say in when a skip is removed",
+        {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
+    ),
+    "market": (
+        "The same product of learning rates, multipliers near the prices: the loss decides what is removed",
+        {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
+    ),
 }
 
 
@@ -300,7 +311,8 @@ def names_of(settings: Sequence[Settings]) -> list[str]:
                 other for other in said if key != "norm_shift" or other["connection"] == one["connection"]
             ]
             if key != "connection" and any(other.get(key, value) != value for other in alike):
-                parts.append(f"{LABELS.get(key, key)} {value if isinstance(value, str) else f'{value:.3g}'}")
+                text = "auto" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+                parts.append(f"{LABELS.get(key, key)} {text}")
         name = ", ".join(parts)
         number = sum(there.partition(" · ")[0] == name for there in names)
         names.append(f"{name} · {number + 1}" if number else name)

@@ -19,14 +19,7 @@ from van_tutorial.widgets.figure import LiveFigure
 
 HERE = Path(__file__).parent
 # What stands below a panel that no kernel keeps alive any more; where one does, this is not shown.
-LOST = """\
-<p class="van-lost"><b>This panel has no kernel any more:</b> run the cell again.</p>
-<style>
-:is(.jp-OutputArea-child, .cell-output):has(.van-panel:not(.jupyter-widgets-disconnected)) + * > * > .van-lost,
-:is(.jp-OutputArea-child, .cell-output):has(.van-panel:not(.jupyter-widgets-disconnected)) + * .van-lost {
-  display: none;
-}
-</style>"""
+LOST = HERE.joinpath("lost.html").read_text(encoding="utf-8")
 # What stands in place of a panel where nothing can show its controls.
 NO_CONTROLS = """\
 This panel shows its controls in a running JupyterLab only. Where you are in one and still read this, run

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets
 
-from van_tutorial import connections, data, playground, training
+from van_tutorial import connections, constraints, data, playground, training
 from van_tutorial.data import Images
 from van_tutorial.playground import Recording, Settings
 from van_tutorial.widgets.controls import controls_for
@@ -48,15 +48,6 @@ BUTTONS = {
 }
 OF_A_RUN = ("train", "pause", "step", "stop", "reset", "pin")
 IN_SIGHT = ("depth", "dual_lr")  # the other controls are folded
-SHOWS = {
-    "default": "The settings that this panel opened with",
-    "hurry": "All skips are removed simultaneously, within some twenty steps",
-    "output side first": "The order of the removal turned over",
-    "100 layers": "A network that without skips does not learn at all",
-    "no shift": "Normalization biases that are initialized at 0, as is usual",
-    "clock": "No cap, and the multipliers far above any price: the loss has no say in when a skip is removed",
-    "market": "The same product of learning rates, but multipliers near the prices: the loss decides what is removed",
-}
 
 
 @dataclass(kw_only=True)
@@ -193,7 +184,7 @@ class Playground(RunPanel):
             indent=False,
             layout={"width": "5em"},
         )
-        self.presets = {name: button(name, "", said) for name, said in SHOWS.items()}
+        self.presets = {name: button(name, "", shows) for name, (shows, _) in playground.PRESETS.items()}
         self.predicted, self.moment, self._table = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
 
     def _lay_out(self) -> list[ipywidgets.Widget]:
@@ -247,7 +238,7 @@ class Playground(RunPanel):
             }
         )
         for name, preset in self.presets.items():
-            settings = replace(self._given, **playground.PRESETS[name])
+            settings = replace(self._given, **playground.PRESETS[name][1])
             preset.on_click(self._guarded(partial(self._take_over, settings)))
         self.drawing.on_msg(lambda _, said, __: self._guarded(partial(self._touch, **said))(None))
         for control in (*self._controls.values(), self.auto):
@@ -572,14 +563,23 @@ def describe_prediction(run: Recording) -> str:
     if not run.predicted:
         return "No skip weights: nothing to phase out."
     cap = math.ceil(training.TrainConfig().removing_by * run.num_steps)
+    by_cap = f"the cap does it by {cap}" if run.settings.cap == "falling" else "nothing else does"
     steps = [step for step in run.predicted if step <= run.num_steps]
-    if not steps:
-        return f"Predicted: no skip is removed by its multiplier in {run.num_steps} steps; the cap does it by {cap}."
-    number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
-    end = f" (cap at {cap})" if len(steps) < len(run.predicted) or max(steps) > cap else ""
-    return (
-        f"Predicted: {number} removed from step {min(steps):.0f} to {max(steps):.0f} of {run.num_steps}{end}."
-    )
+    removal = f"no skip is removed by its multiplier in {run.num_steps} steps; {by_cap}"
+    if steps:
+        number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
+        end = f" (cap at {cap})" if run.settings.cap == "falling" and max(run.predicted) > cap else ""
+        removal = f"{number} removed from step {min(steps):.0f} to {max(steps):.0f} of {run.num_steps}{end}"
+    return f"Predicted: {removal}. {describe_price(run.settings)}".rstrip()
+
+
+def describe_price(settings: Settings) -> str:
+    """Say whether the multipliers are a clock or a market, at the price that is the median at depth 40."""
+    if not (settings.skip_weight and settings.skip_lr and settings.dual_lr):
+        return ""
+    ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
+    kind = "a clock" if ratio > 30 else "a market" if ratio < 5 else "between clock and market"
+    return f"Price ratio {ratio:.3g}: {kind}."
 
 
 def warm_up(images: Images) -> None:
