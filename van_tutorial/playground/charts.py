@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from van_tutorial import plots
 from van_tutorial.playground.recording import Recording
 from van_tutorial.playground.settings import names_of
+from van_tutorial.plots.style import decades
 
 # By what a chart shows: its row and column, its title, and the name of its vertical axis.
 CHARTS = {
@@ -152,7 +153,7 @@ def moment_layout(run: Recording, pinned: Sequence[Recording], index: int) -> di
         )
     norms = np.asarray([norm for there in runs for row in there.layers["grad_norms"] for norm in row])
     if len(norms := norms[np.isfinite(norms) & (norms > 0.0)]):
-        ends["yaxis6"] = plots.decades(norms.min(), norms.max())
+        ends["yaxis6"] = decades(norms.min(), norms.max())
     return {"shapes": cursors(run, index), **{axis: {"range": bounds} for axis, bounds in ends.items()}}
 
 

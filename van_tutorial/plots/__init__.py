@@ -15,7 +15,7 @@ from van_tutorial.plots.removal import (
     prices_and_multipliers,
     skip_and_multiplier_paths,
 )
-from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, decades, finish, skip_heat_map, style
+from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, skip_heat_map, style
 from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
@@ -36,7 +36,6 @@ __all__ = [
     "correlation_by_depth",
     "correlation_map",
     "curve",
-    "decades",
     "finish",
     "gradient_signals",
     "label_maps",

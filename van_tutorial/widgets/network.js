@@ -94,7 +94,7 @@ function showScores(place, scores) {
 export function network(el, touch = null) {
   el.classList.add("van-network");
   el.innerHTML = `<div class="van-scores" role="group" aria-label="Test accuracy of each run"></div>
-    <div class="van-network-drawing" tabindex="0" role="group"></div>
+    <div class="van-network-drawing" tabindex="0" role="group" data-lm-suppress-shortcuts="true"></div>
     <div class="van-network-line"><span class="van-network-layer" aria-live="polite"></span>
     <span class="van-network-scale"></span></div>`;
   const drawing = el.querySelector(".van-network-drawing");

@@ -579,7 +579,7 @@ def describe_price(settings: Settings) -> str:
         return ""
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
     kind = "a clock" if ratio > 30 else "a market" if ratio < 5 else "between clock and market"
-    return f"Price ratio {ratio:.3g}: {kind}."
+    return f"Price ratio {f'{ratio:.2g}' if ratio < 10 else f'{ratio:,.0f}'}: {kind}."
 
 
 def warm_up(images: Images) -> None:
