@@ -49,7 +49,7 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
         fig.update_yaxes(title=label, title_standoff=4, row=row, col=col)
     fig.update_xaxes(title="step", title_standoff=4)
     for row in (1, 2):
-        fig.update_xaxes(title="layer (1 is next to the input)", row=row, col=3)
+        fig.update_xaxes(title="layer (1: input side)", row=row, col=3)
     fig.update_yaxes(range=[0, 1], row=1, col=1)
     fig.update_yaxes(rangemode="tozero", row=1, col=3)
     fig.update_yaxes(type="log", exponentformat="power", dtick=1, row=2, col=3)
@@ -70,7 +70,7 @@ def run_traces(run: Recording, index: int) -> Traces:
     steps, layers = np.asarray(run.steps), np.arange(1, run.settings.depth + 1)
     predicted = np.asarray(run.predicted)
     is_soon = predicted <= run.num_steps
-    colorbar = {"title": "α", "x": 0.632, "y": 0.8, "len": 0.45, "thickness": 8, "tickvals": [0, 0.5, 1]}
+    colorbar = {"title": "α", "x": 0.632, "y": 0.8, "len": 0.45, "thickness": 8, "tickvals": [0, 1]}
     traces: Traces = []
     for chart, prefix in (("loss", ""), ("accuracy", "train_")):
         for name, column, dash in (
