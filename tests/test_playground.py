@@ -328,10 +328,10 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     panel.connection.value = "plain"
     assert panel.drawing.frame["skip"] == [0.0] * 6
     assert panel.predicted.value == "No skip weights: nothing to phase out."
+    assert panel.skip.disabled
     for preset, kind in (("clock", "a clock"), ("market", "a market")):
         panel.presets[preset].click()
         assert panel.predicted.value.endswith(f": {kind}.")
-    assert panel.skip.disabled
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
