@@ -16,6 +16,7 @@ STEPS = 40 * 39
 def page(browser, lab):
     with opened(browser, lab, "playground", "Choose, then press Train", height=1750) as page:
         button(page, "Train").scroll_into_view_if_needed()
+        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
         yield page
 
 
@@ -101,6 +102,8 @@ def test_arrow_keys_go_from_layer_to_layer_and_say_its_numbers(page):
 def test_the_colour_of_the_layers_is_chosen_and_its_scale_is_said(page):
     box = page.locator(".van-network .box").first
     before = box.evaluate("box => box.style.fill")
+    expect(page.get_by_label("colour by").first).not_to_be_visible()
+    press(page, "More settings")
     page.get_by_label("colour by").first.select_option("multiplier")
     expect(page.locator(".van-network-scale").first).to_contain_text("multiplier λ (nats): 0")
     assert box.evaluate("box => box.style.fill") != before
@@ -123,8 +126,8 @@ def test_a_pinned_run_stays_beside_the_next_which_pause_holds_and_stop_ends_all_
     button(page, "Stop").focus()
     page.keyboard.press("Enter")
     status(page, rf"^Stopped. Step {held + 1} of")
-    expect(page.get_by_text("Pinned 1", exact=True)).to_be_visible()
-    expect(page.locator(".js-plotly-plot .legendtext", has_text="pinned 1")).to_be_attached()
+    expect(page.get_by_text("VAN · 2", exact=True).first).to_be_visible()
+    expect(page.locator(".js-plotly-plot .legendtext", has_text="VAN · 2")).to_be_attached()
     expect(button(page, "Restore")).to_be_visible()
     keep_picture(page.locator(".widget-vbox").first, "playground_pinned")
 
@@ -150,7 +153,7 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
     alone.get_by_role("button", name="Play").focus()
     alone.keyboard.press("Enter")
     expect(alone.locator(".van-replay-step")).to_have_text(re.compile(f"^Step {ended} of"), timeout=30_000)
-    expect(alone.locator(".legendtext", has_text="pinned 1")).to_be_attached()
+    expect(alone.locator(".legendtext", has_text="VAN · 2")).to_be_attached()
     assert max(multipliers(alone)) > 0
     keep_picture(alone.locator("body"), "playground_export")
     assert alone.failures == []
@@ -176,6 +179,17 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     shown = arcs(page)
     assert shown[0] == 0.0 < 0.3 < shown[-1]
     assert shown[1:].count(0.0) > 5
+    names = page.locator(".van-score-name").all_text_contents()
+    assert [name.partition(",")[0] for name in names] == [
+        "VAN",
+        "plain",
+        "residual",
+        "plain",
+        "VAN",
+    ]  # and the pinned one
+    press(page, "Fewer settings")
+    press(page, "Unpin")
+    expect(page.locator(".van-score")).to_have_count(4)
     page.wait_for_timeout(1000)
     keep_picture(page.locator(".widget-vbox").first, "playground")
 
@@ -185,6 +199,96 @@ def test_an_automated_check_of_accessibility_finds_nothing_serious_in_the_panel(
     assert found["passes"]
     serious = [breach for breach in found["violations"] if breach["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+def box_of(locator):
+    """Left, top, right and bottom of an element."""
+    box = locator.bounding_box()
+    return box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+
+
+def test_at_1280_by_800_network_train_and_accuracy_are_in_sight_together(page):
+    page.set_viewport_size({"width": 1280, "height": 800})
+    button(page, "default").evaluate("button => button.scrollIntoView(true)")
+    last = page.locator(".jp-WindowedPanel-outer").first
+    bottom = box_of(last)[3]
+    for part in (button(page, "Train"), page.locator(".van-scores"), page.locator(".van-network-drawing")):
+        _, top, _, end = box_of(part.first)
+        assert 0 < top < end <= bottom
+
+
+def test_at_1000_pixels_the_figure_fills_its_panel_and_its_colour_bar_touches_no_title(page):
+    page.set_viewport_size({"width": 1000, "height": 900})
+    figure, panel = page.locator(".js-plotly-plot").first, page.locator(".van-panel").first
+    figure.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    drawn = page.locator(".js-plotly-plot .main-svg").first
+    assert abs(drawn.bounding_box()["width"] - max(panel.bounding_box()["width"], 640)) < 30
+    bar = box_of(page.locator(".js-plotly-plot .colorbar").first)
+    for title in page.locator(
+        ".js-plotly-plot :is(.ytitle, .y2title, .y3title, .y5title, .y6title, .gtitle)"
+    ).all():
+        left, top, right, bottom = box_of(title)
+        assert right < bar[0] or left > bar[2] or bottom < bar[1] or top > bar[3]
+    keep_picture(panel, "playground_1000")
+
+
+def test_in_the_dark_theme_figures_are_dark(page):
+    figure = page.locator(".js-plotly-plot").first
+    assert figure.evaluate("figure => getComputedStyle(figure).filter") == "none"
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    assert figure.evaluate("figure => getComputedStyle(figure).filter") == "invert(1) hue-rotate(180deg)"
+    page.evaluate("document.body.dataset.jpThemeLight = 'true'")
+    page.set_viewport_size({"width": 1300, "height": 1750})
+
+
+def test_a_click_on_an_arc_restores_its_skip_and_the_accuracy_answers(page):
+    scrubber(page).focus()
+    page.keyboard.press("End")
+    drawing = page.locator(".van-network-drawing").first
+    expect(drawing).to_have_attribute("aria-label", re.compile("step 390 of"))
+    accuracy = page.locator(".van-score-value").first.text_content()
+    page.locator(".van-network .field").nth(20).click(position={"x": 17, "y": 12})
+    expect(drawing).to_have_attribute("aria-label", re.compile(": 1 of 40 skips left"))
+    status(page, r"By hand: layer 21 set to 1\.00 at step 390")
+    assert arcs(page)[20] == 1.0
+    page.keyboard.press("Enter")  # the layer is still chosen
+    expect(drawing).to_have_attribute("aria-label", re.compile(": 0 of 40 skips left"))
+    expect(page.locator(".van-score-value").first).to_have_text(accuracy)
+
+
+def test_after_a_reload_the_panel_shows_what_it_showed(page):
+    before = multipliers(page)
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(2000)
+    page.goto(page.url.partition("?")[0])
+    expect(page.locator(".van-network .arc").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_attached(timeout=60_000)
+    assert multipliers(page) == before
+    assert max(before) > 0
+    assert len(page.locator(".js-plotly-plot").evaluate("chart => chart._fullData[1].x")) > 40
+    expect(page.locator(".van-lost")).not_to_be_visible()
+
+
+def test_a_cell_that_is_run_again_ends_the_old_training_and_a_restart_says_what_to_do(page):
+    press(page, "Train")
+    status(page, "^Training. Step")
+    run_all(page)
+    status(page, "^Choose, then press Train")
+    expect(page.locator(".van-panel")).to_have_count(1)
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Restart Kernel…", exact=True).click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(page.locator(".van-lost")).to_be_visible(timeout=60_000)
+    expect(page.locator(".van-lost")).to_contain_text("run the cell again")
+    run_all(page)
+    status(page, "^Choose, then press Train")
+    expect(page.locator(".van-lost")).not_to_be_visible()
+
+
+def run_all(page):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 def test_reset_puts_the_run_away(page):

@@ -5,7 +5,7 @@ import math
 import re
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import ipywidgets
@@ -94,7 +94,7 @@ def test_every_connection_trains_from_every_initialization(few_images, connectio
 def test_the_playgrounds_run_is_the_librarys(few_images):
     run = record(few_images)
     config = training.TrainConfig(num_epochs=4, dual_lr=50.0)
-    model = models.mlp(depth=3, width=8, seed=0, in_features=784, num_classes=10)
+    model = models.mlp(depth=3, width=8, norm_shift=1.0, seed=0, in_features=784, num_classes=10)
     result = training.train(model, few_images, config)
     assert run.curves["test_accuracy"][-1] == result.test_accuracy
     assert run.layers["skip_weights"][-1] == result.layers["skip_weight"].tolist()[-3:]
@@ -218,7 +218,7 @@ def test_what_a_frame_changes_is_all_that_differs_from_the_figure_at_that_moment
     pinned = [record(few_images, depth=5, connection="residual", num_epochs=3)]
     changed = playground.charts(run, pinned)
     frame = playground.frames(run, pinned)[1]
-    assert frame.name == str(run.steps[1])
+    assert frame.name == "1"
     for new, place in zip(frame.data, frame.traces, strict=True):
         changed.data[place].y = np.asarray(new.y)
     changed.layout.shapes = frame.layout.shapes
@@ -228,8 +228,8 @@ def test_what_a_frame_changes_is_all_that_differs_from_the_figure_at_that_moment
 def test_the_figure_of_a_replay_has_a_slider_that_goes_to_every_frame(run):
     fig = Replay(run).figure
     (slider,) = fig.layout.sliders
-    assert [step.label for step in slider.steps] == [frame.name for frame in fig.frames]
-    assert [list(step.args[0]) for step in slider.steps] == [[str(step)] for step in run.steps]
+    assert [step.label for step in slider.steps] == [str(step) for step in run.steps]
+    assert [list(step.args[0]) for step in slider.steps] == [[frame.name] for frame in fig.frames]
     assert slider.active == len(run) - 1
 
 
@@ -304,7 +304,7 @@ def test_every_control_reaches_the_run(panel):
     values = {
         "depth": 4, "width": 6, "connection": "van", "skip": "additive", "skip_weight": 0.5, "dual_lr": 0.25,
         "skip_lr": 0.01, "damping": 0.5, "stagger": -0.5, "normalization": "layer", "init": "orthogonal",
-        "num_epochs": 1, "seed": 3, "data": data.MINI,
+        "num_epochs": 1, "seed": 3, "data": data.MINI, "cap": "none", "norm_shift": 0.5,
     }  # fmt: skip
     assert values.keys() == panel.settings.keys()
     for name, value in values.items():
@@ -317,6 +317,7 @@ def test_every_control_reaches_the_run(panel):
     assert (config.dual_lr, config.skip_lr, config.damping, config.stagger, config.seed) == (
         pytest.approx(0.25), pytest.approx(0.01), 0.5, -0.5, 3,
     )  # fmt: skip
+    assert config.remove_by is None
 
 
 def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(panel):
@@ -328,6 +329,9 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.drawing.frame["skip"] == [0.0] * 6
     assert panel.predicted.value == "No skip weights: nothing to phase out."
     assert panel.skip.disabled
+    for preset, kind in (("clock", "a clock"), ("market", "a market")):
+        panel.presets[preset].click()
+        assert panel.predicted.value.endswith(f": {kind}.")
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
@@ -643,7 +647,7 @@ def test_an_exported_run_is_a_page_of_its_own(panel, tmp_path):
     panel.export.click()
     assert "Exported: open" in panel.status.value
     (page,) = (tmp_path / "kept").glob("*.html")
-    assert "pinned 1" in page.read_text()
+    assert "VAN · 2" in page.read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(few_images, tmp_path):
@@ -726,6 +730,114 @@ def test_a_run_whose_loss_is_not_finite_ends_in_words_and_keeps_its_moments(pane
 def test_the_colour_of_a_layer_is_chosen(panel):
     panel.color.value = "multiplier"
     assert panel.drawing.color_by == "multiplier"
+
+
+def test_runs_are_named_by_what_differs():
+    runs = [
+        Settings(),
+        Settings(connection="residual", norm_shift=0.0),
+        Settings(dual_lr=0.5, norm_shift=0.0),
+    ]
+    assert playground.names_of(runs) == [
+        "VAN, dual learning rate auto, bias 1",
+        "residual",
+        "VAN, dual learning rate 0.5, bias 0",
+    ]
+    assert playground.names_of([Settings(), Settings()]) == ["VAN", "VAN · 2"]
+
+
+@pytest.mark.parametrize("name", playground.PRESETS)
+def test_a_preset_sets_all_controls_and_leaves_the_next_choice_free(panel, name):
+    panel.presets[name].click()
+    assert panel.error is None
+    wanted = replace(Settings(**{**SMALL, "data": data.MINI}), **playground.PRESETS[name][1])
+    assert panel.settings == asdict(wanted)
+    assert panel.auto.value == (wanted.dual_lr is None)
+
+
+def test_auto_sizes_the_dual_learning_rate_anew_when_the_training_grows(few_images, tmp_path):
+    panel = widgets.Playground(few_images, folder=tmp_path, depth=3, width=8, num_epochs=4)
+    assert panel.auto.value
+    assert panel.dual_lr.disabled
+    before = panel.dual_lr.value
+    panel.num_epochs.value = 40
+    assert panel.dual_lr.value < before
+    assert panel.text.value == "depth=3 width=8 num_epochs=40"
+    panel.auto.value = False
+    panel.dual_lr.value = 0.5
+    panel.num_epochs.value = 4
+    assert panel.dual_lr.value == 0.5
+    panel.close()
+
+
+def test_recorded_residual_and_plain_runs_stand_beside_a_run_of_their_size(images, few_images, tmp_path):
+    run = Recording.begin(Settings(), images)
+    beside = playground.beside(run)
+    assert [there.settings.connection for there in beside] == ["plain", "residual", "plain"]
+    names = [score["name"] for score in run.frame(0, beside)["scores"]]
+    assert names == ["VAN", "plain, bias 1", "residual", "plain, bias 0"]
+    assert playground.beside(Recording.begin(Settings(depth=41), images)) == []
+    assert playground.beside(Recording.begin(Settings(), few_images)) == []
+    panel = widgets.Playground(images, folder=tmp_path)
+    shown = {trace.name for trace in panel.figure.data}
+    assert set(names[1:]) <= shown
+    panel.close()
+
+
+def test_a_skip_that_is_set_by_hand_is_answered_by_the_accuracy_and_told_in_the_outcome(panel):
+    press = panel.drawing._handle_custom_msg
+    press({"layer": 1, "weight": 0.5}, [])
+    assert "press Train or Step first" in panel.status.value
+    train(panel)
+    before = len(panel.state.run)
+    press({"layer": 1, "weight": 0.5}, [])
+    assert len(panel.state.run) == before + 1
+    assert panel.drawing.frame["skip"] == [0.0, 0.5, 0.0]
+    model = panel.state.trainer.model
+    test = panel._images(data.MINI)
+    assert panel.state.run.curves["test_accuracy"][-1] == training.accuracy(
+        model, test.test_images, test.test_labels
+    )
+    assert models.skip_weights(model).tolist() == [0.0, 0.5, 0.0]
+    assert "By hand: layer 2 set to 0.50 at step 16." in panel.status.value
+    press({"layer": 1, "weight": 0.0}, [])
+    assert panel.state.run.curves["test_accuracy"][-1] == panel.state.run.curves["test_accuracy"][before - 1]
+    press({"layer": 1, "weight": 1.5}, [])
+    assert panel.status.value.startswith("<b>Not done:</b> A skip weight must be a number in [0, 1]")
+
+
+def test_a_skip_that_is_cut_while_the_network_trains_is_cut_between_two_steps(long_panel):
+    long_panel.train.click()
+    wait_for_moments(long_panel, 1)
+    long_panel.drawing._handle_custom_msg({"layer": 3, "weight": 0.0}, [])
+    wait_for_moments(long_panel, 3)
+    long_panel.stop.click()
+    long_panel.wait(10)
+    assert long_panel.state.run.layers["skip_weights"][-1][3] < 0.5
+    assert long_panel.state.run.by_hand[0].startswith("layer 4 set to 0.00 at step ")
+
+
+def test_what_is_not_in_plain_sight_is_unfolded_by_a_button(panel):
+    assert panel._folded.layout.display == "none"
+    panel.more.click()
+    assert panel._folded.layout.display == ""
+    assert panel.more.description == "Fewer settings"
+
+
+def test_a_page_that_asks_for_the_state_of_a_figure_gets_it_as_it_is_now(panel):
+    train(panel)
+    state = panel.figure.get_state()
+    shown = state["_widget_data"][6]["y"]
+    assert (
+        np.frombuffer(shown["buffer"], shown["dtype"]).tolist() == panel.state.run.layers["multipliers"][-1]
+    )
+    assert state["_widget_layout"]["shapes"][0]["x0"] == 16
+
+
+def test_one_wild_start_does_not_flatten_the_losses_of_the_others(run):
+    wild = replace(run, curves={**run.curves, "loss": [1e6, *run.curves["loss"][1:]]})
+    low, high = playground.charts(wild).layout.yaxis4.range
+    assert (low, high < 20.0) == (0.0, True)
 
 
 def test_two_panels_train_at_once_and_each_gets_its_own_numbers(few_images, tmp_path):

@@ -242,9 +242,38 @@ def test_every_figure_is_drawn_and_has_a_name(site, browser):
 
 
 @in_browser
+def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(site, browser):
+    for name in ("index.html", "live.html"):
+        with opened(browser, (site / name).as_uri()) as page:
+            words = page.locator(".van-live-words")
+            expect(words).to_have_text("Step 390 of 390: 0 of 40 skips left.", timeout=60_000)
+            expect(page.locator(".van-score")).to_have_count(4)
+            expect(page.locator(".van-live-outcome")).to_contain_text("All gone since step")
+            page.get_by_label("depth").focus()
+            page.keyboard.press("Home")
+            expect(words).to_contain_text(re.compile("of 10 skips left"))
+            page.get_by_role("button", name="Pause").click()
+            page.get_by_label("step").focus()
+            page.keyboard.press("Home")
+            expect(words).to_have_text("Step 0 of 390: 10 of 10 skips left.")
+            if name == "live.html":
+                assert page.requested == [(site / name).as_uri()]
+    assert (site / "live.html").stat().st_size < 3e6
+
+
+@in_browser
+def test_figures_are_dark_on_a_dark_page(site, browser):
+    path = site / "notebooks" / f"{LESSONS[0]}.html"
+    for theme, look in (("light", "none"), ("dark", "invert(1) hue-rotate(180deg)")):
+        with opened(browser, path.as_uri(), theme=theme) as page:
+            figure = page.locator(".js-plotly-plot").first
+            assert figure.evaluate("figure => getComputedStyle(figure).filter") == look
+
+
+@in_browser
 def test_no_page_is_wider_than_a_narrow_window(site, browser):
     for path in pages_of(site):
-        with opened(browser, path.as_uri(), width=400) as page:
+        with opened(browser, path.as_uri(), width=390) as page:
             widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
             assert widths[0] <= widths[1], path.name
             for box in page.locator("article pre, .van-figure").all()[:40]:

@@ -156,7 +156,7 @@ def measure_all(journal: Journal, is_quick: bool) -> None:
             made = measure(Lab(is_quick), **point)
             journal.rows += [point | row for row in ([made] if isinstance(made, dict) else made)]
             journal.write()
-            print(journal.rows[-1], flush=True)
+            print({name: value for name, value in journal.rows[-1].items() if name != "run"}, flush=True)
 
 
 def swept(name: str, is_quick: bool) -> pd.DataFrame:

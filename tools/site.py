@@ -23,6 +23,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools import site_live
 from van_tutorial import batch
 from van_tutorial._course import course_path
 from van_tutorial.batch.page import with_html_outputs
@@ -137,6 +138,9 @@ def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, 
         .read_text(encoding="utf-8")
         .format(
             warning=QUICK_WARNING if is_quick else "",
+            live=site_live.fragment(),
+            first=f"notebooks/{next(iter(pages))}",
+            num_lessons=len(pages),
             lessons="\n".join(rows),
             lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
             documents="\n".join(links),
@@ -167,6 +171,7 @@ def build(source: Path, course: Path, out: Path) -> None:
     options += ["-D", f"repository={course}", "-d", source.with_name("doctrees")]
     if subprocess.run([sys.executable, "-m", "sphinx", *options, source, made], check=False).returncode:
         raise SiteError("The pages were not made, for the reasons above.")
+    (made / "live.html").write_text(site_live.page(), encoding="utf-8")
     try:
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(made, part)

@@ -11,6 +11,7 @@ from docutils import nodes
 from plotly.offline import get_plotlyjs
 from sphinx.addnodes import pending_xref
 
+from van_tutorial._course import PACKAGE
 from van_tutorial.batch.page import to_mathml
 
 project = html_title = "van_tutorial"
@@ -28,9 +29,9 @@ html_math_renderer = "mathml"
 smartquotes = False
 
 html_theme = "furo"
-html_static_path = ["static"]
+html_static_path = ["static", str(PACKAGE / "widgets" / "dark.css")]
 html_favicon = "static/icon.svg"
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "dark.css"]
 html_js_files = ["site.js"]
 html_copy_source = html_show_sourcelink = html_use_index = html_show_copyright = html_show_sphinx = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses where they are files

@@ -3,21 +3,8 @@
 #
 # *Any depth, learning rate and connection: choose, press Train, and watch the skips being removed.*
 #
-# The panel of lesson 5, alone. Each box is a layer; the arc over it is its skip-connection, as strong as its skip
-# weight $\alpha_l$. **Train**, **Pause**, go on by a single **Step**, or **Stop**. **See**: the arcs fade, those next to
-# the input first; the dotted line over the map of skip weights is where theory expects each of them to be removed.
-#
-# - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
-# - **Pin** keeps a run in the charts while you train the next. *Restore* sets the controls as they were for it.
-# - **Save** and **Open** keep runs in files; **Export** writes a page that replays a run where no kernel is.
-# - The *settings as text* are all that somebody else needs to make the same run.
-#
-# Questions to begin with, each with a prediction before you press Train:
-#
-# 1. What is the fastest phase-out from which a network of 40 layers still recovers?
-# 2. Does the residual network's gradient correlation stay up to the end?
-# 3. Which skip is removed first if `damping` is 5, and does it come back?
-# 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?
+# Run both cells below (*Run ▸ Run All Cells*) and press **Train**. Recorded runs of a residual and of two plain networks
+# stand beside yours.
 
 # %% tags=["parameters"]
 settings: str = "defaults"  # to begin with, as the panel writes them into its line of text
@@ -31,3 +18,25 @@ from van_tutorial import playground, widgets
 torch.set_num_threads(1)  # small networks: more threads would mostly wait for each other
 panel = widgets.playground_panel(settings=playground.Settings.from_text(settings), interactive=interactive)
 panel
+
+# %% [markdown]
+# Each box is a layer; the arc over it is its skip-connection, as strong as its skip weight $\alpha_l$. Above are the test
+# accuracies at the same step. **See**: the arcs fade, those next to the input first. The dotted line over the map of skip
+# weights is where theory expects each of them to be removed.
+#
+# - The buttons in the first row set all controls to something worth seeing; point at one to read what.
+# - **auto** sizes the dual learning rate from the number of steps.
+# - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to
+#   set its weight. The accuracy answers. While it trains, the training answers.
+# - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
+# - **Pin** keeps a run in the charts while you train the next. *Restore* sets the controls as they were for it.
+# - Under **More settings**: everything else; **Save** and **Open** keep runs in files; **Export** writes a page that replays
+#   a run where no kernel is; the *settings as text* are all that somebody else needs to make the same run.
+#
+# Questions to begin with, each with a prediction before you press Train:
+#
+# 1. What is the fastest phase-out from which a network of 40 layers still recovers?
+# 2. At the end, which skips does a VAN miss most if you restore and cut them one at a time?
+# 3. How much of the result is the phase-out's, and how much the initial bias's? (Compare *no shift*, and the plain network
+#    with the same bias.)
+# 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?

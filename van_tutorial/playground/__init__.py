@@ -4,20 +4,36 @@ The panel itself is `widgets.Playground`, and what replays a run without a kerne
 """
 
 from van_tutorial.playground.charts import CHARTS, NUM_TRACES, charts, frames, pinned_traces, redraw
-from van_tutorial.playground.recording import Recording
-from van_tutorial.playground.settings import CONNECTIONS, INITS, NORMALIZATIONS, Settings, num_steps
+from van_tutorial.playground.recording import Recording, beside, recorded
+from van_tutorial.playground.settings import (
+    CAPS,
+    CONNECTIONS,
+    INITS,
+    NORMALIZATIONS,
+    OF_WEIGHTED_SKIPS,
+    PRESETS,
+    Settings,
+    names_of,
+    num_steps,
+)
 
 __all__ = [
+    "CAPS",
     "CHARTS",
     "CONNECTIONS",
     "INITS",
     "NORMALIZATIONS",
     "NUM_TRACES",
+    "OF_WEIGHTED_SKIPS",
+    "PRESETS",
     "Recording",
     "Settings",
+    "beside",
     "charts",
     "frames",
+    "names_of",
     "num_steps",
     "pinned_traces",
+    "recorded",
     "redraw",
 ]

@@ -9,19 +9,21 @@ from plotly.subplots import make_subplots
 
 from van_tutorial import plots
 from van_tutorial.playground.recording import Recording
+from van_tutorial.playground.settings import names_of
+from van_tutorial.plots.style import decades
 
 # By what a chart shows: its row and column, its title, and the name of its vertical axis.
 CHARTS = {
-    "loss": (1, 1, "Loss", "nats per image"),
-    "accuracy": (1, 2, "Accuracy", "accuracy"),
-    "correlation": (1, 3, "Gradient correlation", "mean over pairs of images"),
-    "skips": (2, 1, "Skip weights", "layer"),
-    "multipliers": (2, 2, "Multipliers now", "λ (nats)"),
+    "loss": (2, 1, "Loss", "nats per image"),
+    "accuracy": (1, 1, "Accuracy", "accuracy"),
+    "correlation": (2, 2, "Gradient correlation", "mean over pairs of images"),
+    "skips": (1, 2, "Skip weights", "layer"),
+    "multipliers": (1, 3, "Multipliers now", "λ (nats)"),
     "norms": (2, 3, "Gradient norms now", "|dC / dW|"),
 }
-BY_STEP = ("", "2", "3", "4")  # the axes of the charts over steps: there a line marks the moment
+BY_STEP = ("", "2", "4", "5")  # the axes of the charts over steps: there a line marks the moment
 NOW = ("multipliers", "norms")  # what shows the layers at the moment
-CHANGING = ("x", "y", "z", "showscale", "showlegend")  # of a trace, in the course of a run
+CHANGING = ("x", "y", "z", "name", "showscale", "showlegend")  # of a trace, in the course of a run
 NUM_TRACES = 9  # traces of the run itself; those of pinned runs follow
 
 Traces = list[tuple[str, Any]]  # each with the name of its chart
@@ -39,23 +41,23 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
     Returns:
         The figure; `frames` has what changes from moment to moment.
     """
-    titles = [title for _, _, title, _ in CHARTS.values()]
-    fig = make_subplots(rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.11, vertical_spacing=0.2)
-    for name, trace in run_traces(run, index) + pinned_traces(pinned, run.steps[index]):
+    titles = [title for _, _, title, _ in sorted(CHARTS.values())]
+    fig = make_subplots(rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.2)
+    for name, trace in run_traces(run, index) + pinned_traces(run, pinned, run.steps[index]):
         fig.add_trace(trace, *CHARTS[name][:2])
     for row, col, _, label in CHARTS.values():
         fig.update_yaxes(title=label, title_standoff=4, row=row, col=col)
     fig.update_xaxes(title="step", title_standoff=4)
-    for col in (2, 3):
-        fig.update_xaxes(title="layer (1 is next to the input)", row=2, col=col)
-    fig.update_yaxes(range=[0, 1], row=1, col=2)
-    fig.update_yaxes(rangemode="tozero", row=2, col=2)
-    fig.update_yaxes(type="log", exponentformat="power", row=2, col=3)
+    for row in (1, 2):
+        fig.update_xaxes(title="layer (1: input side)", row=row, col=3)
+    fig.update_yaxes(range=[0, 1], row=1, col=1)
+    fig.update_yaxes(rangemode="tozero", row=1, col=3)
+    fig.update_yaxes(type="log", exponentformat="power", dtick=1, row=2, col=3)
     fig.update_layout(
         template="plotly_white",
-        height=620,
+        height=600,
         font={"size": 13},
-        margin={"l": 60, "r": 15, "t": 60, "b": 90},
+        margin={"l": 60, "r": 15, "t": 36, "b": 90},
         legend={"orientation": "h", "x": 0, "y": -0.14, "xanchor": "left", "yanchor": "top"},
         hovermode="closest",
     )
@@ -68,7 +70,7 @@ def run_traces(run: Recording, index: int) -> Traces:
     steps, layers = np.asarray(run.steps), np.arange(1, run.settings.depth + 1)
     predicted = np.asarray(run.predicted)
     is_soon = predicted <= run.num_steps
-    colorbar = {"title": "α", "x": 0.262, "y": 0.2, "len": 0.45, "thickness": 8, "tickvals": [0, 0.5, 1]}
+    colorbar = {"title": "α", "x": 0.632, "y": 0.8, "len": 0.45, "thickness": 8, "tickvals": [0, 1]}
     traces: Traces = []
     for chart, prefix in (("loss", ""), ("accuracy", "train_")):
         for name, column, dash in (
@@ -100,11 +102,12 @@ def run_traces(run: Recording, index: int) -> Traces:
     return traces + by_layer_and_correlation(run, index, "this run", 0, showlegend=False)
 
 
-def pinned_traces(pinned: Sequence[Recording], step: int) -> Traces:
-    """Return the traces of pinned runs at a step."""
+def pinned_traces(beside: Recording, pinned: Sequence[Recording], step: int) -> Traces:
+    """Return the traces of pinned runs at a step, named by what differs from the run beside them and each other."""
     traces: Traces = []
-    for number, run in enumerate(pinned, 1):
-        name, look = f"pinned {number}", number + 1  # orange is the prediction's
+    names = names_of([run.settings for run in (beside, *pinned)])[1:]
+    for number, (name, run) in enumerate(zip(names, pinned, strict=True)):
+        look = number + 2  # orange is the prediction's
         for chart in ("loss", "accuracy"):
             x, y = np.asarray(run.steps), np.asarray(run.curves[f"test_{chart}"])
             group = {"legendgroup": name, "showlegend": chart == "loss"}
@@ -135,11 +138,22 @@ def moment_layout(run: Recording, pinned: Sequence[Recording], index: int) -> di
         f"xaxis{axis}": (0, max(there.num_steps for there in runs)) for axis in BY_STEP
     }
     layers = (0.5, max(there.settings.depth for there in runs) + 0.5)
-    ends |= {"xaxis5": layers, "xaxis6": layers}
+    ends |= {"xaxis3": layers, "xaxis6": layers}
     ends |= {
-        "xaxis4": (0, run.num_steps),
-        "yaxis4": (0.5, run.settings.depth + 0.5),
+        "xaxis2": (0, run.num_steps),
+        "yaxis2": (0.5, run.settings.depth + 0.5),
     }  # the map is of this run alone
+    losses = np.asarray(
+        [loss for there in runs for name in ("loss", "test_loss") for loss in there.curves[name]]
+    )
+    if len(losses := losses[np.isfinite(losses)]):  # one wild start is let out of the chart
+        ends["yaxis4"] = (
+            0.0,
+            min(1.05 * losses.max(), 2.0 * float(np.quantile(losses, 0.8, method="lower"))),
+        )
+    norms = np.asarray([norm for there in runs for row in there.layers["grad_norms"] for norm in row])
+    if len(norms := norms[np.isfinite(norms) & (norms > 0.0)]):
+        ends["yaxis6"] = decades(norms.min(), norms.max())
     return {"shapes": cursors(run, index), **{axis: {"range": bounds} for axis, bounds in ends.items()}}
 
 
@@ -164,15 +178,15 @@ def frames(run: Recording, pinned: Sequence[Recording] = ()) -> list[go.Frame]:
         pinned: runs that are in the figure as well.
 
     Returns:
-        A frame for each moment, named by its step.
+        A frame for each moment, named by its number.
     """
     changes = []
     for index, step in enumerate(run.steps):
-        drawn = list(enumerate(run_traces(run, index) + pinned_traces(pinned, step)))
+        drawn = list(enumerate(run_traces(run, index) + pinned_traces(run, pinned, step)))
         places = [place for place, (chart, _) in drawn if chart in NOW]
         data = [go.Scatter(y=trace.y.tolist()) for _, (chart, trace) in drawn if chart in NOW]
         layout = {"shapes": cursors(run, index)}
-        changes.append(go.Frame(name=str(step), data=data, traces=places, layout=layout))
+        changes.append(go.Frame(name=str(index), data=data, traces=places, layout=layout))
     return changes
 
 
@@ -185,7 +199,7 @@ def redraw(fig: Any, run: Recording, pinned: Sequence[Recording], index: int) ->
         pinned: the same runs as in the figure.
         index: of the moment.
     """
-    drawn = run_traces(run, index) + pinned_traces(pinned, run.steps[index])
+    drawn = run_traces(run, index) + pinned_traces(run, pinned, run.steps[index])
     with fig.batch_update():
         for old, (_, new) in zip(fig.data, drawn, strict=True):
             old.update({part: new[part] for part in CHANGING if part in new})

@@ -2,19 +2,28 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from van_tutorial import diagnostics, training
+import torch
+
+from van_tutorial import diagnostics, models, training
+from van_tutorial._checks import check_range
+from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 from van_tutorial._modes import eval_mode
 from van_tutorial.data import Images
-from van_tutorial.playground.settings import Settings
+from van_tutorial.playground.settings import Settings, names_of
+from van_tutorial.training.evaluation import evaluate
 
 FORMAT = "van_tutorial playground run, version 1"
 NUM_PROBES = 32  # test images at which gradients are correlated: 496 pairs
 CURVES = ("loss", "test_loss", "train_accuracy", "test_accuracy", "gradient_correlation")
+BEFORE = {"norm_shift": 0.0}  # of runs that were saved when this was no setting
+SIZE = ("data", "depth", "width", "normalization", "init")
 BY_LAYER = ("skip_weights", "multipliers", "grad_norms")
 
 
@@ -34,6 +43,7 @@ class Recording:
         layers: by name, L numbers for each moment: "skip_weights" and "multipliers", empty where there are none, and
             "grad_norms", |dC / dW_l| on the latest batch.
         outcome: in words, what became of the skips; empty while the run goes on.
+        by_hand: in words, each skip weight that a hand has set: the settings alone do not determine such a run.
     """
 
     settings: Settings
@@ -43,6 +53,7 @@ class Recording:
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
     layers: dict[str, list[list[float]]] = field(default_factory=lambda: {name: [] for name in BY_LAYER})
     outcome: str = ""
+    by_hand: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of moments."""
@@ -78,7 +89,37 @@ class Recording:
     def conclude(self, trainer: training.Trainer) -> None:
         """Put into words what the run has come to."""
         removal = trainer.phase_out.removal if trainer.phase_out else ""
-        self.outcome = f"{self.describe(-1)} {removal}".rstrip()
+        by_hand = f"By hand: {'; '.join(self.by_hand)}." if self.by_hand else ""
+        self.outcome = " ".join(part for part in (self.describe(-1), removal, by_hand) if part)
+
+    def set_skip(self, trainer: training.Trainer, layer: int, weight: float) -> None:
+        """Set one skip weight of the network that is being trained, between two steps.
+
+        Args:
+            trainer: of this run.
+            layer: its index, from 0.
+            weight: the skip weight, in [0, 1]: 0 cuts the skip.
+
+        Raises:
+            ValueError: for a weight outside [0, 1], or a network without skip weights.
+        """
+        check_range("A skip weight", weight, 0.0, 1.0)
+        if trainer.phase_out is None:
+            raise ValueError(
+                f"The skips of a {self.settings.connection} network have no weight: train a VAN."
+            )
+        with torch.no_grad():
+            trainer.phase_out.skip_weight[layer] = weight
+        self.by_hand.append(f"layer {layer + 1} set to {weight:.2f} at step {trainer.step}")
+
+    def answer(self, trainer: training.Trainer) -> None:
+        """Add the moment after a skip weight was set in a network that is not being trained: what is it worth now?"""
+        loss, accuracy = evaluate(trainer.model, *trainer.examples.test)
+        curves = {name: values[-1] for name, values in self.curves.items()}
+        layers = {name: rows[-1] for name, rows in self.layers.items()}
+        layers["skip_weights"] = models.skip_weights(trainer.model).tolist()
+        self._append(trainer.step, curves | {"test_loss": loss, "test_accuracy": accuracy}, layers)
+        self.conclude(trainer)
 
     def add(self, trainer: training.Trainer) -> None:
         """Add the moment of a trainer's latest record, with what can be measured in its network now.
@@ -121,14 +162,18 @@ class Recording:
             return sum(alpha != 0.0 for alpha in alphas)
         return self.settings.depth if self.settings.kind.has_skip else 0
 
-    def frame(self, index: int) -> dict[str, Any]:
+    def frame(self, index: int, others: Sequence["Recording"] = ()) -> dict[str, Any]:
         """Return what the drawing of the network needs of a moment.
+
+        Args:
+            index: of the moment.
+            others: runs whose accuracy at the same step is laid beside that of this one.
 
         Returns:
             step, num_steps, depth, connection, has_skip, is_weighted, num_skips; and by layer, None where a number is
             not finite, or None in place of all where there is none: skip (the strength of the skip, from 0 to 1),
             multiplier, grad_norm; of these the largest over the run as largest_multiplier, and smallest and largest
-            as grad_norm_range.
+            as grad_norm_range. scores has name, accuracy and skips left of this run and of the others.
         """
         depth, kind = self.settings.depth, self.settings.kind
         multipliers = [value for row in self.layers["multipliers"] for value in row if math.isfinite(value)]
@@ -147,7 +192,22 @@ class Recording:
             "grad_norm": finite(self.layers["grad_norms"][index]) or None,
             "largest_multiplier": max(multipliers, default=0.0),
             "grad_norm_range": [min(norms), max(norms)] if norms else None,
+            "scores": self.scores(index, others),
         }
+
+    def scores(self, index: int, others: Sequence["Recording"]) -> list[dict[str, Any]]:
+        """Return name, accuracy and number of skips of this run at a moment, and of others at the same step."""
+        runs, step = (self, *others), self.steps[index]
+        names = names_of([run.settings for run in runs])
+        moments = [index % len(self), *(run.at(step) for run in others)]
+        return [
+            {
+                "name": name,
+                "accuracy": finite([run.curves["test_accuracy"][at]])[0],
+                "num_skips": run.num_skips(at),
+            }
+            for name, run, at in zip(names, runs, moments, strict=True)
+        ]
 
     def describe(self, index: int) -> str:
         """Say in words where the run is at a moment."""
@@ -168,9 +228,44 @@ class Recording:
         Raises:
             OSError: where it cannot be written; an older file of that name is unharmed.
         """
-        numbers = {name: rounded(value) for name, value in vars(self).items() if name != "settings"}
-        content = {"format": FORMAT, "settings": asdict(self.settings), **numbers}
-        write_atomic(path, json.dumps(content, allow_nan=False).encode())
+        write_atomic(path, json.dumps({"format": FORMAT, **self.content()}, allow_nan=False).encode())
+
+    def content(self, digits: int = 6) -> dict[str, Any]:
+        """Return the run as JSON has it, its numbers to so many digits."""
+        numbers = {name: rounded(value, digits) for name, value in vars(self).items() if name != "settings"}
+        return {"settings": asdict(self.settings), **numbers}
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Recording":
+        """Return the run that `content` has given."""
+        recording = cls(
+            Settings(**{**BEFORE, **content["settings"]}),
+            int(content["num_steps"]),
+            [math.inf if step is None else float(step) for step in content["predicted"]],
+            [int(step) for step in content["steps"]],
+            {name: [number(value) for value in content["curves"][name]] for name in CURVES},
+            {name: [[number(v) for v in row] for row in content["layers"][name]] for name in BY_LAYER},
+            str(content["outcome"]),
+            [str(change) for change in content.get("by_hand", ())],
+        )
+        recording._check()
+        return recording
+
+    def thinned(self, most: int) -> "Recording":
+        """Leave out moments and the multipliers, for a small file.
+
+        Args:
+            most: moments to keep, at least 2; the first and the last are among them.
+
+        Returns:
+            A run of its own.
+        """
+        every = math.ceil((len(self) - 1) / (most - 1)) or 1
+        kept = sorted({*range(0, len(self), every), len(self) - 1})
+        curves = {name: [values[index] for index in kept] for name, values in self.curves.items()}
+        layers = {name: [rows[index] for index in kept] for name, rows in self.layers.items()}
+        layers["multipliers"] = [[] for _ in kept]
+        return replace(self, steps=[self.steps[index] for index in kept], curves=curves, layers=layers)
 
     @classmethod
     def open(cls, path: str | Path) -> "Recording":
@@ -190,23 +285,13 @@ class Recording:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
-            recording = cls(
-                Settings(**content["settings"]),
-                int(content["num_steps"]),
-                [math.inf if step is None else float(step) for step in content["predicted"]],
-                [int(step) for step in content["steps"]],
-                {name: [number(value) for value in content["curves"][name]] for name in CURVES},
-                {name: [[number(v) for v in row] for row in content["layers"][name]] for name in BY_LAYER},
-                str(content["outcome"]),
-            )
-            recording._check()
+            return cls.of(content)
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path} is not a run that the playground has saved, or is damaged: {error}."
             ) from error
-        return recording
 
     def _check(self) -> None:
         """Raise unless every moment has all its numbers."""
@@ -230,12 +315,39 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def rounded(value: Any) -> Any:
-    """Return a nest of dictionaries and lists with its numbers to six digits, and None for those not finite."""
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Return a nest of dictionaries and lists with its numbers to so many digits, and None for those not finite."""
     if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
+        return {key: rounded(part, digits) for key, part in value.items()}
     if isinstance(value, list):
-        return [rounded(part) for part in value]
+        return [rounded(part, digits) for part in value]
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value
+
+
+@cache
+def recorded() -> tuple[Recording, ...]:
+    """Read the runs of assets/results/playground.json, made by `python -m tools.record playground`.
+
+    Returns:
+        All runs, with few moments and digits and without multipliers; read once.
+    """
+    text = course_path("assets", "results", "playground.json").read_text(encoding="utf-8")
+    return tuple(Recording.of(row["run"]) for row in json.loads(text)["runs"])
+
+
+def beside(run: Recording) -> list[Recording]:
+    """Find the recorded residual and plain runs of the size and length of a run.
+
+    Args:
+        run: any run, from its first moment on.
+
+    Returns:
+        The recorded runs, in the order of the file; none where that size was not recorded.
+    """
+
+    def size(run: Recording) -> list[Any]:
+        return [run.num_steps, *(getattr(run.settings, name) for name in SIZE)]
+
+    return [there for there in recorded() if not there.settings.kind.is_weighted and size(there) == size(run)]

@@ -1,7 +1,8 @@
 """Everything that determines a run of the playground, and a short string that carries it."""
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from threading import Event
 from typing import Any, get_args, get_type_hints
 
@@ -19,6 +20,36 @@ INITS = ("he", "orthogonal", "looks-linear")
 RECORDS_PER_RUN = 100
 FEWEST_STEPS = 8
 SMALLEST_DUAL_LR = 1e-5  # the slider's
+CAPS = ("falling", "none")
+# Of weighted skips alone: no other network has these.
+OF_WEIGHTED_SKIPS = ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger", "cap")
+# Short names of settings, where a run is named by what differs.
+LABELS = {
+    "dual_lr": "dual learning rate", "skip_lr": "skip learning rate", "skip_weight": "skip weight", "stagger": "order",
+    "norm_shift": "bias", "num_epochs": "epochs", "normalization": "norm",
+}  # fmt: skip
+# By their names, what presets show, and what of the settings they change.
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("The settings that this panel opened with", {}),
+    "hurry": (
+        "All skips are removed simultaneously, within some twenty steps",
+        {"stagger": 0.0, "dual_lr": 6.5},
+    ),
+    "output side first": ("The order of the removal turned over", {"stagger": -0.9}),
+    "100 layers": (
+        "A depth at which plain networks need a start of their own",
+        {"depth": 100, "norm_shift": 2.0},
+    ),
+    "no shift": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
+    "clock": (
+        "No cap, and multipliers far above any price: the loss has no say in when a skip is removed",
+        {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
+    ),
+    "market": (
+        "The same product of learning rates, multipliers near the prices: the loss decides what is removed",
+        {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
+    ),
+}
 
 
 def num_steps(num_epochs: int, num_images: int) -> int:
@@ -64,7 +95,10 @@ class Settings:
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         stagger: order of the removal, in [-0.95, 0.95]: above 0 sequentially (one layer at a time), from input to
             output, below 0 from output to input, at 0 simultaneously.
+        cap: "falling" has every skip removed by two thirds of the training; "none" leaves that to the multipliers.
         normalization: "none", "batch" or "layer".
+        norm_shift: initial bias of the normalization, in [0, 3]; networks without one have none. Above 0 layers are
+            initialized closer to linear.
         init: "he", "orthogonal" or "looks-linear", which comes with activation "crelu" (and order "pre", where the
             connection adds).
         num_epochs: passes over the training images, at least 1.
@@ -91,7 +125,9 @@ class Settings:
     skip_lr: float = 1e-3
     damping: float = 0.0
     stagger: float = 0.9
+    cap: str = "falling"
     normalization: str = "batch"
+    norm_shift: float = 1.0
     init: str = "he"
     num_epochs: int = 10
     seed: int = 0
@@ -101,7 +137,9 @@ class Settings:
         check_choice("data", self.data, (*NAMES, ARRAYS))
         check_choice("connection", self.connection, CONNECTIONS)
         check_choice("skip", self.skip, connections.SKIPS)
+        check_choice("cap", self.cap, CAPS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_range("norm_shift", self.norm_shift, 0.0, 3.0)
         check_choice("init", self.init, INITS)
         for name, low, high in (("depth", 1, 100), ("width", 4, 256)):
             check_range(name, getattr(self, name), low, high)
@@ -136,6 +174,7 @@ class Settings:
             skip=self.skip,
             skip_weight=self.skip_weight,
             normalization=self.normalization,
+            norm_shift=0.0 if self.normalization == "none" else self.norm_shift,
             init=self.init,
             activation="crelu" if has_mirror else "relu",
             order="pre" if has_mirror and self.kind.has_skip else "post",
@@ -152,6 +191,7 @@ class Settings:
             dual_lr=self.dual_lr,
             damping=self.damping,
             stagger=self.stagger,
+            remove_by=None if self.cap == "none" else training.TrainConfig.remove_by,
             seed=self.seed,
             log_every=max(FEWEST_STEPS, self.num_steps(num_images) // RECORDS_PER_RUN),
         )
@@ -201,6 +241,12 @@ class Settings:
         predicted = diagnostics.removal_steps(phase_out)["predicted_step"].tolist()
         return [step if step <= num_steps else math.inf for step in predicted]
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The values that mean something for the network, by name."""
+        has_alpha = self.kind.is_weighted
+        return {k: v for k, v in asdict(self).items() if has_alpha or k not in OF_WEIGHTED_SKIPS}
+
     def to_text(self) -> str:
         """Return the settings as a short string: what differs from the defaults, or "defaults"."""
         given = [
@@ -241,3 +287,33 @@ class Settings:
                 wanted = {int: "an integer", float: "a number"}[kind]
                 raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
         return cls(**values)
+
+
+def names_of(settings: Sequence[Settings]) -> list[str]:
+    """Name runs by their connection and by what differs among them, the bias only among those of one connection.
+
+    Args:
+        settings: of each run.
+
+    Returns:
+        A name for each; equal settings are numbered.
+
+    Example:
+        >>> names_of([Settings(), Settings(depth=20), Settings(depth=20, connection="plain")])
+        ['VAN, depth 40', 'VAN, depth 20', 'plain, depth 20']
+    """
+    said = [one.said for one in settings]
+    names: list[str] = []
+    for one in said:
+        parts = ["VAN" if one["connection"] == "van" else one["connection"]]
+        for key, value in one.items():
+            alike = [
+                other for other in said if key != "norm_shift" or other["connection"] == one["connection"]
+            ]
+            if key != "connection" and any(other.get(key, value) != value for other in alike):
+                text = "auto" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+                parts.append(f"{LABELS.get(key, key)} {text}")
+        name = ", ".join(parts)
+        number = sum(there.partition(" · ")[0] == name for there in names)
+        names.append(f"{name} · {number + 1}" if number else name)
+    return names

@@ -145,9 +145,28 @@ def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figur
     return fig
 
 
+def decades(low: float, high: float) -> tuple[float, float]:
+    """Return the powers of ten that enclose two positive numbers, as the range of a logarithmic axis.
+
+    Args:
+        low: the smaller one.
+        high: the larger one.
+
+    Returns:
+        The exponents of the two powers, at least 1 apart.
+
+    Example:
+        >>> decades(0.02, 3.0)
+        (-2.0, 1.0)
+    """
+    first, last = np.floor(np.log10(low)), np.ceil(np.log10(high))
+    return float(first), float(max(last, first + 1.0))
+
+
 def log_axis(fig: go.Figure, values: pd.Series) -> None:
-    """Make the vertical axis logarithmic, with a label at every power of ten where `values` span several."""
+    """Make the vertical axis logarithmic, with labels at powers of ten alone."""
     positive = values[(values > 0) & np.isfinite(values)]
-    decades = np.log10(positive.max() / positive.min()) if len(positive) else 0.0
-    step = 1 if 2 <= decades <= 10 else None
-    fig.update_yaxes(type="log", exponentformat="power", dtick=step)
+    first, last = decades(positive.min(), positive.max()) if len(positive) else (-1.0, 1.0)
+    fig.update_yaxes(
+        type="log", exponentformat="power", dtick=np.ceil((last - first) / 10.0), range=(first, last)
+    )

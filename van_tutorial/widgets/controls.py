@@ -6,7 +6,7 @@ from typing import Any
 
 from van_tutorial.connections import SKIPS
 from van_tutorial.data import MINI
-from van_tutorial.playground import CONNECTIONS, INITS, NORMALIZATIONS
+from van_tutorial.playground import CAPS, CONNECTIONS, INITS, NORMALIZATIONS
 from van_tutorial.widgets.panel import Choice, Control, Slider
 
 # What can be removed: the form of the connection, every how many layers there is one, and its initial skip weight.
@@ -39,7 +39,12 @@ CONTROLS: dict[str, Control] = {
             "Above 0 skips are removed sequentially (one layer at a time), from input to output; below 0 from output "
             "to input; at 0 simultaneously",
         ),
+        Choice("cap", "cap", "falling", CAPS, "falling: every skip removed by two thirds of the training"),
         Choice("normalization", "normalization", "batch", NORMALIZATIONS, "Of every layer's units"),
+        Slider(
+            "norm_shift", "normalization bias", 1.0, 0.0, 3.0,
+            "Initial shift of the normalization: above 0 layers are initialized closer to linear", step=0.1,
+        ),
         Choice("init", "initialization", "he", INITS, "Of the weights"),
         Slider("num_epochs", "epochs", 10, 1, 100, "Passes over the training images"),
         Slider("seed", "seed", 0, 0, 99, "Of initial weights and order of examples"),

@@ -16,17 +16,24 @@ function nameParts(panel) {
     const name = Object.keys(BUTTONS).find((key) => icon.classList.contains(key));
     icon.parentElement.setAttribute("aria-label", BUTTONS[name] ?? "Play");
   }
-  return sliders.length > 0 && sliders.every((slider) => slider.querySelector(".noUi-handle"));
+  const isThere = sliders.length > 0 && sliders.every((slider) => slider.querySelector(".noUi-handle"));
+  return isThere && panel.querySelector(".js-plotly-plot .main-svg") !== null;
 }
 
 function render({ el }) {
   const started = Date.now();
+  // A figure takes the width of the window's next resize: it is told of every change of its own place.
+  const watch = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
   let timer = setTimeout(function wait() {
     const panel = el.closest(".van-panel");
     const isDone = panel !== null && nameParts(panel);
+    for (const figure of panel?.querySelectorAll(".js-plotly-plot") ?? []) watch.observe(figure.parentElement);
     if (!isDone && Date.now() - started < LONGEST_WAIT) timer = setTimeout(wait, 200);
   });
-  return () => clearTimeout(timer);
+  return () => {
+    clearTimeout(timer);
+    watch.disconnect();
+  };
 }
 
 export default { render };

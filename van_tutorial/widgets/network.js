@@ -1,7 +1,8 @@
 // The network drawn: layers in rows, each with its skip-connection as an arc over it.
 //
-// One module, three users: the panel (as an anywidget), an exported page, and a page of the site. `network(el)` draws
-// into an element and returns a function that shows a moment (see Recording.frame). It asks nothing of anybody else.
+// One module, three users: the panel (as an anywidget), an exported page, and pages of the site. `network(el)` draws into
+// an element and returns a function that shows a moment (see Recording.frame). It asks nothing of anybody else. Where a
+// network is there to be changed, `touch(layer, weight)` is told of every skip weight that a hand has set.
 
 const SVG = "http://www.w3.org/2000/svg";
 const CELL = 34; // width of a layer with its surroundings
@@ -10,6 +11,9 @@ const LARGEST = 1.5; // how far a small network is blown up to fill the row
 const ROW = 74; // height of a row: arc, box, number
 const TOP = 40; // of the box within its row
 // Cividis, at five points: even in lightness, and the same to colour-blind readers.
+// Of the runs' accuracies, as in the charts: this run, then the others.
+const RUNS = ["#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777"];
+const DRAG = 60; // pixels from a skip weight of 0 to 1
 const COLORS = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 174, 108], [254, 232, 56]];
 
 function make(name, attributes, parent, text) {
@@ -69,12 +73,32 @@ function describe(frame) {
   return `${kind} at step ${frame.step} of ${frame.num_steps}: ${left}`;
 }
 
-export function network(el) {
+// The accuracy of each run, as a number and as a bar.
+function showScores(place, scores) {
+  place.replaceChildren(...scores.map(({ name, accuracy, num_skips: skips }, i) => {
+    const score = document.createElement("div");
+    score.className = "van-score";
+    score.style.setProperty("--run", RUNS[i % RUNS.length]);
+    score.style.setProperty("--accuracy", `${100 * (accuracy ?? 0)}%`);
+    const parts = { name, value: accuracy === null ? "–" : accuracy.toFixed(3), note: skips ? `${skips} skips` : "no skip" };
+    for (const [part, text] of Object.entries(parts)) {
+      const span = document.createElement("span");
+      span.className = `van-score-${part}`;
+      span.textContent = text;
+      score.append(span, " ");
+    }
+    return score;
+  }));
+}
+
+export function network(el, touch = null) {
   el.classList.add("van-network");
-  el.innerHTML = `<div class="van-network-drawing" tabindex="0" role="group"></div>
+  el.innerHTML = `<div class="van-scores" role="group" aria-label="Test accuracy of each run"></div>
+    <div class="van-network-drawing" tabindex="0" role="group" data-lm-suppress-shortcuts="true"></div>
     <div class="van-network-line"><span class="van-network-layer" aria-live="polite"></span>
     <span class="van-network-scale"></span></div>`;
   const drawing = el.querySelector(".van-network-drawing");
+  const scores = el.querySelector(".van-scores");
   const words = el.querySelector(".van-network-layer");
   const key = el.querySelector(".van-network-scale");
   let frame = null;
@@ -90,9 +114,48 @@ export function network(el) {
     say();
   }
 
+  const canTouch = () => touch !== null && Boolean(frame?.can_touch && frame.is_weighted);
+
   function say() {
-    words.textContent = chosen === null || !frame ? "Point at a layer, or use the arrow keys in the drawing." :
-      describeLayer(frame, chosen);
+    const hint = canTouch() ? "Click an arc to cut or restore its skip; drag it to weigh it." :
+      "Point at a layer, or use the arrow keys in the drawing.";
+    words.textContent = chosen === null || !frame ? hint : describeLayer(frame, chosen);
+  }
+
+  function fade(l, weight) {
+    const strength = Math.min(Math.max(weight, 0), 1);
+    const { arc } = parts[l];
+    arc.style.opacity = strength > 0 ? 0.15 + 0.85 * strength : 0;
+    arc.style.strokeWidth = 1 + 3.5 * strength;
+  }
+
+  function set(l, weight) {
+    const rounded = Math.round(100 * Math.min(Math.max(weight, 0), 1)) / 100;
+    frame.skip[l] = rounded;
+    fade(l, rounded);
+    say();
+    touch(l, rounded);
+  }
+
+  const toggle = (l) => set(l, frame.skip[l] > 0 ? 0 : 1);
+
+  // A press on a layer: without a movement it cuts or restores, with one it sets the weight.
+  function press(event, l) {
+    if (!canTouch() || event.button !== 0) return;
+    event.preventDefault();
+    drawing.focus();
+    const [from, field] = [frame.skip[l], event.currentTarget];
+    let moved = 0;
+    field.setPointerCapture(event.pointerId);
+    field.onpointermove = ({ clientY }) => {
+      moved = event.clientY - clientY;
+      if (Math.abs(moved) > 3) fade(l, from + moved / DRAG);
+    };
+    field.onpointerup = () => {
+      field.onpointermove = field.onpointerup = null;
+      if (Math.abs(moved) > 3) set(l, from + moved / DRAG);
+      else toggle(l);
+    };
   }
 
   // The fixed parts: anew only where depth or the room for a row has changed.
@@ -119,8 +182,9 @@ export function network(el) {
       const arc = make("path", { d: path, class: "arc" }, layer);
       const box = make("rect", { x: middle - BOX.width / 2, y, ...BOX, rx: 3, class: "box" }, layer);
       if (l === 0 || (l + 1) % 5 === 0) make("text", { x: middle, y: y + BOX.height + 13 }, layer, l + 1);
-      make("rect", { x, y: y - 34, width: CELL, height: ROW - 6, class: "field" }, layer);
+      const field = make("rect", { x, y: y - 34, width: CELL, height: ROW - 6, class: "field" }, layer);
       layer.addEventListener("pointerenter", () => choose(l));
+      field.addEventListener("pointerdown", (event) => press(event, l));
       parts.push({ box, arc });
     }
     if (chosen !== null) choose(chosen);
@@ -136,15 +200,15 @@ export function network(el) {
       built = shape;
     }
     const colors = scale(frame, by);
-    parts.forEach(({ box, arc }, l) => {
-      const strength = Math.min(Math.max(frame.skip[l], 0), 1);
-      arc.style.opacity = strength > 0 ? 0.15 + 0.85 * strength : 0;
-      arc.style.strokeWidth = 1 + 3.5 * strength;
+    parts.forEach(({ box }, l) => {
+      fade(l, frame.skip[l]);
       const value = colors ? colors.values[l] : null;
       box.style.fill = value === null ? "" : color(colors.fraction(value));
     });
     drawing.classList.toggle("no-skips", !frame.has_skip);
-    drawing.setAttribute("aria-label", `${describe(frame)}. Arrow keys go from layer to layer.`);
+    drawing.classList.toggle("can-touch", canTouch());
+    showScores(scores, frame.scores ?? []);
+    drawing.setAttribute("aria-label", `${describe(frame)}. Arrow keys go from layer to layer${canTouch() ? "; Enter cuts or restores a skip, + and − weigh it" : ""}.`);
     key.textContent = "";
     if (colors) {
       key.append(`${colors.name}: ${colors.ends[0]} `);
@@ -162,17 +226,21 @@ export function network(el) {
   drawing.addEventListener("pointerleave", () => choose(null));
   drawing.addEventListener("keydown", (event) => {
     const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
-    if (!frame || !(event.key in moves)) return;
+    const weighs = { Enter: null, " ": null, "+": 0.1, "-": -0.1 };
+    const isWeighing = event.key in weighs && canTouch() && chosen !== null;
+    if (!frame || !(event.key in moves || isWeighing) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
-    choose(chosen === null ? 0 : chosen + moves[event.key]);
+    if (!isWeighing) choose(chosen === null ? 0 : chosen + moves[event.key]);
+    else if (weighs[event.key] === null) toggle(chosen);
+    else set(chosen, frame.skip[chosen] + weighs[event.key]);
   });
   const watch = new ResizeObserver(() => requestAnimationFrame(show));
   watch.observe(el);
 
   return {
     show(next) {
-      frame = next;
+      frame = structuredClone(next); // a hand may change it
       if (chosen !== null && chosen >= frame.depth) chosen = null;
       show();
     },
@@ -186,7 +254,7 @@ export function network(el) {
 
 // As an anywidget.
 function render({ model, el }) {
-  const drawn = network(el);
+  const drawn = network(el, (layer, weight) => model.send({ layer, weight }));
   const show = () => model.get("frame").depth && drawn.show(model.get("frame"));
   const recolor = () => drawn.colorBy(model.get("color_by"));
   recolor();

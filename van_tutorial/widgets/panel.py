@@ -12,9 +12,14 @@ import anywidget
 import ipywidgets
 import plotly.graph_objects as go
 from IPython import get_ipython
+from IPython.display import HTML, display
 
 from van_tutorial._checks import check_choice, check_range
+from van_tutorial.widgets.figure import LiveFigure
 
+HERE = Path(__file__).parent
+# What stands below a panel that no kernel keeps alive any more; where one does, this is not shown.
+LOST = HERE.joinpath("lost.html").read_text(encoding="utf-8")
 # What stands in place of a panel where nothing can show its controls.
 NO_CONTROLS = """\
 This panel shows its controls in a running JupyterLab only. Where you are in one and still read this, run
@@ -112,8 +117,8 @@ def button(label: str, icon: str, tooltip: str) -> ipywidgets.Button:
 class Labels(anywidget.AnyWidget):
     """Gives the controls of a panel the names that screen readers look for, and frames what can be typed over."""
 
-    _esm = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
-    _css = ".van-panel .widget-readout[contenteditable=true] { border: 1px solid var(--jp-border-color1, #bbb); }"
+    _esm = HERE.joinpath("labels.js").read_text(encoding="utf-8")
+    _css = "\n".join(HERE.joinpath(name).read_text(encoding="utf-8") for name in ("panel.css", "dark.css"))
 
 
 class Panel:
@@ -146,9 +151,7 @@ class Panel:
         self._controls = {name: control.widget(**look) for name, control in self._specs.items()}
         self._buttons = dict(buttons)
         self.status = ipywidgets.HTML()
-        self.figure = go.FigureWidget(figure.update_layout(autosize=True))
-        # As wide as there is room; from plotly 7 on a button would upload the figure.
-        self.figure._config = {**self.figure._config, "responsive": True, "showSendToCloud": False}
+        self.figure = LiveFigure(figure)
         self.view = ipywidgets.VBox([*self._lay_out(), Labels()])
         self.view.add_class("van-panel")
         self._cell, self._run_of_cell = running_cell()
@@ -196,6 +199,11 @@ class Panel:
         """Free every control, with its look."""
         Panel._made[:] = [panel for panel in Panel._made if panel is not self]
         free(self.view)
+
+    def _ipython_display_(self) -> None:
+        """Show the panel, and below it what to do once its kernel is gone."""
+        display(self._repr_mimebundle_(), raw=True)
+        display(HTML(LOST))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Let a notebook show the panel, and say what to do where it cannot."""

@@ -4,13 +4,15 @@ import copy
 import hashlib
 import html
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
-from van_tutorial import connections, data, playground, training
+from van_tutorial import connections, constraints, data, playground, training
 from van_tutorial.data import Images
 from van_tutorial.playground import Recording, Settings
 from van_tutorial.widgets.controls import controls_for
@@ -21,14 +23,6 @@ from van_tutorial.widgets.run import RunPanel, RunState
 
 FOLDER = "runs/playground"
 MOST_PINNED = 5  # as many as there are colours, dashes and markers left
-OF_WEIGHTED_SKIPS = (
-    "skip",
-    "skip_weight",
-    "dual_lr",
-    "skip_lr",
-    "damping",
-    "stagger",
-)  # no other network has these
 # Label, icon and tooltip of every button, by its name; those of the first row come first.
 BUTTONS = {
     "train": ("Train", "play", "Train with these settings; goes on where a run was paused"),
@@ -46,8 +40,14 @@ BUTTONS = {
     "export": ("Export", "share", "Write one HTML page that replays this run without a kernel"),
     "open": ("Open", "folder-open", "Show the saved run that is chosen in the list"),
     "apply": ("Apply", "check", "Set all controls as the text says"),
+    "more": (
+        "More settings",
+        "sliders",
+        "Show or hide the other settings, and what saves, opens and exports runs",
+    ),
 }
-OF_A_RUN = 5  # buttons in the first row
+OF_A_RUN = ("train", "pause", "step", "stop", "reset", "pin")
+IN_SIGHT = ("depth", "dual_lr")  # the other controls are folded
 
 
 @dataclass(kw_only=True)
@@ -57,10 +57,19 @@ class PlaygroundState(RunState):
     Attributes:
         run: what is recorded of the run that is shown.
         pinned: runs to compare with.
+        beside: recorded runs of the same size, which are compared with before anything is pinned.
+        touched: index and value of skip weights that wait for the end of a training step to be set.
     """
 
     run: Recording
     pinned: list[Recording] = field(default_factory=list)
+    beside: list[Recording] = field(default_factory=list)
+    touched: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def others(self) -> list[Recording]:
+        """All runs that are laid beside the one that is shown."""
+        return [*self.beside, *self.pinned]
 
 
 def is_here(name: str, root: str | Path | None) -> bool:
@@ -88,6 +97,9 @@ class Playground(RunPanel):
 
     Attributes:
         train, pause, step, stop, reset: the buttons of a run.
+        presets: by their names, buttons that set all controls to something worth seeing.
+        auto: whether the dual learning rate is sized from the number of steps.
+        more: the button that unfolds the controls that are not in plain sight.
         scrubber: the moment that is shown; play runs through all of them, latest goes to the last.
         color: what the colour of a layer means.
         drawing: the network.
@@ -117,14 +129,14 @@ class Playground(RunPanel):
         self._root, self._folder = root, Path(folder)
         self._sets = {settings.data: images} if images is not None else {}
         self._is_ready = self._is_moving = False
-        images = self._images(settings.data)
-        settings = settings.sized(len(images.train_labels))
-        run = Recording.begin(settings, images)
+        images, self._given = self._images(settings.data), settings
+        sized = settings.sized(len(images.train_labels))
+        run = Recording.begin(sized, images)
         self.state = PlaygroundState(run=run)
         here = [name for name in data.NAMES if name == settings.data or is_here(name, root)]
         self._make_parts()
         sets = {"data": tuple(dict.fromkeys((*here, settings.data)))}
-        controls = controls_for(asdict(settings), sets)
+        controls = controls_for(asdict(sized), sets)
         super().__init__(
             controls, {name: button(*said) for name, said in BUTTONS.items()}, playground.charts(run)
         )
@@ -160,28 +172,50 @@ class Playground(RunPanel):
             description="moment",
             tooltip="Which recorded moment is shown: drag, or use the arrow keys",
             readout=False,
-            layout={"width": "28em"},
-            style={"description_width": "5em"},
+            layout={"width": "19em"},
+            style={"description_width": "4.5em"},
         )
         self.play = ipywidgets.Play(min=0, max=0, interval=120, tooltip="Replay the run")
         self.drawing = NetworkDrawing()
+        self.auto = ipywidgets.Checkbox(
+            self._given.dual_lr is None,
+            description="auto",
+            tooltip="Size the dual learning rate from the number of steps",
+            indent=False,
+            layout={"width": "5em"},
+        )
+        self.presets = {name: button(name, "", shows) for name, (shows, _) in playground.PRESETS.items()}
         self.predicted, self.moment, self._table = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
 
     def _lay_out(self) -> list[ipywidgets.Widget]:
-        """Return controls in columns, then the buttons, the network, the scrubber, the figure and what is kept."""
+        """Return what is used first, the network with its accuracy, the scrubber and the figure; the rest is folded."""
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
-        columns = {"grid_template_columns": "repeat(auto-fill, minmax(29em, 1fr))", "width": "100%"}
-        rows = self._controls | {"dual_lr": ipywidgets.VBox([self.dual_lr, self.predicted])}
+        columns = {
+            "grid_template_columns": "repeat(auto-fill, minmax(min(29em, 100%), 1fr))",
+            "width": "100%",
+        }
+        buttons, folded = dict(self._buttons), dict(self._controls)
+        first = [folded.pop(name) for name in IN_SIGHT]
+        of_a_run = [buttons.pop(name) for name in OF_A_RUN]
+        self.train.button_style = "primary"
         self._linked = ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
+        self._folded = ipywidgets.VBox(
+            [
+                ipywidgets.GridBox([*folded.values(), self.color], layout=columns),
+                ipywidgets.HBox([self.save, self.export, self.kept, self.open], layout=wrap),
+                ipywidgets.HBox([self.text, self.apply], layout=wrap),
+            ],
+            layout={"display": "none"},
+        )
         return [
-            ipywidgets.GridBox(list(rows.values()), layout=columns),
-            ipywidgets.HBox([*list(self._buttons.values())[:OF_A_RUN], self.color], layout=wrap),
+            ipywidgets.HBox([*self.presets.values(), self.more], layout=wrap),
+            ipywidgets.HBox([*first, self.auto], layout=wrap),
+            self._folded,
+            ipywidgets.HBox([*of_a_run, self.predicted], layout=wrap),
             self.status,
             self.drawing,
             ipywidgets.HBox([self.scrubber, self.play, self.latest, self.moment], layout=wrap),
             self.figure,
-            ipywidgets.HBox([self.pin, self.save, self.export, self.kept, self.open], layout=wrap),
-            ipywidgets.HBox([self.text, self.apply], layout=wrap),
             self._table,
         ]
 
@@ -200,9 +234,14 @@ class Playground(RunPanel):
                 "export": self._export,
                 "open": self._open,
                 "apply": lambda: self._take_over(Settings.from_text(self.text.value)),
+                "more": self._unfold,
             }
         )
-        for control in self._controls.values():
+        for name, preset in self.presets.items():
+            settings = replace(self._given, **playground.PRESETS[name][1])
+            preset.on_click(self._guarded(partial(self._take_over, settings)))
+        self.drawing.on_msg(lambda _, said, __: self._guarded(partial(self._touch, **said))(None))
+        for control in (*self._controls.values(), self.auto):
             control.observe(lambda _: self._preview(), "value")
         self.scrubber.observe(lambda _: self._show(), "value")
         self.color.observe(lambda _: setattr(self.drawing, "color_by", self.color.value), "value")
@@ -220,14 +259,21 @@ class Playground(RunPanel):
             self.pin.disabled = is_running or not has_run or len(self.state.pinned) >= MOST_PINNED
             self.save.disabled = self.export.disabled = is_running or not has_run
             self.open.disabled = is_open or not self.kept.options
-            self.apply.disabled = is_open
-            for control in self._controls.values():
+            for control in (self.apply, self.auto, *self.presets.values(), *self._controls.values()):
                 control.disabled = is_open
+            self.dual_lr.disabled = is_open or self.auto.value
             for _, restore, _ in (row.children for row in self.pinned_rows):
                 restore.disabled = is_open
             if not connections.CONNECTIONS[self.connection.value].is_weighted:
-                for name in OF_WEIGHTED_SKIPS:
+                for name in playground.OF_WEIGHTED_SKIPS:
                     self._controls[name].disabled = True
+                self.auto.disabled = True
+
+    def _unfold(self) -> None:
+        """Show the folded controls, or hide them."""
+        is_folded = self._folded.layout.display == "none"
+        self._folded.layout.display = "" if is_folded else "none"
+        self.more.description = "Fewer settings" if is_folded else "More settings"
 
     # Settings
 
@@ -239,7 +285,10 @@ class Playground(RunPanel):
 
     def _chosen(self) -> Settings:
         """Return the settings that the controls stand at."""
-        return Settings(**self.settings)
+        settings = Settings(**self.settings)
+        if self.auto.value:
+            settings = replace(settings, dual_lr=None)
+        return settings.sized(len(self._images(settings.data).train_labels))
 
     def _preview(self) -> None:
         """Say what the settings come to, and where there is no run, draw the network that they give."""
@@ -248,13 +297,14 @@ class Playground(RunPanel):
         try:
             settings = self._chosen()
             run = Recording.begin(settings, self._images(settings.data))
+            self._set({"dual_lr": settings.dual_lr})
         except Exception as error:  # a control has nobody else to tell
             what = "These do not go together" if isinstance(error, ValueError) else "Not available"
             self.predicted.value = ""
             self.status.value = f"<b>{what}:</b> {html.escape(str(error))}"
             self._enable()
             return
-        self.text.value = settings.to_text()
+        self.text.value = replace(settings, dual_lr=None if self.auto.value else settings.dual_lr).to_text()
         self.predicted.value = html.escape(describe_prediction(run))
         if self.state.phase == "new":
             self.state.run = run
@@ -274,13 +324,18 @@ class Playground(RunPanel):
         values = asdict(settings.sized(len(self._images(settings.data).train_labels)))
         for name, spec in self._specs.items():
             spec.check(values[name])
+        self._set(values, is_auto=settings.dual_lr is None)
+        self._preview()
+
+    def _set(self, values: Mapping[str, Any], is_auto: bool | None = None) -> None:
+        """Set controls without a look at what each of them comes to."""
         self._is_ready = False
         try:
+            self.auto.value = self.auto.value if is_auto is None else is_auto
             for name, value in values.items():
                 self._controls[name].value = value
         finally:
             self._is_ready = True
-        self._preview()
 
     # A run
 
@@ -288,11 +343,30 @@ class Playground(RunPanel):
         images = self._images(settings.data)
         trainer = settings.trainer(images, stop=self.state.stop)
         self.state.run = Recording.begin(settings, images)
+        self.state.touched.clear()
         self._show_run()
         return trainer
 
     def _record(self, trainer: training.Trainer) -> None:
         self.state.run.add(trainer)
+        while self.state.touched:
+            self.state.run.set_skip(trainer, *self.state.touched.pop(0))
+
+    def _touch(self, layer: int, weight: float) -> None:
+        """Set a skip weight by hand: at once, with the accuracy for an answer, or in the course of the training."""
+        with self.state.lock:
+            run, trainer = self.state.run, self.state.trainer
+            if trainer is None or not run.settings.kind.is_weighted:
+                raise ValueError(
+                    "There is no trained VAN whose skips could be set: press Train or Step first."
+                )
+            if self.state.phase == "running":
+                self.state.touched.append((layer, weight))
+                return
+            run.set_skip(trainer, layer, weight)
+            run.answer(trainer)
+            self._show_run()
+            self._say()
 
     def _conclude(self, trainer: training.Trainer) -> None:
         run = self.state.run
@@ -317,6 +391,12 @@ class Playground(RunPanel):
     def _show_run(self) -> None:
         """Show another run, at its last moment."""
         with self.state.lock:
+            if [id(run) for run in self.state.beside] != [
+                id(run) for run in playground.beside(self.state.run)
+            ]:
+                self.state.beside = playground.beside(self.state.run)
+                self._compare()
+            self._name_pinned()
             self._move(is_following=True)
             self._draw()
 
@@ -347,9 +427,10 @@ class Playground(RunPanel):
         """Draw the network and bring the figure up to date."""
         run = self.state.run
         index = min(self.scrubber.value, len(run) - 1)
-        self.drawing.frame = run.frame(index)
+        can_touch = self.state.trainer is not None and index == len(run) - 1
+        self.drawing.frame = run.frame(index, self.state.others) | {"can_touch": can_touch}
         self.moment.value = html.escape(run.describe(index))
-        playground.redraw(self.figure, run, self.state.pinned, index)
+        playground.redraw(self.figure, run, self.state.others, index)
 
     # What is kept
 
@@ -368,30 +449,42 @@ class Playground(RunPanel):
 
     def _set_pinned(self, runs: list[Recording]) -> None:
         """Compare with these runs: their traces in the figure, and a row for each."""
-        with self.state.lock, self.figure.batch_update():
+        with self.state.lock:
             self.state.pinned = runs
-            run = self.state.run
-            step = run.steps[min(self.scrubber.value, len(run) - 1)]
-            self.figure.data = self.figure.data[: playground.NUM_TRACES]
-            for chart, trace in playground.pinned_traces(runs, step):
-                self.figure.add_trace(trace, *playground.CHARTS[chart][:2])
+            self._compare()
+            self._draw()
         for row in self._table.children:
             free(row)
         self._table.children = [self._row(number, run) for number, run in enumerate(runs, 1)]
+        self._name_pinned()
         self._enable()
 
+    def _compare(self) -> None:
+        """Put the traces of the other runs into the figure, in place of those that are there."""
+        run, others = self.state.run, self.state.others
+        step = run.steps[min(self.scrubber.value, len(run) - 1)]
+        with self.figure.batch_update():
+            self.figure.data = self.figure.data[: playground.NUM_TRACES]
+            traces = playground.pinned_traces(run, others, step)
+            places = zip(*(playground.CHARTS[chart][:2] for chart, _ in traces), strict=True)
+            rows, cols = places if traces else ((), ())
+            self.figure.add_traces([trace for _, trace in traces], rows=list(rows), cols=list(cols))
+
     def _row(self, number: int, run: Recording) -> ipywidgets.Widget:
-        """Return the row of a pinned run."""
+        """Return the row of a pinned run, without its words."""
         restore = button("Restore", "sliders", f"Set all controls as they were for pinned run {number}")
         unpin = button("Unpin", "times", f"Take pinned run {number} out of the figure")
         restore.on_click(self._guarded(lambda: self._take_over(run.settings)))
         unpin.on_click(self._guarded(lambda: self._unpin(run)))
-        words = ipywidgets.HTML(
-            f"<b>Pinned {number}</b> <code>{html.escape(run.settings.to_text())}</code> "
-            f"{html.escape(run.outcome)}",
-            layout={"width": "calc(100% - 14em)"},
-        )
-        return ipywidgets.HBox([words, restore, unpin])
+        return ipywidgets.HBox([ipywidgets.HTML(layout={"width": "calc(100% - 14em)"}), restore, unpin])
+
+    def _name_pinned(self) -> None:
+        """Name the pinned runs in the table as in the figure, by what differs from the run that is shown."""
+        names = playground.names_of([run.settings for run in (self.state.run, *self.state.others)])
+        pinned = self.state.pinned
+        for row, name, run in zip(self.pinned_rows, names[len(names) - len(pinned) :], pinned, strict=True):
+            settings, outcome = html.escape(run.settings.to_text()), html.escape(run.outcome)
+            row.children[0].value = f"<b>{html.escape(name)}</b> <code>{settings}</code> {outcome}"
 
     def _path(self, ending: str) -> Path:
         """Return the file of the run: the same for the same settings and the same length."""
@@ -462,7 +555,7 @@ class Playground(RunPanel):
 
     def replay(self) -> Replay:
         """Return the run that is shown, with the pinned ones, to be shown where no kernel is."""
-        return Replay(self.state.run, tuple(self.state.pinned))
+        return Replay(self.state.run, tuple(self.state.others))
 
 
 def describe_prediction(run: Recording) -> str:
@@ -470,14 +563,23 @@ def describe_prediction(run: Recording) -> str:
     if not run.predicted:
         return "No skip weights: nothing to phase out."
     cap = math.ceil(training.TrainConfig().removing_by * run.num_steps)
+    by_cap = f"the cap does it by {cap}" if run.settings.cap == "falling" else "nothing else does"
     steps = [step for step in run.predicted if step <= run.num_steps]
-    if not steps:
-        return f"Predicted: no skip is removed by its multiplier in {run.num_steps} steps; the cap does it by {cap}."
-    number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
-    end = f" (cap at {cap})" if len(steps) < len(run.predicted) or max(steps) > cap else ""
-    return (
-        f"Predicted: {number} removed from step {min(steps):.0f} to {max(steps):.0f} of {run.num_steps}{end}."
-    )
+    removal = f"no skip is removed by its multiplier in {run.num_steps} steps; {by_cap}"
+    if steps:
+        number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
+        end = f" (cap at {cap})" if run.settings.cap == "falling" and max(run.predicted) > cap else ""
+        removal = f"{number} removed from step {min(steps):.0f} to {max(steps):.0f} of {run.num_steps}{end}"
+    return f"Predicted: {removal}. {describe_price(run.settings)}".rstrip()
+
+
+def describe_price(settings: Settings) -> str:
+    """Say whether the multipliers are a clock or a market, at the price that is the median at depth 40."""
+    if not (settings.skip_weight and settings.skip_lr and settings.dual_lr):
+        return ""
+    ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
+    kind = "a clock" if ratio > 30 else "a market" if ratio < 5 else "between clock and market"
+    return f"Price ratio {f'{ratio:.2g}' if ratio < 10 else f'{ratio:,.0f}'}: {kind}."
 
 
 def warm_up(images: Images) -> None:
@@ -510,4 +612,5 @@ def playground_panel(
         return Playground(images, settings, folder, **chosen)
     settings = replace(settings or Settings(), **chosen)
     images = data.load(settings.data) if images is None else images
-    return Replay(Recording.train(settings, images))
+    run = Recording.train(settings, images)
+    return Replay(run, tuple(playground.beside(run)))

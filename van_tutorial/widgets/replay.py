@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from van_tutorial._files import write_atomic
 from van_tutorial._pages import HEAD
-from van_tutorial.playground import Recording, charts, frames
+from van_tutorial.playground import Recording, charts, frames, names_of
 
 HERE = Path(__file__).parent
 AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
@@ -41,8 +40,8 @@ class Replay:
         fig = charts(self.run, self.pinned)
         fig.frames = frames(self.run, self.pinned)
         steps = [
-            {"label": frame.name, "method": "animate", "args": [[frame.name], AT_ONCE]}
-            for frame in fig.frames
+            {"label": str(step), "method": "animate", "args": [[frame.name], AT_ONCE]}
+            for step, frame in zip(self.run.steps, fig.frames, strict=True)
         ]
         slider = {
             "active": len(steps) - 1,
@@ -54,17 +53,10 @@ class Replay:
         }
         play = {"label": "Play", "method": "animate", "args": [None, IN_TURN]}
         menu = {"type": "buttons", "buttons": [play], "x": 0.08, "y": -0.26}
-        drawings = [run.frame(0) for run in (self.run, *self.pinned)]
-        largest = max(drawing["largest_multiplier"] for drawing in drawings)
-        norms = [norm for drawing in drawings for norm in drawing["grad_norm_range"] or ()]
+        largest = max(run.frame(0)["largest_multiplier"] for run in (self.run, *self.pinned))
         fig.update_yaxes(
-            range=(0.0, 1.05 * largest or 1.0), row=2, col=2
+            range=(0.0, 1.05 * largest or 1.0), row=1, col=3
         )  # animation fits no axis to its values
-        fig.update_yaxes(
-            range=(math.log10(min(norms)) - 0.1, math.log10(max(norms)) + 0.1) if norms else None,
-            row=2,
-            col=3,
-        )
         return fig.update_layout(sliders=[slider], updatemenus=[menu], height=720, margin_b=190)
 
     @property
@@ -76,9 +68,9 @@ class Replay:
 
     def fragment(self) -> str:
         """Return the replay as a part of a page, on which `Plotly` must be there already."""
-        moments = range(len(self.run))
+        moments, runs = range(len(self.run)), (self.run, *self.pinned)
         data = {
-            "drawings": [self.run.frame(index) for index in moments],
+            "drawings": [self.run.frame(index, self.pinned) for index in moments],
             "texts": [self.run.describe(index) for index in moments],
         }
         text = json.dumps(data, allow_nan=False)[:-1] + f', "figure": {self.figure.to_json()}}}'
@@ -86,16 +78,12 @@ class Replay:
         return render(
             read("replay.html"),
             id=f"van-replay-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
-            css=read("network.css", "replay.css"),
+            css=read("network.css", "dark.css", "replay.css"),
             last=len(self.run) - 1,
             alt=f"Loss, accuracy, gradient correlation, skip weights, multipliers and gradient norms: {self.title}",
             rows=[
                 (name, run.settings.to_text(), run.outcome or run.describe(-1))
-                for name, run in zip(
-                    ("this run", *(f"pinned {number}" for number, _ in enumerate(self.pinned, 1))),
-                    (self.run, *self.pinned),
-                    strict=True,
-                )
+                for name, run in zip(names_of([run.settings for run in runs]), runs, strict=True)
             ],
             data=text,
             script=read("network.js", "replay.js"),

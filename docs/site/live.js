@@ -1,0 +1,147 @@
+// Recorded runs, played without a kernel: two sliders and an order choose a run, Play shows it from step 0 on. `network`,
+// `make` and `RUNS` are there (network.js). Everything that is shown comes from the page itself.
+
+const HEIGHT = 150;
+const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
+const DELAY = 170; // milliseconds between two moments
+
+function live(root) {
+  const runs = JSON.parse(root.querySelector(".van-live-data").textContent);
+  const controls = Object.fromEntries(["depth", "dual_lr", "stagger", "step"].map((name) =>
+    [name, root.querySelector(`#van-live-${name}`)]));
+  const play = root.querySelector(".van-live-play");
+  const chart = root.querySelector(".van-live-chart");
+  const drawn = network(root.querySelector(".van-live-network"));
+  const vans = runs.filter((run) => run.connection === "van");
+  const values = (name, of) => [...new Set(of.map((run) => run[name]))].sort((a, b) => a - b);
+  const lists = { depth: values("depth", vans), dual_lr: [] };
+  let timer = null;
+  let shown = []; // the chosen run, and those beside it
+
+  const chosen = () => ({
+    depth: lists.depth[controls.depth.value],
+    dual_lr: lists.dual_lr[controls.dual_lr.value],
+    stagger: Number(controls.stagger.value),
+  });
+
+  // Not every depth was recorded with every dual learning rate: the slider has those that were.
+  function list(rate) {
+    lists.dual_lr = values("dual_lr", vans.filter((run) => run.depth === lists.depth[controls.depth.value]));
+    controls.dual_lr.max = lists.dual_lr.length - 1;
+    controls.dual_lr.value = Math.max(0, lists.dual_lr.indexOf(rate));
+    controls.dual_lr.disabled = lists.dual_lr.length === 1;
+  }
+
+  function choose() {
+    list(lists.dual_lr[controls.dual_lr.value]);
+    const wanted = chosen();
+    for (const name of ["depth", "dual_lr"]) {
+      controls[name].nextElementSibling.textContent = wanted[name];
+      controls[name].setAttribute("aria-valuetext", wanted[name]);
+    }
+    const run = vans.find((there) => Object.keys(wanted).every((name) => there[name] === wanted[name]));
+    const beside = runs.filter((there) => there.connection !== "van" && there.depth === wanted.depth);
+    shown = [run, ...beside];
+    controls.step.max = run.steps.length - 1;
+    drawCurves();
+  }
+
+  // The moment of a run at a step: the last one that is not after it.
+  const at = (run, step) => Math.max(0, run.steps.findLastIndex((there) => there <= step));
+
+  function show() {
+    const [run] = shown;
+    const index = Number(controls.step.value);
+    const step = run.steps[index];
+    const scores = shown.map((there) => {
+      const moment = at(there, step);
+      const skip = there.skip_weights[moment] ?? [];
+      const left = there.connection === "residual" ? there.depth : skip.filter((alpha) => alpha !== 0).length;
+      return { name: there.name, accuracy: there.accuracy[moment], num_skips: left };
+    });
+    const norms = run.grad_norms.flat().filter((norm) => norm > 0);
+    drawn.show({
+      step, num_steps: run.num_steps, depth: run.depth, connection: "van", has_skip: true, is_weighted: true,
+      num_skips: scores[0].num_skips, skip: run.skip_weights[index], multiplier: null, largest_multiplier: 0,
+      grad_norm: run.grad_norms[index].length ? run.grad_norms[index] : null,
+      grad_norm_range: [Math.min(...norms), Math.max(...norms)], scores,
+    });
+    const words = `Step ${step} of ${run.num_steps}: ${scores[0].num_skips} of ${run.depth} skips left.`;
+    root.querySelector(".van-live-words").textContent = words;
+    controls.step.setAttribute("aria-valuetext", words);
+    const isOver = index === run.steps.length - 1;
+    root.querySelector(".van-live-outcome").textContent = isOver ? run.outcome : "";
+    drawCursor(step);
+  }
+
+  const across = (step) => MARGIN.left + (chart.clientWidth - MARGIN.left - MARGIN.right) * step / shown[0].num_steps;
+  const down = (accuracy) => MARGIN.top + (HEIGHT - MARGIN.top - MARGIN.bottom) * (1 - accuracy);
+
+  function drawCurves() {
+    chart.replaceChildren();
+    for (const accuracy of [0, 0.5, 1]) {
+      const y = down(accuracy);
+      make("line", { x1: MARGIN.left, x2: chart.clientWidth - MARGIN.right, y1: y, y2: y, class: "axis" }, chart);
+      make("text", { x: MARGIN.left - 5, y: y + 4, "text-anchor": "end" }, chart, accuracy);
+    }
+    make("text", { x: MARGIN.left, y: HEIGHT - 5 }, chart, "test accuracy by step");
+    make("line", { y1: down(0), y2: down(1), class: "axis cursor", "stroke-dasharray": "3 3" }, chart);
+    shown.forEach((run, i) => make("polyline", { class: "run", stroke: RUNS[i] }, chart));
+  }
+
+  function drawCursor(step) {
+    const cursor = chart.querySelector(".cursor");
+    cursor.setAttribute("x1", across(step));
+    cursor.setAttribute("x2", across(step));
+    chart.querySelectorAll(".run").forEach((line, i) => {
+      const run = shown[i];
+      const points = run.steps.map((there, j) => [there, run.accuracy[j]])
+        .filter(([there, accuracy]) => accuracy !== null && there <= step);
+      line.setAttribute("points", points.map(([there, accuracy]) => `${across(there)},${down(accuracy)}`).join(" "));
+    });
+  }
+
+  function pause() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+
+  function start() {
+    const last = () => shown[0].steps.length - 1;
+    if (Number(controls.step.value) >= last()) controls.step.value = 0;
+    play.textContent = "Pause";
+    show();
+    timer = setInterval(() => {
+      controls.step.value = Number(controls.step.value) + 1;
+      show();
+      if (Number(controls.step.value) >= last()) pause();
+    }, DELAY);
+  }
+
+  controls.depth.max = lists.depth.length - 1;
+  controls.depth.value = lists.depth.indexOf(40);
+  list(6.5);
+  for (const name of ["depth", "dual_lr", "stagger"]) {
+    controls[name].addEventListener("input", () => {
+      pause();
+      controls.step.value = 0;
+      choose();
+      start();
+    });
+  }
+  controls.step.addEventListener("input", () => {
+    pause();
+    show();
+  });
+  play.addEventListener("click", () => (timer === null ? start() : pause()));
+  new ResizeObserver(() => {
+    drawCurves();
+    show();
+  }).observe(chart);
+  choose();
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    pause();
+    show();
+  } else start();
+}
