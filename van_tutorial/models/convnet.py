@@ -1,5 +1,6 @@
 """Convolutional stacks: the CIFAR family of He et al., with any connection."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,11 +215,15 @@ class ConvNet(Stack):
                 f"The network takes images of shape (N, {self.config.in_channels}, H, W), H and W at least 4, got "
                 f"{tuple(x.shape)}: make it with in_channels equal to the images' number of channels."
             )
+        return self.run(x, self.layer_weights())
+
+    def run(self, x: Tensor, skip_weights: Iterable[Tensor]) -> Tensor:
+        """Return the outputs for images (N, C, H, W) and a skip weight for each weighted connection."""
         x = self.stem(x)
         if self.config.order == "pre":
-            x = self.activation(self.norm(self.run_layers(x)))
+            x = self.activation(self.norm(self.run_layers(x, skip_weights)))
         else:
-            x = self.run_layers(self.activation(self.norm(x)))
+            x = self.run_layers(self.activation(self.norm(x)), skip_weights)
         return self.head(x.mean(dim=(2, 3)))
 
 
