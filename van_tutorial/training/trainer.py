@@ -36,7 +36,8 @@ class DivergenceError(RuntimeError):
     Attributes:
         step: number of the step (from 1) whose loss was not finite.
         lr: learning rate of the weights in it.
-        layer: the parameter whose gradient had the largest norm in the step before; None in the first step.
+        layer: the parameter whose gradient had the largest norm in the step before; None in the first step, on an
+            accelerator, and where many networks are trained at once.
     """
 
     def __init__(self, message: str, step: int, lr: float, layer: str | None) -> None:
@@ -159,7 +160,8 @@ class Trainer(Loop[Record]):
             A record after each logging interval, and one at the end.
 
         Raises:
-            DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
+            DivergenceError: in the step whose loss is not finite, on an accelerator when the next record is due;
+                `records` keeps what was before.
         """
         yield from self.until(self.num_steps)
 
