@@ -97,8 +97,9 @@ networks, depth 40, width 32, batch normalization, batches of 128, fused Adam; m
 network, trained alone by a bare loop. The ratio is how many times as many steps of a network are done in the same
 time."""
     remarks = """\
-What is saved is the cost of the calls around small products, the more the more networks share them. `ensemble` keeps
-each network's rounding as it is in a run of its own, which is why it does not choose a faster order of the sums."""
+What is saved is the cost of the calls around small products, the more the more networks share them. What the forward
+pass of many networks keeps does not fit in a processor's own memory, as that of one nearly does: that costs a part of
+it again."""
     write_section("ensemble", rows, about, remarks)
 
 

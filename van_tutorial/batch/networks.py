@@ -124,10 +124,14 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
 def train_all(
     networks: "list[Stack]", images: "Images", configs: "list[TrainConfig]"
 ) -> "tuple[list[TrainResult], list[DivergenceError | None]]":
-    """Return the results of networks that are trained at once, where there are several, and what stopped them."""
-    from van_tutorial import ensemble, training
+    """Return the results of networks, and what stopped them.
 
-    if len(networks) > 1:
+    Fully connected ones go through the ensemble even alone: a result does not depend on how a sweep groups them.
+    """
+    from van_tutorial import ensemble, training
+    from van_tutorial.models import MLP
+
+    if isinstance(networks[0], MLP):
         together = ensemble.Trainer(networks, images, configs)
         for _ in together:
             pass

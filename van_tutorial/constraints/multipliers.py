@@ -103,9 +103,9 @@ class Multipliers(nn.Module):
         Args:
             alpha: skip weights, shape (L,).
         """
-        penalty = torch.dot(self.values, alpha)
+        penalty = torch.linalg.vecdot(self.values, alpha)
         if self.damping:
-            penalty = penalty + 0.5 * self.damping * torch.dot(self.grown * alpha, alpha)
+            penalty = penalty + 0.5 * self.damping * torch.linalg.vecdot(self.grown * alpha, alpha)
         return penalty
 
     @torch.no_grad()
@@ -150,7 +150,7 @@ def fixed_penalty(violation: Tensor, strength: float = 0.25) -> Tensor:
         Dror, Zehngut, Raviv, Artyomov, Vitek and Jevnisek 2021, Layer Folding: neural network depth reduction using
         activation linearization (arXiv 2106.09309); the strength of 0.25 is that of their code.
     """
-    return strength * torch.dot(violation, 2.0 - violation)
+    return strength * torch.linalg.vecdot(violation, 2.0 - violation)
 
 
 @torch.no_grad()

@@ -1,108 +1,99 @@
 """One block of memory for the parameters of K networks of one shape."""
 
 import contextlib
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-LANES = 16  # numbers that a processor's widest instructions take at a time
+LANES = 32  # numbers that a processor's vector loops take at a time
 # Every step frees what its forward pass kept. glibc gives that back to the system and then gets it again page by
 # page, at a good part of a step's time, unless a block of just under 32 MB was freed before: that it takes as a sign.
 LARGE_BLOCK = 2**25 - 2**16  # bytes
 
 
 class Memory:
-    """Lay the parameters and buffers of K networks into common tensors, of which each network keeps views.
+    """Lay the parameters and buffers of K networks side by side, of which each network keeps views.
 
-    So a network and the ensemble work on the very same numbers, and an optimizer updates all weights of a network
-    as one long vector. Parameters whose size is no multiple of 16 have vectors of their own: there the processor
-    treats what is left over in another way, with another rounding.
+    So a network and the ensemble work on the very same numbers, and an optimizer updates the weights of all networks as
+    one vector. It fills whole vectors of the processor, so that every number is rounded in the same way.
 
     Args:
         models: the networks, with parameters and buffers of the same names and shapes.
+        num_slots: how many networks there is to be room for, at least K; what is left over holds zeros.
 
     Attributes:
-        leaves: by name the K networks' values of each parameter but their skip weights, shape (K, ...).
-        grads: gradients of all these, shape (K, P).
+        values: all parameters but the skip weights; matrices first, since only they decay. A parameter's values for all
+            networks follow one another.
+        num_decaying: length of the part that decays.
+        leaves: by name the values of a parameter of shape (n, ...), shape (num_slots n, ...).
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self.models = tuple(models)
-        kinds = {
-            name: 2 if weight.numel() % LANES else int(weight.ndim < 2)
-            for name, weight in models[0].named_parameters()
-            if name != "skip_weight"
+    def __init__(self, models: Sequence[nn.Module], num_slots: int) -> None:
+        self.models, self.num_slots = tuple(models), num_slots
+        weights = {name: value for name, value in models[0].named_parameters() if name != "skip_weight"}
+        names = sorted(weights, key=lambda name: weights[name].ndim < 2)
+        sizes = torch.tensor([num_slots * weights[name].numel() for name in names])
+        self.num_decaying = num_slots * sum(each.numel() for each in weights.values() if each.ndim >= 2)
+        self._room = -int(sizes.sum()) % LANES
+        self.values = weights[names[0]].new_zeros(int(sizes.sum()) + self._room)
+        self._repeats = (sizes // num_slots).repeat_interleave(num_slots).to(self.values.device)
+        parts = self.values[: int(sizes.sum())].split(sizes.tolist())
+        self._parts = {  # by name, shape (num_slots, n, ...)
+            name: part.view(num_slots, *weights[name].shape) for name, part in zip(names, parts, strict=True)
         }
-        names = sorted(
-            kinds, key=kinds.__getitem__
-        )  # matrices first, since only they decay; no multiple of 16 last
-        self.weights = [[model.get_parameter(name) for name in names] for model in models]
-        sizes = [weight.numel() for weight in self.weights[0]]
-        order = sorted(kinds.values())
-        self.bounds = [sum(sizes[: bisect_right(order, kind)]) for kind in (0, 1)]
-        self.num_long = bisect_right(order, 1)
-        self.values = self.weights[0][0].new_empty(len(models), sum(sizes))
-        self.grads = torch.zeros_like(self.values)
-        self.common, self.common_grads = (
-            [
-                part.view(-1, *weight.shape)
-                for part, weight in zip(block.split(sizes, 1), self.weights[0], strict=True)
-            ]
-            for block in (self.values, self.grads)
-        )  # of each parameter, shape (K, ...)
         self.leaves = {
-            name: common.detach().requires_grad_() for name, common in zip(names, self.common, strict=True)
+            name: (part.flatten(0, 1) if part.dim() > 1 else part).detach().requires_grad_()
+            for name, part in self._parts.items()
         }
-        self.buffers: list[tuple[Sequence[nn.Module], str, Tensor]] = []
+        self._buffers: list[tuple[Sequence[nn.Module], str, Tensor]] = []
 
     def stacked_buffers(self, path: str, name: str) -> Tensor:
-        """Return the K networks' values of the buffer of that name in a module, shape (K, ...)."""
+        """Return the K networks' values of the buffer of that name in a module, side by side."""
         modules = [model.get_submodule(path) for model in self.models]
-        common = torch.stack([module.get_buffer(name) for module in modules])
-        self.buffers.append((modules, name, common))
-        return common
+        own = modules[0].get_buffer(name)
+        together = own.new_zeros(self.num_slots, *own.shape)
+        self._buffers.append((modules, name, together))
+        return together.flatten(0, 1) if own.dim() else together
 
-    def backward(self, outputs: Sequence[Tensor], others: Sequence[nn.Parameter]) -> None:
-        """Put the gradients of the sum of all outputs into `grads`, and those of other parameters into their `grad`."""
-        found = torch.autograd.grad(outputs, [*others, *self.leaves.values()], allow_unused=True)
-        for parameter, grad in zip(
-            others, found[: len(others)], strict=True
-        ):  # None: of a network that has stopped
-            parameter.grad = grad
-        for common, grad in zip(self.common_grads, found[len(others) :], strict=True):
-            common.zero_() if grad is None else common.copy_(grad)
+    def in_one(self, grads: Sequence[Tensor]) -> Tensor:
+        """Return the gradients with respect to the leaves as those with respect to `values`."""
+        return torch.cat([*(grad.flatten() for grad in grads), self.values.new_zeros(self._room)])
 
-    def vectors(self, network: int) -> list[nn.Parameter]:
-        """Return what an optimizer is to update for one network: its matrices as one of shape (1, P), the rest flat."""
-        low, high = self.bounds
-        values, grads = self.values[network], self.grads[network]
-        vectors = []
-        for part, grad in ((values[None, :low], grads[None, :low]), (values[low:high], grads[low:high])):
-            if part.numel():
-                vectors.append(nn.Parameter(part))
-                vectors[-1].grad = grad
-        return vectors + self.weights[network][self.num_long :]
+    def for_values(self, rates: Tensor) -> Tensor:
+        """Return a number for each network, (K,), as one for each of the `values`."""
+        rates = functional.pad(rates, (0, self.num_slots - len(rates)))
+        spread = rates.repeat(len(self.leaves)).repeat_interleave(
+            self._repeats, output_size=len(self.values) - self._room
+        )
+        return functional.pad(spread, (0, self._room))
 
     @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
-        """Keep the networks' parameters and buffers here for the time being; afterwards each has its own again."""
+    def shared(self, skip_weights: Sequence[Tensor]) -> Iterator[None]:
+        """Keep the networks' parameters and buffers here for the time being; afterwards each has its own again.
+
+        Args:
+            skip_weights: where the networks' skip weights are to lie, a tensor (L,) for each; empty without any.
+        """
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
         with torch.no_grad():
-            for network, weights in enumerate(self.weights):
-                for weight, common, grads in zip(weights, self.common, self.common_grads, strict=True):
-                    weight.data = common[network].copy_(weight)
-                    weight.grad = grads[network]
-            for modules, name, common in self.buffers:
-                for module, row in zip(modules, common.unbind(), strict=True):
-                    setattr(module, name, row.copy_(module.get_buffer(name)))
+            for network, model in enumerate(self.models):
+                places = {name: part[network] for name, part in self._parts.items()}
+                if skip_weights:
+                    places["skip_weight"] = skip_weights[network]
+                for name, place in places.items():
+                    parameter = model.get_parameter(name)
+                    parameter.data, parameter.grad = place.copy_(parameter), None
+            for modules, name, together in self._buffers:
+                for module, place in zip(modules, together, strict=False):
+                    setattr(module, name, place.copy_(module.get_buffer(name)))
         try:
             yield
         finally:
-            for weights in self.weights:
-                for weight in weights:
-                    weight.data, weight.grad = weight.data.clone(), None
-            for modules, name, _ in self.buffers:
+            for model in self.models:
+                for parameter in model.parameters():
+                    parameter.data = parameter.data.clone()
+            for modules, name, _ in self._buffers:
                 for module in modules:
                     setattr(module, name, module.get_buffer(name).clone())

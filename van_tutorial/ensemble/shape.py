@@ -8,8 +8,8 @@ from typing import Any, NoReturn, cast
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from van_tutorial.ensemble.stacked import STACKED
-from van_tutorial.models.mlp import MLP
+from van_tutorial.ensemble.stacked import AS_THEY_ARE, STACKED
+from van_tutorial.models import MLP, ConvNet
 from van_tutorial.models.stack import build
 from van_tutorial.training import TrainConfig
 
@@ -18,17 +18,20 @@ START = ("seed", "skip_weight", "init", "init_scale", "bias_std", "input_init", 
 # Of the training: what does not change how many steps there are, which images are held out, and on which device.
 PATH = (
     "seed", "lr", "momentum", "weight_decay", "augment", "skip_lr", "skip_gradient", "skip_target", "skip_schedule",
-    "skip_penalty", "dual_lr", "dual_lr_spread", "stagger", "damping", "remove_by", "population_statistics",
+    "skip_penalty", "dual_lr", "dual_lr_spread", "dual_gain", "dual_smoothing", "dual_growth", "stagger", "damping",
+    "remove_from", "remove_by", "population_statistics",
 )  # fmt: skip
 MAY_DIFFER = {"model": START, "training": PATH}
-APART = {"_parameters", "_buffers", "_modules", "training", "config"}  # attributes that are compared apart
+KINDS: tuple[type[nn.Module], ...] = (MLP, ConvNet)
+APART = {"_parameters", "_buffers", "_modules", "config"}  # attributes that are compared apart
 
 
-def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]) -> MLP:
+def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]) -> MLP | ConvNet:
     """Raise unless the networks and their configs can be trained at once.
 
-    A network may differ from what `models.mlp` makes of the first network's config in the values of its parameters and
-    buffers, and in nothing else: no other module, no other attribute of one, no hook, no tensor that two of them share.
+    A network may differ from what `models.mlp` or `models.convnet` makes of the first network's config in the values of
+    its parameters and buffers, and in nothing else: no other module, no other attribute of one, no hook, no tensor that
+    two of them share.
 
     Args:
         models: the networks.
@@ -39,7 +42,8 @@ def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]
 
     Raises:
         ValueError: for none at all, another number of configs than of networks, two that differ in more than
-            `MAY_DIFFER` names or share a tensor, and a network that is not just what `models.mlp` makes.
+            `MAY_DIFFER` names or share a tensor, and a network that is not just what `models.mlp` or
+            `models.convnet` makes.
     """
     if len(models) == 0 or len(models) != len(configs):
         raise ValueError(
@@ -50,11 +54,12 @@ def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]
         raise ValueError("Every model must be a network of its own: one of them is given twice.")
     first = models[0]
     for index, (model, config) in enumerate(zip(models, configs, strict=True)):
-        if type(model) is not MLP or not isinstance(first, MLP):
-            refuse(index, f"is a {type(model).__name__}, and not one of models.mlp")
-        check_same("model", index, asdict(first.config), asdict(model.config), START)
+        if type(model) not in KINDS or type(model) is not type(first):
+            kinds = " or ".join(f"models.{kind.__name__.lower()}" for kind in KINDS)
+            refuse(index, f"is a {type(model).__name__}, and not one of {kinds} like model 0")
+        check_same("model", index, asdict(cast(Any, first).config), asdict(cast(Any, model).config), START)
         check_same("config", index, asdict(configs[0]), asdict(config), PATH)
-    network = build(replace(cast(MLP, first).config, seed=0)).to(next(first.parameters()).dtype)
+    network = build(replace(cast(MLP | ConvNet, first).config, seed=0)).to(next(first.parameters()).dtype)
     owners: dict[int, str] = {}
     for index, model in enumerate(models):
         if found := difference(model, network):
@@ -69,7 +74,7 @@ def check_same_shape(models: Sequence[nn.Module], configs: Sequence[TrainConfig]
 
 
 def refuse(index: int, found: str) -> NoReturn:
-    """Raise for a network that is not just what `models.mlp` makes."""
+    """Raise for a network that is not just what `models.mlp` or `models.convnet` makes."""
     raise ValueError(
         f"Model {index} cannot be trained at once with others: it {found}. Train it by training.train."
     )
@@ -94,23 +99,25 @@ def difference(model: nn.Module, expected: nn.Module) -> str:
         where = f"its module {name}" if name else "itself"
         if name not in found or name not in known:
             return f"has {'lost' if name in known else 'been given'} {where}"
-        module, kind = found[name], type_before_parametrizations(known[name])
-        if type_before_parametrizations(module) is not kind:
-            return f"has a {type(module).__name__} in the place of a {kind.__name__} as {where}"
-        if name and kind not in STACKED and describe_tensors(module):
+        kind = type_before_parametrizations(known[name])
+        if name and kind not in {*STACKED, *AS_THEY_ARE} and describe_tensors(known[name]):
             return f"has parameters or buffers of a {kind.__name__}, which is not made for many networks, in {where}"
-        if module.training != model.training:
-            return f"has another mode, training or eval, in {where}"
-        here, there = ({**describe_tensors(each), **vars(each)} for each in (module, known[name]))
-        for key in sorted({**there, **here}.keys() - APART):
+        here, there = (describe(each) for each in (found[name], known[name]))
+        for key in sorted(there.keys() | here.keys()):
             mine, other = here.get(key, "nothing"), there.get(key, "nothing")
-            if type(mine) is type(other) and mine == other:
-                continue
-            if "hooks" in key:
-                return f"has a hook in {where}"
-            mine = mine if isinstance(mine, str | bool | int | float) else f"of type {type(mine).__name__}"
-            return f"has {key} {mine} in the place of {other} in {where}"
+            if type(mine) is not type(other) or mine != other:
+                mine = (
+                    mine if isinstance(mine, str | bool | int | float) else f"of type {type(mine).__name__}"
+                )
+                return f"has {key} {mine} in the place of {other} in {where}"
     return ""
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """Return all that a module is of its own, but the values of its parameters and buffers."""
+    attributes = {name: value for name, value in vars(module).items() if name not in APART}
+    kind = type_before_parametrizations(module)
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", **describe_tensors(module), **attributes}
 
 
 def describe_tensors(module: nn.Module) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """A network's modules with a leading dimension: what K networks of one shape do, in one call each.
 
-Activations have shape (K, N, n): network, example, unit. Every function here stands in for the `forward` of a module
-whose parameters and buffers have that leading dimension. On one thread each gives a network, to the last bit, what the
-module gives it alone: every sum is over the same numbers in the same order, and what a processor treats in another way
-at the end of a row, it treats so for each network.
+The units or channels of the K networks stand side by side in dimension 1. In a fully connected stack activations have
+shape (1, K n, N), with the examples last; in a convolutional one (N, K C, H, W), channels last in memory. Parameters
+and buffers stand side by side in their first dimension. So most modules work as they are, a convolution with K groups.
+Every function here stands in for the `forward` of one that does not. What it makes of one network's numbers does not
+depend on how many networks there are.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from types import MethodType
 from typing import Any, cast
 
@@ -15,149 +17,146 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
-from van_tutorial.connections import Activation, LearnedResidual, Transform
+from van_tutorial.connections import Activation, LearnedResidual, Subsample, Transform
 from van_tutorial.ensemble.memory import LANES, Memory
-from van_tutorial.models.mlp import MLP
+from van_tutorial.models import MLP, ConvNet
 from van_tutorial.models.parametrizations import Dirac
 from van_tutorial.models.parts import Center, CReLU
-from van_tutorial.models.stack import Stack
 
 
-def one_by_one(function: Callable[..., Tensor], *stacked: Tensor) -> Tensor:
-    """Return what a function gives for each network's own part of tensors (K, ...), shape (K, ...)."""
-    return torch.stack([function(*own) for own in zip(*(tensor.unbind() for tensor in stacked), strict=True)])
+def linear(layer: Any, x: Tensor) -> Tensor:
+    """Return y_k = W_k x_k + b_k, shape (1, K outputs, N).
 
-
-def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """Return y_k = x_k W_k^T + b_k, shape (K, N, outputs)."""
-    bias = cast("Tensor | None", layer.bias)
-    if bias is None:
-        return torch.bmm(x, layer.weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x, layer.weight.mT)
+    x has shape (1, K inputs, N); or (K, inputs, N), as images come; or (N, K inputs), as convolutions end.
+    """
+    weight = layer.weight.unflatten(0, (layer.num_networks, -1))
+    x = x.mT.unsqueeze(0) if x.dim() == 2 else x
+    own = x.reshape(len(weight), -1, x.shape[2])
+    if layer.bias is None:
+        return torch.bmm(weight, own).flatten(0, 1).unsqueeze(0)
+    return torch.baddbmm(layer.bias.view(len(weight), -1, 1), weight, own).flatten(0, 1).unsqueeze(0)
 
 
 def batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Return K batch normalizations as one of K n features, or one by one where n would leave lanes half filled."""
-    cast(Tensor, norm.num_batches_tracked).add_(1)
-    state = cast(Sequence[Tensor], (norm.running_mean, norm.running_var, norm.weight, norm.bias))
-
-    def normalize(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return functional.batch_norm(
-            x, mean, variance, weight, bias, training=True, momentum=cast(float, norm.momentum), eps=norm.eps
-        )
-
-    if x.shape[2] % LANES:
-        return one_by_one(normalize, x, *state)
-    side_by_side = Exchange.apply(x).flatten(1)  # (N, K n)
-    y = normalize(side_by_side, *(each.flatten() for each in state))
-    return Exchange.apply(y.unflatten(1, (len(x), -1)))
-
-
-class Exchange(torch.autograd.Function):
-    """Exchange the first two dimensions in memory, and those of the gradient in the backward pass.
-
-    A gradient that was only looked at in another order would be summed in another order.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Return shape (N, K, n) for (K, N, n), or the other way round."""
-        return x.transpose(0, 1).contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Return the gradient in the shape of the input."""
-        return grad.transpose(0, 1).contiguous()
-
-
-def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """Return K layer normalizations."""
-    return one_by_one(
-        lambda x, weight, bias: functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps),
-        x, norm.weight, norm.bias,
-    )  # fmt: skip
-
-
-def center(norm: Center, x: Tensor) -> Tensor:
-    """Return x less each network's own mean over the batch."""
-    mean = x.mean(dim=1)
+    """Return what the module does; in training by a group normalization of single units, which is the faster call."""
+    if not norm.training:
+        return nn.BatchNorm1d.forward(norm, x)
+    num_units, num_examples = x.shape[1:]
+    y, mean, inverse_std = torch.native_group_norm(
+        x, norm.weight, norm.bias, 1, num_units, num_examples, num_units, norm.eps
+    )
     with torch.no_grad():
-        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
-    return x - mean.unsqueeze(1)
+        variance = (inverse_std[0] ** -2 - norm.eps) * (num_examples / (num_examples - 1))
+        momentum = cast(float, norm.momentum)
+        cast(Tensor, norm.running_mean).lerp_(mean[0], momentum)
+        cast(Tensor, norm.running_var).lerp_(variance, momentum)
+        cast(Tensor, norm.num_batches_tracked).add_(1)
+    return y
 
 
-def crelu(activation: CReLU, z: Tensor) -> Tensor:
-    """Return (relu(z), relu(-z)) along the units, which come last here."""
-    return torch.cat((torch.relu(z), torch.relu(-z)), dim=-1)
+def layer_norm(norm: Any, x: Tensor) -> Tensor:
+    """Return K layer normalizations."""
+    own = x.view(norm.num_networks, -1, x.shape[2])
+    y = functional.layer_norm(own.mT, norm.normalized_shape, eps=norm.eps).mT.contiguous().view(x.shape)
+    return torch.addcmul(norm.bias.unsqueeze(1), y, norm.weight.unsqueeze(1))
 
 
-def dirac(parametrization: Dirac, weight: Tensor) -> Tensor:
-    """Return the K weights diag(a) I + diag(b) V / |V|."""
-    scaled = parametrization.filter_scale.unsqueeze(2) * functional.normalize(weight, dim=2)
-    written = torch.addcmul(scaled, parametrization.identity_scale.unsqueeze(2), parametrization.identity)
-    written.register_hook(
-        torch.Tensor.contiguous
-    )  # as it comes, transposed, it would be summed in another order
-    return written
+def crelu(activation: Any, z: Tensor) -> Tensor:
+    """Return (relu(z), relu(-z)), joined for each network."""
+    own = z.unflatten(1, (activation.num_networks, -1))
+    return torch.cat((torch.relu(own), torch.relu(-own)), dim=2).flatten(1, 2)
+
+
+def subsample(shortcut: Any, x: Tensor) -> Tensor:
+    """Return every so many rows and columns, with new channels of zeros for each network."""
+    own = x[:, :, :: shortcut.stride, :: shortcut.stride].unflatten(1, (shortcut.num_networks, -1))
+    return functional.pad(own, (0, 0, 0, 0, 0, shortcut.num_new)).flatten(1, 2)
 
 
 def learned_residual(
     connection: LearnedResidual, x: Tensor, transform: Transform, activation: Activation, skip_weight: None
 ) -> Tensor:
     """Return x + s f(x)."""
-    return torch.addcmul(x, transform(x, activation), connection.scale.view(-1, 1, 1))
+    output = transform(x, activation)
+    scales = for_features(connection.scale, output.shape[1], output.dim())
+    return torch.addcmul(connection.shortcut(x), output, scales)
 
 
-# What has no parameters and is not here, the activations and the other connections, works along any leading dimensions.
+def for_features(values: Tensor, num_features: int, num_dims: int) -> Tensor:
+    """Return a number for each network, (K,), as one for each of all their features, to fit activations."""
+    return values.repeat_interleave(num_features // len(values)).view(-1, *(1,) * (num_dims - 2))
+
+
 STACKED: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: linear,
     nn.BatchNorm1d: batch_norm,
     nn.LayerNorm: layer_norm,
-    Center: center,
     CReLU: crelu,
-    ParametrizationList: ParametrizationList.forward,
-    Dirac: dirac,
+    Subsample: subsample,
     LearnedResidual: learned_residual,
 }
+# Those with parameters or buffers that work as they are, and what number of theirs is K times as large.
+AS_THEY_ARE: dict[type[nn.Module], str] = {
+    nn.Conv2d: "groups", nn.GroupNorm: "num_groups", nn.BatchNorm2d: "", Center: "", Dirac: "", ParametrizationList: "",
+}  # fmt: skip
 
 
-class StackedMLP(Stack):
-    """K networks of one shape as one, in training mode.
+def num_slots(network: MLP | ConvNet, num_networks: int) -> int:
+    """Return how many networks there must be room for, so that every number of each is in a full vector.
+
+    What is left over at the end of a tensor is rounded in another way: there lies a network more. The channels of
+    several networks share a vector for every pixel.
+    """
+    unit = LANES // math.gcd(LANES, network.config.width)
+    if isinstance(network, ConvNet):
+        return math.ceil(num_networks / unit) * unit
+    return num_networks + (unit > 1)
+
+
+class StackedNetwork(nn.Module):
+    """K networks of one shape as one.
 
     Args:
         network: one more of the same shape; its modules are made to do what those of the K do.
         memory: of the K networks.
     """
 
-    def __init__(self, network: MLP, memory: Memory) -> None:
+    def __init__(self, network: MLP | ConvNet, memory: Memory) -> None:
         super().__init__()
-        self.config = network.config
-        self.models = memory.models
-        self.input_layer, self.layers = network.input_layer, network.layers
-        self.head_activation, self.head = network.head_activation, network.head
-        for name, module in self.named_modules():
-            if name:
-                self._stack(name, module, memory)
+        self.network, self.num_networks, self.num_slots = network, len(memory.models), memory.num_slots
+        for path, module in network.named_modules():
+            if path:
+                self._stack(path, module, memory)
 
-    def _stack(self, path: str, module: nn.Module, memory: Memory) -> None:
+    def _stack(self, path: str, module: Any, memory: Memory) -> None:
         """Give a module the parameters and buffers of the K networks' modules, and what it then has to do."""
-        for name in list(module._parameters):
-            if module._parameters[name] is not None:
-                delattr(module, name)
-                setattr(module, name, memory.leaves[f"{path}.{name}"])
+        kind = type_before_parametrizations(module)
+        module.num_networks = self.num_slots
+        for name in [name for name, value in module._parameters.items() if value is not None]:
+            delattr(module, name)
+            setattr(module, name, memory.leaves[f"{path}.{name}"])
         for name in module._buffers:
             setattr(module, name, memory.stacked_buffers(path, name))
-        if forward := STACKED.get(type_before_parametrizations(module)):
-            module.forward = MethodType(forward, module)
+        if kind in STACKED:
+            module.forward = MethodType(STACKED[kind], module)
+        if number := AS_THEY_ARE.get(kind):
+            setattr(module, number, getattr(module, number) * self.num_slots)
 
-    @property
-    def skip_weight(self) -> Tensor:  # type: ignore[override]  # a parameter there, put together here
-        """The skip weights, shape (L, K, 1, 1): a number for each network in each layer."""
-        skip_weights = [cast(Tensor, model.skip_weight) for model in self.models]
-        return torch.stack(skip_weights, dim=1)[..., None, None]
-
-    def forward(self, images: Tensor) -> Sequence[Tensor]:
-        """Return each network's logits, (N, num_classes), for images (K, N, ...)."""
-        # One by one, since several threads share out sums as long as an image's in another way for many networks.
-        x = one_by_one(functional.linear, images.flatten(2), self.input_layer.weight, self.input_layer.bias)
-        return self.head(self.head_activation(self.run_layers(x))).unbind()
+    def forward(self, images: Tensor, skip_weights: Tensor | None) -> Tensor:
+        """Return the networks' logits, (K, num_classes, N), for images (num_slots, N, ...) and skip weights (K, L)."""
+        network = self.network
+        if isinstance(network, MLP):
+            x, stages = images.flatten(2).mT, network.config.depth
+        else:
+            x = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+            stages = network.config.blocks_per_stage
+        alphas = (
+            ()
+            if skip_weights is None
+            else functional.pad(skip_weights, (0, 0, 0, len(images) - self.num_networks)).unbind(1)
+        )
+        width = len(images) * network.config.width
+        weights = [
+            for_features(alpha, width * 2 ** (index // stages), x.dim()) for index, alpha in enumerate(alphas)
+        ]
+        return network.run(x, weights).view(len(images), -1, images.shape[1])[: self.num_networks]

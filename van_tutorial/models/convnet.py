@@ -1,5 +1,6 @@
 """Convolutional stacks: the CIFAR family of He et al., with any connection."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -226,11 +227,15 @@ class ConvNet(Stack):
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, shape (N, num_classes), for images (N, in_channels, H, W)."""
         parts.check_images(x, self.config.in_channels)
+        return self.run(x, self.layer_weights())
+
+    def run(self, x: Tensor, skip_weights: Iterable[Tensor]) -> Tensor:
+        """Return the outputs for images (N, C, H, W) and a skip weight for each weighted connection."""
         x = self.stem(x)
         if self.config.order == "pre":
-            x = self.activation(self.norm(self.run_layers(x)))
+            x = self.activation(self.norm(self.run_layers(x, skip_weights)))
         else:
-            x = self.run_layers(self.activation(self.norm(x)))
+            x = self.run_layers(self.activation(self.norm(x)), skip_weights)
         return self.head(x.mean(dim=(2, 3)))
 
 

@@ -1,6 +1,7 @@
 """Fully connected stacks."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,8 +170,11 @@ class MLP(Stack):
                 f"The network takes {self.config.in_features} features per example, got {x.shape[1]}: "
                 f"make it with in_features={x.shape[1]}."
             )
-        x = self.run_layers(self.input_layer(x))
-        return self.head(self.head_activation(x))
+        return self.run(x, self.layer_weights())
+
+    def run(self, x: Tensor, skip_weights: Iterable[Tensor]) -> Tensor:
+        """Return the outputs for inputs (N, in_features) and a skip weight for each weighted connection."""
+        return self.head(self.head_activation(self.run_layers(self.input_layer(x), skip_weights)))
 
 
 @takes(MLPConfig)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -119,9 +119,13 @@ class Stack(nn.Module):
         if number := sum(connection.is_weighted for connection in self.connections):
             self.skip_weight = nn.Parameter(torch.full((number,), float(self.config.skip_weight)))
 
-    def run_layers(self, x: Tensor) -> Tensor:
-        """Return what the layers make of x, one at a time."""
-        weights = iter(self.skip_weight.unbind() if self.config.connection_class.is_weighted else ())
+    def layer_weights(self) -> Sequence[Tensor]:
+        """Return the skip weight of each layer whose connection is weighted."""
+        return self.skip_weight.unbind() if self.config.connection_class.is_weighted else ()
+
+    def run_layers(self, x: Tensor, skip_weights: Iterable[Tensor]) -> Tensor:
+        """Return what the layers make of x, one at a time, with a skip weight for each weighted connection."""
+        weights = iter(skip_weights)
         for layer, connection in zip(self.layers, self.connections, strict=True):
             x = layer(x, next(weights) if connection.is_weighted else None)
         return x

@@ -73,6 +73,12 @@ class Examples:
         """Number of images to train on."""
         return len(self.train_labels)
 
+    @property
+    def evaluated(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The images, with their labels, that every record looks at: "test", and "validation" where there are any."""
+        given = {"test": self.test, "validation": self.validation}
+        return {name: labelled for name, labelled in given.items() if len(labelled[1])}
+
     def batch(self, step: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
         """Return the images and labels of a step; they depend on the step and the seed alone.
 

@@ -92,7 +92,7 @@ class PhaseOut(nn.Module):
         self.register_buffer("initial", skip_weight.detach().clone())
         self.register_buffer("first_zero_step", torch.where(violation == 0, 0, NEVER))
         self.register_buffer("capped", torch.zeros_like(violation, dtype=torch.bool))  # did the cap lower it?
-        self.register_buffer("last_nonzero_step", torch.where(violation.any(), 0, -1))
+        self.register_buffer("last_nonzero_step", torch.where(violation.any(dim=-1), 0, -1))
         starts = removal_starts(
             num_steps, config.removing_by, config.staggering, len(skip_weight), config.remove_from
         )
@@ -112,7 +112,7 @@ class PhaseOut(nn.Module):
     def penalty(self) -> Tensor:
         """Return the Lagrangian less the loss, a scalar: what multipliers or penalty add to the loss."""
         if self.config.skip_schedule == "penalty":
-            return fixed_penalty(self.violation() * self.has_begun, self.config.skip_penalty)
+            return fixed_penalty(self.violation() * self.has_begun.unsqueeze(-1), self.config.skip_penalty)
         return self.multipliers.penalty(self.violation())
 
     def gradient(self) -> Tensor | None:
@@ -120,7 +120,7 @@ class PhaseOut(nn.Module):
         if self.config.skip_gradient or self.config.is_scheduled:
             return self.skip_weight.grad
         with torch.enable_grad():
-            return torch.autograd.grad(self.penalty(), self.skip_weight)[0]
+            return torch.autograd.grad(self.penalty().sum(), self.skip_weight)[0]
 
     def cap(self, step: int) -> float:
         """Return the bound on every violation after `step` steps: with a stagger, that of the layer which goes last."""
@@ -151,8 +151,9 @@ class PhaseOut(nn.Module):
             return self.for_all(
                 scheduled_skip_weight(schedule, step, self.num_steps, 1.0, remove_by, self.config.remove_from)
             )
-        passed = self.progress(step).tolist()
-        return self.skip_weight.new_tensor([scheduled_skip_weight(schedule, t, 1, 1.0, 1.0) for t in passed])
+        passed = self.progress(step)
+        left = [scheduled_skip_weight(schedule, t, 1, 1.0, 1.0) for t in passed.flatten().tolist()]
+        return self.skip_weight.new_tensor(left).view_as(passed)
 
     def for_all(self, value: float) -> Tensor:
         """Return a value once for each layer, in double precision."""
@@ -183,7 +184,7 @@ class PhaseOut(nn.Module):
             self.has_begun.fill_(step >= config.remove_from * self.num_steps)
         violation = self.violation()
         self.first_zero_step.masked_fill_((self.first_zero_step == NEVER) & (violation == 0), step)
-        self.last_nonzero_step.masked_fill_(violation.any(), step)
+        self.last_nonzero_step.masked_fill_(violation.any(dim=-1), step)
 
     @property
     def removed_at_step(self) -> int | None:

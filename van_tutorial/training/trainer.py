@@ -6,7 +6,7 @@ import io
 import math
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class DivergenceError(RuntimeError):
     Attributes:
         step: number of the step (from 1) whose loss was not finite.
         lr: learning rate of the weights in it.
-        layer: the parameter whose gradient had the largest norm in the step before; None in the first step.
+        layer: the parameter whose gradient had the largest norm in the step before; None in the first step, on an
+            accelerator, and where many networks are trained at once.
     """
 
     def __init__(self, message: str, step: int, lr: float, layer: str | None) -> None:
@@ -144,9 +145,13 @@ class Trainer(Loop[Record]):
             else None
         )
         self.weights = [parameter for parameter in model.parameters() if parameter is not skip_weight]
-        self.optimize(self.weights)
+        self.optimizer = make_optimizer(self.weights, config, self.device)
+        self.scheduler = make_scheduler(self.optimizer, config, self.num_steps)
         self._labels_per_batch = config.batch_size * self.examples.train_labels[0].numel()
         self._sums: dict[str, Any] = {"loss": 0.0, "lagrangian": 0.0, "correct": 0, "count": 0}
+        # Of each step that is not in the sums yet: its learning rate; loss and Lagrangian, and the number of labels
+        # given right, left on the device.
+        self._unread: list[tuple[float, Tensor, Tensor]] = []
 
     def __iter__(self) -> Iterator[Record]:
         """Train on from where the run is, to its end.
@@ -155,13 +160,20 @@ class Trainer(Loop[Record]):
             A record after each logging interval, and one at the end.
 
         Raises:
-            DivergenceError: in the step whose loss is not finite; `records` keeps what was before.
+            DivergenceError: in the step whose loss is not finite, on an accelerator when the next record is due;
+                `records` keeps what was before.
         """
         yield from self.until(self.num_steps)
 
     def _make_record(self) -> Record:
         """Return the record of the steps since the last one."""
-        return self.make_record(self._seconds)
+        self._read()
+        self.settle()
+        scores = {
+            name: evaluate(self.model, *labelled, autocast=self.autocast)
+            for name, labelled in self.examples.evaluated.items()
+        }
+        return self.make_record(self._seconds, scores)
 
     def _set_modes(self) -> None:
         """Put the network in training mode, but for what its owner has frozen; in eval mode after the last step."""
@@ -171,22 +183,29 @@ class Trainer(Loop[Record]):
         else:
             self.model.eval()
 
-    def optimize(self, weights: list[nn.Parameter]) -> None:
-        """Make the optimizer of the weights, and the schedule of its learning rate."""
-        self.optimizer = make_optimizer(weights, self.config, self.device)
-        self.scheduler = make_scheduler(self.optimizer, self.config, self.num_steps)
-
     def _train_step(self) -> None:
         """Do one primal and one dual step."""
         images, labels = self.examples.batch(self.step, self.config)
         with self.autocast():
             logits = self._first_outputs(images, self._given) if self._given else self._forward(images)
         loss, lagrangian = self.losses(logits, labels, images)
-        values = loss.item(), lagrangian.item()
-        self.check(values[1])
+        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        self._unread.append((self.lr, torch.stack((loss, lagrangian)).detach(), correct))
+        if self.device.type == "cpu":  # elsewhere reading would have the processor wait for the device
+            self._read()
         self.model.zero_grad()
         lagrangian.backward()
-        self.finish_step(*values, correct=(logits.detach().argmax(dim=1) == labels).sum())
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        if self.phase_out is not None:
+            self.phase_out.step(self.step)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the weights in the next step."""
+        lr: float = self.optimizer.param_groups[0]["lr"]
+        return lr
 
     def losses(self, logits: Tensor, labels: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss C and the Lagrangian of a batch."""
@@ -197,42 +216,65 @@ class Trainer(Loop[Record]):
         phase_out = self.phase_out
         return loss, loss if phase_out is None or self.config.is_scheduled else loss + phase_out.penalty()
 
-    def check(self, lagrangian: float) -> None:
-        """Raise `DivergenceError` where the Lagrangian of the next step is not finite."""
-        if not math.isfinite(lagrangian):
-            raise self._divergence(lagrangian)
+    def _read(self) -> None:
+        """Take what the steps have left on the device into the sums."""
+        steps, self._unread = self._unread, []
+        if not steps:
+            return
+        rates, values, correct = zip(*steps, strict=True)
+        found = torch.stack(values).tolist()
+        if self.device.type != "cpu" and not all(math.isfinite(lagrangian) for _, lagrangian in found):
+            self.model.zero_grad()  # the gradients are of a later step, and would name the wrong layer
+        self.account(rates, found, torch.stack(correct).sum())
 
-    def finish_step(self, loss: float, lagrangian: float, correct: Tensor) -> None:
-        """Do what comes after the gradients are there: primal step, dual step, and the sums for the next record."""
-        self.optimizer.step()
-        self.scheduler.step()
-        self.step += 1
-        if self.phase_out is not None:
-            self.phase_out.step(self.step)
-        self._sums["loss"] += loss
-        self._sums["lagrangian"] += lagrangian
-        self._sums["correct"] = self._sums["correct"] + correct
-        self._sums["count"] += 1
-
-    def make_record(self, seconds: float) -> Record:
-        """Add the record of the steps since the last one, return it, and start to count anew."""
-        count = self._sums["count"]
+    def settle(self) -> None:
+        """Take the statistics of all training images at the end, where the config asks for them."""
         if self.config.population_statistics and self.step == self.num_steps:
             settle_statistics(self.model, self.examples.train_images)
-        test_loss, test_accuracy = evaluate(self.model, *self.examples.test, autocast=self.autocast)
-        validation_accuracy = None
-        if len(self.examples.validation[1]):
-            validation_accuracy = evaluate(self.model, *self.examples.validation, autocast=self.autocast)[1]
+
+    def account(
+        self, rates: Sequence[float], values: Sequence[Sequence[float]], correct: int | Tensor
+    ) -> None:
+        """Add some steps to the sums, or raise where a Lagrangian is not finite.
+
+        Args:
+            rates: learning rate of each step.
+            values: loss and Lagrangian of each step.
+            correct: number of labels given right in all of them.
+
+        Raises:
+            DivergenceError: for the first step whose Lagrangian is not finite.
+        """
+        for lr, (loss, lagrangian) in zip(rates, values, strict=True):
+            if not math.isfinite(lagrangian):
+                raise self._divergence(lagrangian, lr)
+            self._sums["loss"] += loss
+            self._sums["lagrangian"] += lagrangian
+            self._sums["count"] += 1
+        self._sums["correct"] = self._sums["correct"] + correct
+
+    def make_record(self, seconds: float, scores: Mapping[str, tuple[float, float]]) -> Record:
+        """Add the record of the steps since the last one, return it, and start to count anew.
+
+        Args:
+            seconds: spent in steps so far.
+            scores: loss and accuracy on the "test" images, and on the "validation" images where there are any.
+
+        Returns:
+            The record.
+        """
+        count = self._sums["count"]
+        test_loss, test_accuracy = scores["test"]
         alphas = skip_weights(self.model).cpu()
         phase_out = self.phase_out
         record = Record(
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self.lr,
             loss=self._sums["loss"] / count,
             lagrangian=self._sums["lagrangian"] / count,
             train_accuracy=int(self._sums["correct"]) / (count * self._labels_per_batch),
-            validation_accuracy=validation_accuracy,
+            validation_accuracy=scores["validation"][1] if "validation" in scores else None,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
             skip_weights=alphas,
@@ -302,8 +344,9 @@ class Trainer(Loop[Record]):
                 f"outputs of shape {(outputs[0], *places)} would fit."
             )
 
-    def _divergence(self, lagrangian: float) -> DivergenceError:
-        """Return the error for a step whose loss is not finite; the gradients are still those of the step before."""
+    def _divergence(self, lagrangian: float, lr: float) -> DivergenceError:
+        """Return the error for the first step that is not in the sums; the gradients are those of the step before."""
+        step = 1 + self._sums["count"] + (self.records[-1].step if self.records else 0)
         norms = {
             name: parameter.grad.norm().item()
             for name, parameter in self.model.named_parameters()
@@ -319,12 +362,11 @@ class Trainer(Loop[Record]):
             if layer
             else ""
         )
-        lr = self.optimizer.param_groups[0]["lr"]
         message = (
-            f"The loss is {lagrangian} in step {self.step + 1} of {self.num_steps} at lr={lr:.3g}{where}. "
+            f"The loss is {lagrangian} in step {step} of {self.num_steps} at lr={lr:.3g}{where}. "
             "Take a smaller lr, or a normalization; the records up to here are kept."
         )
-        return DivergenceError(message, self.step + 1, lr, layer)
+        return DivergenceError(message, step, lr, layer)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of the forward passes."""
