@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SHARED := -n 2 --dist loadfile
+NBVAL := --ignore notebooks/src --nbval --nbval-cell-timeout 300 $(SHARED) -p no:cacheprovider --verbose
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser-all lab lint format notebooks readme picture site evidence evidence-quick bench clean
+.PHONY: help setup demo test test-all test-browser-all lab lint format notebooks readme picture site evidence evidence-quick bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,14 +23,19 @@ $(STAMP): pyproject.toml
 demo: setup  ## train plain, residual and VAN on real data, and show what came out (under 2 minutes)
 	@$(BIN)/van-tutorial demo
 
-test: setup  ## run every test, and every notebook with its recorded outputs compared
+test: setup  ## run the tests, and every lesson with its recorded outputs compared
 	@mkdir -p reports
-	$(BIN)/python -m pytest tests van_tutorial -m "not every_lesson" -n 2 --dist loadfile --junitxml reports/tests.xml
-	$(BIN)/python -m pytest notebooks --ignore notebooks/src --nbval --nbval-cell-timeout 300 -n 2 --dist loadfile -p no:cacheprovider --verbose --junitxml reports/notebooks.xml
+	$(BIN)/python -m pytest tests van_tutorial -m "not slow" $(SHARED) --no-loadscope-reorder --junitxml reports/tests.xml
+	$(BIN)/python -m pytest notebooks --ignore notebooks/instructor $(NBVAL) --junitxml reports/notebooks.xml
+
+test-all: setup  ## run the slow tests too, every lesson in a real browser and the instructor's notebooks
+	@mkdir -p reports
+	$(BIN)/python -m pytest tests van_tutorial $(SHARED) --no-loadscope-reorder --junitxml reports/tests.xml
+	$(BIN)/python -m pytest notebooks $(NBVAL) --junitxml reports/notebooks.xml
 
 test-browser-all: setup  ## run every lesson and its panel in a real browser
 	@mkdir -p reports
-	$(BIN)/python -m pytest tests -m browser -n 2 --dist loadfile --junitxml reports/browser.xml
+	$(BIN)/python -m pytest tests -m browser $(SHARED) --junitxml reports/browser.xml
 
 lab: setup  ## open JupyterLab on the course
 	@$(BIN)/van-tutorial lab

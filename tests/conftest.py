@@ -26,6 +26,15 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+STARTERS = {"browser", "lab", "processes", "course", "site", "write_notebook"}  # of other programs
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that start other programs, so that no process waits at the end for one of them."""
+    long = {item.path for item in items if STARTERS & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def images():
     return data.load()
@@ -80,6 +89,24 @@ def course(tmp_path):
     return Course(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def clusters():
+    """Dask clusters of one worker and of two, all threads of this process, which start at once."""
+    import distributed
+
+    choices = {
+        "threads_per_worker": 1,
+        "processes": False,
+        "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # any free port
+    }
+    with (
+        distributed.LocalCluster(n_workers=1, **choices) as one,
+        distributed.LocalCluster(n_workers=2, **choices) as two,
+    ):
+        yield {1: one, 2: two}
+
+
 @pytest.fixture
 def processes(tmp_path):
     """Starts processes, and ends what is left of them."""
@@ -94,7 +121,7 @@ def browser():
         yield browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     with browsing.jupyterlab(tmp_path_factory.mktemp("lab")) as address:
         yield address

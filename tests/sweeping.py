@@ -34,7 +34,7 @@ LESSON = """
     table = {"columns": ["accuracy", "step"], "data": [[depth * lr + seed, None]]}
     display({"application/vnd.van-tutorial.metrics+json": table, "text/plain": str(table)}, raw=True)
 """
-TWELVE = {"grid": {"depth": [3, 4, 5], "lr": [0.1, 0.2]}, "seeds": 2}
+SIX = {"grid": {"depth": [3, 4, 5]}, "seeds": 2}
 
 
 class Course:

@@ -41,6 +41,8 @@ def write_notebook(tmp_path):
             nbformat.v4.new_code_cell(parameters, metadata={"tags": list(tags)}),
             nbformat.v4.new_code_cell(textwrap.dedent(code).strip()),
         ]
+        for number, cell in enumerate(cells):
+            cell.id = f"cell-{number}"  # else one at random, and each call would write another notebook
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         path = tmp_path / "course" / "lesson.ipynb"
         path.parent.mkdir(exist_ok=True)
@@ -48,6 +50,21 @@ def write_notebook(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def kept_runs(tmp_path_factory):
+    """A place for the folder of a finished run of the notebook, for whoever asks first to fill it."""
+    return tmp_path_factory.mktemp("kept") / "runs"
+
+
+@pytest.fixture
+def finished(write_notebook, tmp_path, kept_runs):
+    """The notebook, and a finished run of it without a page in a folder of its own."""
+    notebook = write_notebook()
+    batch.run(notebook, runs=kept_runs, page=False)  # only once
+    shutil.copytree(kept_runs, tmp_path / "runs")
+    return notebook, batch.run(notebook, runs=tmp_path / "runs", page=False)
 
 
 def left_in(folder):
@@ -125,9 +142,8 @@ def test_the_same_run_again_is_not_run(write_notebook, tmp_path):
     assert with_page.page.is_file()
 
 
-def test_force_replaces_the_run_when_the_new_one_is_whole(write_notebook, tmp_path):
-    notebook = write_notebook()
-    first = batch.run(notebook, runs=tmp_path / "runs", page=False)
+def test_force_replaces_the_run_when_the_new_one_is_whole(finished, tmp_path):
+    notebook, first = finished
     before = stamps(first.folder)
     again = batch.run(notebook, runs=tmp_path / "runs", page=False, force=True)
     assert again.is_new
@@ -138,16 +154,16 @@ def test_force_replaces_the_run_when_the_new_one_is_whole(write_notebook, tmp_pa
 
 
 @pytest.mark.parametrize("what", ["notebook", "parameters", "package", "data", "torch"])
-def test_a_run_with_anything_changed_is_a_new_run(write_notebook, tmp_path, monkeypatch, what):
-    first = batch.run(write_notebook(code="depth"), runs=tmp_path / "runs", page=False)
+def test_a_run_with_anything_changed_is_a_new_run(finished, write_notebook, tmp_path, monkeypatch, what):
+    notebook, first = finished
     if what == "notebook":
-        write_notebook(code="depth  # the same, but not to the letter")
+        write_notebook(code=f"{LESSON}    # the same, but not to the letter")
     elif what == "torch":
         monkeypatch.setattr(store, "version", lambda package: "2.6.0")
     elif what != "parameters":
         monkeypatch.setattr(store, f"{what}_digest", lambda: "another")
     parameters = {"depth": 4} if what == "parameters" else {}
-    other = batch.run(tmp_path / "course" / "lesson.ipynb", parameters, tmp_path / "runs", page=False)
+    other = batch.run(notebook, parameters, tmp_path / "runs", page=False)
     assert other.is_new
     assert other.folder != first.folder
 
@@ -191,9 +207,8 @@ def test_a_run_that_another_process_makes_is_refused_in_one_sentence(write_noteb
     assert batch.run(notebook, runs=tmp_path / "runs", page=False).is_new
 
 
-def test_a_run_that_was_killed_while_it_was_replaced_comes_back(write_notebook, tmp_path):
-    notebook = write_notebook()
-    first = batch.run(notebook, runs=tmp_path / "runs", page=False)
+def test_a_run_that_was_killed_while_it_was_replaced_comes_back(finished, tmp_path):
+    notebook, first = finished
     place = store.Place(first.folder.parent, first.folder.name)
     first.folder.rename(place.hidden("old"))
     place.part.mkdir()
@@ -530,12 +545,14 @@ def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path):
     assert not list((tmp_path / "course").glob("kernel*"))
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "config.json", "lesson.ipynb"])
+NAMES = ["metrics.json", "config.json", "lesson.ipynb"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("breaks", ["missing", "a pipe", "no JSON"])
-def test_a_damaged_run_is_named_and_made_again_by_force(write_notebook, tmp_path, name, breaks):
-    notebook = write_notebook()
-    finished = batch.run(notebook, runs=tmp_path / "runs", page=False)
-    path = finished.notebook.with_name(name)
+def test_a_damaged_run_is_named(finished, tmp_path, name, breaks):
+    notebook, run = finished
+    path = run.folder / name
     path.unlink()
     if breaks == "a pipe":
         os.mkfifo(path)
@@ -543,6 +560,13 @@ def test_a_damaged_run_is_named_and_made_again_by_force(write_notebook, tmp_path
         path.write_text("{")
     with pytest.raises(ValueError, match=r"The run that is there is damaged: .*--force"):
         batch.run(notebook, runs=tmp_path / "runs", page=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_run_is_made_again_by_force(finished, tmp_path, name):
+    notebook, run = finished
+    (run.folder / name).unlink()
+    os.mkfifo(run.folder / name)
     again = batch.run(notebook, runs=tmp_path / "runs", page=False, force=True)
     assert again.is_new
     assert again.notebook.is_file()

@@ -21,7 +21,9 @@ def page(browser, lab):
 NOTEBOOKS = sorted(path.stem for path in course_path("notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize(
+    "name", [NOTEBOOKS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NOTEBOOKS[1:])]
+)
 def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     watch(page)
@@ -38,7 +40,7 @@ def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
     page.close()
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "at_the_end", "control"),
     [
@@ -73,7 +75,7 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
         assert page.failures == []
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_to_its_figure(browser, lab):
     with opened(browser, lab, "00_start_here", "answers == labels is true") as page:
         assert_no_error(page)
@@ -99,7 +101,7 @@ def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_t
         assert page.failures == []
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, lab):
     with opened(browser, lab, "01_degradation", "test accuracy") as page:
         assert_no_error(page)
@@ -110,7 +112,7 @@ def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, la
         assert page.failures == []
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser, lab):
     with opened(browser, lab, "10_convolutional_van", "Every second pixel is") as page:
         assert_no_error(page)
@@ -123,7 +125,7 @@ def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser
         assert page.failures == []
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
     with opened(browser, lab, "09_backward_skips", "background everywhere") as page:
         assert_no_error(page)
@@ -140,7 +142,7 @@ def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
         assert page.failures == []
 
 
-@pytest.mark.every_lesson
+@pytest.mark.slow
 def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
     with opened(browser, lab, "11_after_van", "accuracy, finished") as page:
         assert_no_error(page)

@@ -26,13 +26,15 @@ def merged(model):
 
 
 NETWORKS = [  # name, network, what makes it plain, and how many of its nodes in the file are layers, by their kinds
-    ("plain", lambda: mlp(connection="plain"), models.collapse, {"Gemm": 6}),
     ("convex", lambda: mlp(skip="convex"), models.collapse, {"Gemm": 6}),
-    ("additive", lambda: mlp(skip="additive"), models.collapse, {"Gemm": 6}),
-    ("activation", lambda: mlp(skip="activation"), models.collapse, {"Gemm": 6}),
     ("dirac", lambda: mlp(**models.FAMILY["dirac"].choices), folded, {"Gemm": 6}),
     ("vanillanet", lambda: mlp(**models.FAMILY["vanillanet"].choices), merged, {"Gemm": 4}),
     ("van-conv", lambda: convnet("van-conv"), models.collapse, {"Gemm": 1, "Conv": 7}),
+]
+OTHERS = [
+    ("plain", lambda: mlp(connection="plain"), models.collapse, {"Gemm": 6}),
+    ("additive", lambda: mlp(skip="additive"), models.collapse, {"Gemm": 6}),
+    ("activation", lambda: mlp(skip="activation"), models.collapse, {"Gemm": 6}),
     ("diracnet", lambda: convnet("diracnet"), folded, {"Gemm": 1, "Conv": 7}),
     ("repvgg", lambda: convnet("repvgg"), models.collapse, {"Gemm": 1, "Conv": 7}),
 ]
@@ -57,7 +59,13 @@ def num_joins(program):
     return sum(len(names) > 1 for names in signals)
 
 
-@pytest.mark.parametrize(("name", "make", "finish", "layers"), NETWORKS, ids=[name for name, *_ in NETWORKS])
+@pytest.mark.parametrize(
+    ("name", "make", "finish", "layers"),
+    [
+        *(pytest.param(*network, id=network[0]) for network in NETWORKS),
+        *(pytest.param(*network, id=network[0], marks=pytest.mark.slow) for network in OTHERS),
+    ],
+)
 def test_a_trained_network_without_skips_is_a_chain_that_answers_alike_elsewhere(
     name, make, finish, layers, few_images, quick, tmp_path
 ):

@@ -12,14 +12,14 @@ LABELS = np.array([[0, 0, 0, 0], [1, 1, 1, 0], [0, 2, 2, 2], [0, 2, 2, 2]])
 NAMES = ["plain", "residual", "highway", "convex", "additive", "activation", "looks-linear"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def histories(phased_out):
     return {
         name: phased_out.history.assign(loss=phased_out.history["loss"] + i) for i, name in enumerate(NAMES)
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def norms(few_images):
     tables = {}
     for connection in ("plain", "residual"):
@@ -30,7 +30,7 @@ def norms(few_images):
     return tables
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def autocorrelations():
     return pd.concat(
         [
@@ -42,13 +42,13 @@ def autocorrelations():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def by_depth():
     rows = [(name, depth, 0.5**depth) for name in ("plain", "residual") for depth in (1, 2, 4)]
     return pd.DataFrame(rows, columns=["network", "depth", "correlation"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def conditioning():
     tables = []
     for name, depth in (("none", 1), ("none", 3), ("batch", 1), ("batch", 3)):
@@ -58,7 +58,7 @@ def conditioning():
     return pd.concat(tables)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def paths():
     return {
         name: constraints.simulate_path(50, skip_lr=0.05, dual_lr=0.05, is_projected=clip)
@@ -66,7 +66,7 @@ def paths():
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def removals():
     return pd.DataFrame(
         {
@@ -80,7 +80,7 @@ def removals():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def degradation():
     rows = [
         (name, depth, 0.9 - depth / 100 + seed / 100, 0.8 - depth / 100)
@@ -91,7 +91,7 @@ def degradation():
     return pd.DataFrame(rows, columns=["network", "depth", "train_accuracy", "test_accuracy"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def makers(
     phased_out, histories, norms, autocorrelations, by_depth, conditioning, paths, removals, degradation
 ):
@@ -124,7 +124,7 @@ def makers(
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def figures(makers):
     return {name: make() for name, make in makers.items()}
 

@@ -7,6 +7,9 @@ from van_tutorial._course import course_path
 
 BLOCKS = re.findall(r"```python\n(.*?)```", course_path("README.md").read_text(encoding="utf-8"), re.DOTALL)
 SHORTER = {
+    "depth=40": "depth=8",
+    "mlp(seed=0)": "mlp(depth=8, seed=0)",
+    "remove_by=None": "remove_by=None, num_epochs=1",
     "num_epochs=30": "num_epochs=2",
     "num_steps = 1000": "num_steps = 100",
     "num_points=256": "num_points=16",

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.sweeping import TWELVE, Course, finish, kill, wait_for
+from tests.sweeping import SIX, Course, finish, kill, wait_for
 from van_tutorial import batch
 
 NUM_KILLS = int(os.environ.get("VAN_TEST_KILLS", "4"))
@@ -17,11 +17,11 @@ NUM_KILLS = int(os.environ.get("VAN_TEST_KILLS", "4"))
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What the twelve runs measure when nobody is killed."""
+    """What the six runs measure when nobody is killed."""
     course = Course(tmp_path_factory.mktemp("undisturbed"))
-    assert batch.sweep(course.write_sweep(**TWELVE), runs=course.runs, workers=2).is_complete
+    assert batch.sweep(course.write_sweep(**SIX), runs=course.runs, workers=2).is_complete
     metrics = course.metrics()
-    assert len(metrics) == 12
+    assert len(metrics) == 6
     return metrics
 
 
@@ -40,7 +40,7 @@ def check_kept(course, before):
 def check_finished_by(process, course, undisturbed):
     status, out, error = finish(process)
     assert status == 0, error
-    assert "12 of 12 runs are finished" in out
+    assert "6 of 6 runs are finished" in out
     assert course.metrics() == undisturbed
     assert course.hidden() == []
 
@@ -48,25 +48,23 @@ def check_finished_by(process, course, undisturbed):
 def test_a_killed_driver_loses_nothing_and_takes_its_workers_and_kernels_along(
     course, processes, undisturbed
 ):
-    command = ["sweep", course.write_sweep(**TWELVE), "--runs", course.runs, "--workers", "2"]
+    command = ["sweep", course.write_sweep(**SIX), "--runs", course.runs, "--workers", "2"]
     process = processes.command(*command)
     is_under_way(course)
     wait_for(processes.kernels)
     kill(process)
     finish(process)
     before = course.finished()
-    assert len(before) < 12
+    assert len(before) < 6
     wait_for(lambda: not processes.alive(), 20)
     again = processes.command(*command)
     check_finished_by(again, course, undisturbed)
     check_kept(course, before)
-    assert f"{12 - len(before)} of them now" in again.out.read_text()
+    assert f"{6 - len(before)} of them now" in again.out.read_text()
 
 
 def test_a_killed_worker_is_replaced_and_its_run_is_made_again(course, processes, undisturbed):
-    process = processes.command(
-        "sweep", course.write_sweep(**TWELVE), "--runs", course.runs, "--workers", "2"
-    )
+    process = processes.command("sweep", course.write_sweep(**SIX), "--runs", course.runs, "--workers", "2")
     before = is_under_way(course)
     wait_for(processes.kernels)
     killed = wait_for(lambda: processes.workers_of(process))[0]
@@ -77,6 +75,7 @@ def test_a_killed_worker_is_replaced_and_its_run_is_made_again(course, processes
     wait_for(lambda: not processes.alive(), 20)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_starts_is_started_again(course, processes):
     process = processes.command("sweep", course.write_sweep(), "--runs", course.runs, "--workers", "1")
     kill(wait_for(lambda: processes.workers_of(process))[0])
@@ -108,10 +107,11 @@ def test_a_run_whose_worker_dies_each_time_is_not_done_and_keeps_nobody_else(cou
     assert course.hidden() == []
 
 
+@pytest.mark.slow
 def test_a_killed_worker_of_a_cluster_started_by_hand_is_done_without(course, processes, undisturbed):
     address, _, workers = processes.cluster()
     process = processes.command(
-        "sweep", course.write_sweep(**TWELVE), "--runs", course.runs, "--scheduler", address
+        "sweep", course.write_sweep(**SIX), "--runs", course.runs, "--scheduler", address
     )
     before = is_under_way(course)
     for part in (workers[0], *processes.workers_of(workers[0])):  # who would start it again first
@@ -120,10 +120,11 @@ def test_a_killed_worker_of_a_cluster_started_by_hand_is_done_without(course, pr
     check_kept(course, before)
 
 
+@pytest.mark.slow
 def test_a_killed_scheduler_ends_the_sweep_in_one_sentence_and_another_one_finishes_it(
     course, processes, undisturbed
 ):
-    command = ["sweep", course.write_sweep(**TWELVE), "--runs", course.runs, "--scheduler"]
+    command = ["sweep", course.write_sweep(**SIX), "--runs", course.runs, "--scheduler"]
     address, scheduler, _ = processes.cluster()
     process = processes.command(*command, address)
     is_under_way(course)
@@ -133,8 +134,7 @@ def test_a_killed_scheduler_ends_the_sweep_in_one_sentence_and_another_one_finis
     assert status == 1
     (line,) = [line for line in error.splitlines() if "van-tutorial:" in line]
     assert (
-        f"The Dask scheduler is gone. {len(before)} of 12 runs are finished and kept; the same command"
-        in line
+        f"The Dask scheduler is gone. {len(before)} of 6 runs are finished and kept; the same command" in line
     )
     assert "Traceback" not in error
     processes.end()  # the workers would wait for their scheduler for a while
@@ -156,17 +156,18 @@ def test_a_killed_run_is_made_again_and_its_kernel_ends(course, processes):
     assert len(course.finished()) == 1
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_lose_no_finished_run_and_leave_none_half_written(
     course, processes, undisturbed
 ):
     chance = random.Random(0)
-    command = ["sweep", course.write_sweep(**TWELVE), "--workers", "2", "--runs"]
+    command = ["sweep", course.write_sweep(**SIX), "--workers", "2", "--runs"]
     folders = iter(course.root / f"runs-{number}" for number in range(NUM_KILLS + 1))
     course.runs = next(folders)
     process = None
     before = {}
     for _ in range(NUM_KILLS):
-        if len(before) == 12:
+        if len(before) == 6:
             assert course.metrics() == undisturbed
             course.runs, before = next(folders), {}
         if process is None or process.poll() is not None:

@@ -192,6 +192,7 @@ def test_a_worker_with_another_version_of_the_package_is_refused(course, process
     assert course.ran() == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_loaded_another_version_than_it_finds_on_the_disk_is_refused(processes, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(PACKAGE, other / "van_tutorial", ignore=shutil.ignore_patterns("__pycache__"))

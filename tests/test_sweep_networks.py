@@ -23,9 +23,9 @@ def write(tmp_path):
     return write_sweep
 
 
-def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, images):
+def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, images, clusters):
     file = write(fixed=SMALL, grid={"connection": ["van", "residual"], "lr": [0.003, 0.01]}, seeds=2)
-    swept = batch.sweep(file, runs=tmp_path / "runs", workers=1)
+    swept = batch.sweep(file, runs=tmp_path / "runs", scheduler=clusters[1])
     assert len(swept.finished) == 8
     table = batch.results(tmp_path / "runs").set_index(["connection", "lr", "seed"])
     for (connection, lr, seed), row in table.iterrows():
@@ -40,12 +40,12 @@ def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, imag
 
 
 def test_a_table_depends_neither_on_the_workers_nor_on_a_resume_at_a_width_that_leaves_lanes_half_filled(
-    write, tmp_path
+    write, tmp_path, clusters
 ):
     file = write(fixed={**SMALL, "depth": 20, "width": 50, "batch_size": 128}, seeds=4)
 
     def table(runs, workers):
-        folder = batch.sweep(file, runs=tmp_path / runs, workers=workers).folder
+        folder = batch.sweep(file, runs=tmp_path / runs, scheduler=clusters[workers]).folder
         return batch.results(folder).set_index("seed")[["test accuracy", "train loss"]].sort_index()
 
     undisturbed = table("one", 1)
@@ -54,9 +54,9 @@ def test_a_table_depends_neither_on_the_workers_nor_on_a_resume_at_a_width_that_
     pd.testing.assert_frame_equal(undisturbed, table("one", 1), check_exact=True)
 
 
-def test_the_history_of_every_network_is_kept(write, tmp_path):
+def test_the_history_of_every_network_is_kept(write, tmp_path, clusters):
     file = write(fixed={**SMALL, "log_every": 5}, grid={"dual_lr": [None, 0.1]})
-    folder, _ = batch.sweep(file, runs=tmp_path / "runs", workers=1).finished
+    folder, _ = batch.sweep(file, runs=tmp_path / "runs", scheduler=clusters[1]).finished
     assert pd.read_csv(folder / "history.csv")["step"].tolist() == [5, 10]
     assert pd.read_csv(folder / "layers.csv")["layer"].tolist() == [1, 2, 1, 2]
     removal = pd.read_csv(folder / "removal.csv")
@@ -80,9 +80,9 @@ def test_networks_of_one_shape_go_to_a_worker_together_and_no_worker_waits(write
     assert sizes(1, train="convnet", seeds=2) == [1, 1]
 
 
-def test_a_network_that_diverges_is_listed_and_the_others_are_finished(write, tmp_path):
+def test_a_network_that_diverges_is_listed_and_the_others_are_finished(write, tmp_path, clusters):
     file = write(fixed={**SMALL, "normalization": "none"}, grid={"lr": [0.001, 1.0e30]})
-    swept = batch.sweep(file, runs=tmp_path / "runs", workers=1)
+    swept = batch.sweep(file, runs=tmp_path / "runs", scheduler=clusters[1])
     assert len(swept.finished) == 1
     (failed,) = swept.failed
     assert str(failed).startswith("lr=1e+30: DivergenceError: The loss is ")
