@@ -55,7 +55,11 @@ def better(run):
     return {"test_accuracy": run["test_accuracy"] + 0.1} if is_changed else {}
 
 
-CHANGES = {"degradation": lambda run: {"test_accuracy": run["test_accuracy"] / 2}, "clock": later, "start": better}
+CHANGES = {
+    "degradation": lambda run: {"test_accuracy": run["test_accuracy"] / 2},
+    "clock": later,
+    "start": better,
+}
 
 
 @pytest.fixture(scope="module")

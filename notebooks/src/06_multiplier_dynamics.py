@@ -293,9 +293,29 @@ print(
 # $$\frac{\alpha_0 \sqrt{\eta' / \eta_\alpha}}{\left| \partial C / \partial \alpha \right|}$$
 #
 # Far above 1 the phase-out is a **clock**: each skip weight first reaches 0 after about $\pi / (2 \omega)$ steps, and the loss
-# hardly moves that step. (Without a cap the loss lifts single weights off 0 again, late in the training.) Near 1, with fast skip weights and slow multipliers, it is a **market**: a skip is removed when its multiplier passes its
-# price. Here the median multiplier is 4.8. The median size of the loss's gradient is 0.05 at initialization and 0.004 at the
-# end, so this is a clock by a factor of 100 or more. The defaults of lesson 5 are one by still more.
+# hardly moves that step. (Without a cap the loss lifts single weights off 0 again, late in the training.) Near 1, with
+# fast skip weights and slow multipliers, it is a **market**: a skip is removed when its multiplier passes its price. Here
+# the median multiplier is 4.8. The median size of the loss's gradient is 0.05 at initialization and 0.004 at the end, so
+# this is a clock by a factor of 100 or more. The defaults of lesson 5 are one by still more.
+#
+# `constraints.price_ratio` is that number. Below, three skips with three prices under two pairs of learning rates, in
+# simulation. **Predict**: under which pair are they removed together, and under which the cheap one first?
+
+# %% tags=["keep_output"]
+for skip_rate, dual_rate in ((0.001, 0.01), (0.5, 1e-4)):
+    print(f"skip_lr {skip_rate}, dual_lr {dual_rate}")
+    for price in (0.02, 0.1, 0.2):
+        rates = {"skip_weight": 0.95, "skip_lr": skip_rate, "dual_lr": dual_rate}
+        step = constraints.first_zero_step(constraints.simulate_path(3000, slope=price, **rates))
+        print(
+            f"  price {price}: ratio {constraints.price_ratio(price=price, **rates):.3g}, removed at step {step}"
+        )
+
+# %% [markdown]
+# With a ratio above 10 the three are removed within 4 % of the same step: a clock. Below 1 each waits until its multiplier,
+# which rises by `dual_lr` a step, has passed its price: at 2,000 steps for the price of 0.2. The loss has a say there, and
+# nothing says that it is a good one: a price is what a skip is worth *now*, to the weights as they are. For markets that
+# finish, multipliers can rise faster and faster (`TrainConfig.dual_growth`, the method of multipliers).
 #
 # Nearly all prices are close to 0: the finished network would hardly gain or lose by a little of its skips. Only the first
 # layer's is larger, and below 0 in each seed: there a little of the skip would cost. (In eval mode, with frozen running
