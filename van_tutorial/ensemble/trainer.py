@@ -169,7 +169,7 @@ class Trainer(Loop[list[Record | None]]):
             with self.members[0].autocast():
                 found = self.losses(inputs.expand(len(self._slots), *inputs.shape), targets, skip_weights)
             sums += torch.stack([each.sum(dim=1) for each in found])
-        return [(loss, accuracy) for loss, accuracy in (sums.T / len(labels)).tolist()]
+        return [(loss / len(labels), right / len(labels)) for loss, right in sums.T.tolist()]
 
     def results(self) -> list[TrainResult]:
         """Return what came out so far, for each network."""
