@@ -79,7 +79,7 @@ def test_a_deep_plain_network_takes_two_uncorrelated_inputs_to_the_correlation_e
         (models.convnet, {"depth": 20, "in_channels": 1}),
         (models.convnet, {"depth": 17, "in_channels": 1, "layers_per_block": 1, "downsampling": "max-pool"}),
     ],
-    ids=str,
+    ids=["fully connected", "convolutional", "max-pool"],
 )
 def test_the_slope_is_that_of_as_many_activations_as_a_pass_goes_through(make, sizes, order):
     model = make(width=4, connection="plain", activation="tat", order=order, seed=0, **sizes)
