@@ -7,7 +7,7 @@ NBVAL := --ignore notebooks/src --nbval --nbval-cell-timeout 300 $(SHARED) -p no
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-browser-all lab lint format notebooks readme picture site evidence evidence-quick bench clean
+.PHONY: help setup demo test test-all test-browser-all lab lint format notebooks readme picture site evidence evidence-quick bench gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench: $(BENCH_STAMP)  ## measure what loop, skip weights, inference and diagnos
 	$(BIN)/python -m benchmarks.convolution
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.playground
+
+gpu:  ## on a machine with a CUDA device: the tests for one, and what a step takes there (under 8 minutes)
+	@$(PYTHON) -m benchmarks.gpu
 
 clean:  ## remove what the other targets made
 	rm -rf .venv runs reports site .mypy_cache .pytest_cache .ruff_cache

@@ -57,12 +57,16 @@ def write_section(
     name: str, rows: list[str], about: str, remarks: str, libraries: Sequence[str] = ("torch",)
 ) -> None:
     """Write one section of docs/performance.md, between its markers; it names the versions of the libraries."""
-    path = course_path("docs", "performance.md")
     machine = (
         f"Processor time, {platform.machine()} CPU, 1 thread, Python {platform.python_version()}, "
         f"{', '.join(f'{library} {version(library)}' for library in libraries)}."
     )
-    section = f"{about}\n{machine}\n\n{HEADER}\n" + "\n".join(rows) + f"\n\n{remarks}\n"
+    write_table(name, f"{about}\n{machine}\n\n{HEADER}\n" + "\n".join(rows) + f"\n\n{remarks}\n")
+
+
+def write_table(name: str, section: str) -> None:
+    """Write one section of docs/performance.md, between its markers."""
+    path = course_path("docs", "performance.md")
     block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     text = path.read_text(encoding="utf-8")
     if not block.search(text):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from van_tutorial import diagnostics, ensemble, models, segmentation, training
+from van_tutorial import diagnostics, ensemble, models, training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -79,6 +79,7 @@ def test_activations_are_phased_out_on_the_gpu(few_images, options):
 
 
 def test_every_pixel_is_classified_on_the_gpu(few_images, seeded):
+    segmentation = pytest.importorskip("van_tutorial.segmentation", reason="plotly is not installed")
     model = torch.nn.Conv2d(1, 10, 3, padding=1)
     labels = (few_images.train_images[:, 0] > 0).long()
     images = dataclasses.replace(
