@@ -301,6 +301,42 @@ def run_models(name: str | None = None) -> None:
             print(f"{label + ':':19s} {values}")
 
 
+def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
+    """List the skip-connections of any network that can be imported.
+
+    Args:
+        network: MODULE:FUNCTION, such as torchvision.models:resnet50
+        input: sizes of an input (default: 1,3,224,224)
+
+    Raises:
+        ValueError: where there is no such network, or the input has no sizes.
+    """
+    import torch
+
+    from van_tutorial import models
+
+    module_name, _, name = network.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"The network must be given as MODULE:FUNCTION, got {network!r}.")
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", input):
+        raise ValueError(f"--input must be sizes such as 1,3,224,224, got {input!r}.")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        made = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{network} cannot be imported: {error}.") from error
+    try:
+        made = made if isinstance(made, torch.nn.Module) else made()
+    except TypeError:  # it is no function, or takes arguments
+        made = None
+    if not isinstance(made, torch.nn.Module):
+        raise ValueError(f"{network} must be a function without arguments that returns an nn.Module.")
+    table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
+    if len(table):
+        print(table.to_string(index=False, float_format="{:.1f}".format))
+    print(f"Skips: {len(table)}. Each keeps so many KiB in memory for so many layers, for this input.")
+
+
 def run_data(action: str, names: list[str], *, root: str | None = None) -> int:
     """List, verify or fetch the data sets.
 
@@ -407,7 +443,7 @@ def run_lab(*others: str, folder: Path | None = None) -> None:
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "demo": run_demo, "diagnose": run_diagnose, "run": run_notebook, "sweep": run_sweep, "results": run_results,
     "report": run_report, "grade": run_grade, "models": run_models, "data": run_data, "course": run_course,
-    "lab": run_lab,
+    "lab": run_lab, "skips": run_skips,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from van_tutorial.models.family import (
     make,
     scalar_network,
 )
+from van_tutorial.models.gates import gate_skips
 from van_tutorial.models.graph import has_skip
 from van_tutorial.models.lookup import find_skip_weight, skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, MLPConfig, mlp
 from van_tutorial.models.msnet import MSNet, MSNetConfig, msnet
 from van_tutorial.models.parametrizations import Dirac, add_dirac
 from van_tutorial.models.parts import TailoredReLU, tailored_slope
+from van_tutorial.models.skips import find_skips
 from van_tutorial.models.stack import Stack, build
 
 __all__ = [
@@ -39,7 +41,9 @@ __all__ = [
     "diracnet",
     "family_table",
     "find_skip_weight",
+    "find_skips",
     "fold_batch_norm",
+    "gate_skips",
     "has_skip",
     "make",
     "merge",

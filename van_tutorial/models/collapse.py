@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -12,10 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from van_tutorial import connections
 from van_tutorial.models.convnet import Block, ConvNet
+from van_tutorial.models.gates import without_gates
 from van_tutorial.models.lookup import skip_weights, unwrapped
 from van_tutorial.models.mlp import MLP, Layer
 from van_tutorial.models.parametrizations import Branches, fold_parametrizations
 from van_tutorial.models.stack import Stack
+from van_tutorial.models.traced import Traced, copied
 
 
 def num_skips(model: nn.Module) -> int:
@@ -68,6 +70,13 @@ def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
         >>> models.collapse(model).config.connection
         'plain'
     """
+    if isinstance(network := unwrapped(model), Traced):
+        if fold_normalization:
+            raise ValueError(
+                "fold_normalization is for networks of this package: collapse a gated network without it."
+            )
+        check_removed(skip_weights(network), network.skips)
+        return without_gates(network)
     stack = own_stack(model, "collapsed")
     check_can_collapse(stack, skip_weights(stack))
     plain = copy_of(stack)
@@ -85,13 +94,20 @@ def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
         raise ValueError(
             f"connection {model.config.connection!r} keeps its skips: only 'van' networks can be collapsed."
         )
+    check_removed(
+        alphas,
+        [f"layer {number}" for number, each in enumerate(model.connections, 1) if each.is_weighted],
+        target,
+    )
+
+
+def check_removed(alphas: Tensor, names: Sequence[str], target: str = "0") -> None:
+    """Raise unless none of the skip weights `alphas`, whose places have names, is other than 0."""
     if (left := int(torch.count_nonzero(alphas))) > 0:
-        weighted = [number for number, each in enumerate(model.connections, 1) if each.is_weighted]
         largest = int(alphas.abs().argmax())  # NaN, where there is one
         raise ValueError(
-            f"{left} of {len(alphas)} skip weights are not {target} (the largest, of layer "
-            f"{weighted[largest]}, is {alphas[largest].item():.3g}): train until they are, or set "
-            "remove_by in TrainConfig."
+            f"{left} of {len(alphas)} skip weights are not {target} (the largest, of {names[largest]}, is "
+            f"{alphas[largest].item():.3g}): train until they are, or set remove_by in TrainConfig."
         )
 
 
@@ -125,15 +141,9 @@ def copy_of(model: Stack) -> Stack:
                     f"{name}.{key} is computed by a hook, as torch.nn.utils.prune, weight_norm and spectral_norm have "
                     "it: make it permanent first, by prune.remove, remove_weight_norm or remove_spectral_norm."
                 )
-    try:
-        copied = copy.deepcopy(model)
-    except Exception as error:  # whatever a module or a tensor of someone else's raises
-        raise ValueError(
-            f"The network cannot be copied ({type(error).__name__}): it holds a tensor that is part of a graph, or "
-            "something else that copy.deepcopy refuses; delete that first."
-        ) from error
-    fold_parametrizations(copied)
-    return copied
+    folded = cast(Stack, copied(model))
+    fold_parametrizations(folded)
+    return folded
 
 
 def without_skips(model: Stack) -> None:

@@ -12,8 +12,8 @@ paths: it passes as few weight operations as the factor that passes fewest.
 """
 
 import itertools
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Container, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
 from torch import fx
@@ -87,14 +87,15 @@ def has_skip(program: "ExportedProgram") -> bool:
             f"has_skip reads an exported program, got {type(program).__name__}: give it "
             "torch.export.export(model.eval(), (inputs,))."
         )
-    if joins_unequal_paths(program):
+    inputs = program.graph_signature.user_inputs
+    if any(True for _ in joins(program.graph, inputs)):
         return True
     # What is written into a part of a tensor, or computed inside a block such as torch.no_grad, shows only in
     # the graph without such parts and blocks, which takes about as long to make as the export itself.
     if not any(is_block(node) or is_mutable(node) for node in program.graph.nodes):
         return False
     program = program.run_decompositions({})
-    if joins_unequal_paths(program):
+    if any(True for _ in joins(program.graph, program.graph_signature.user_inputs)):
         return True
     if blocks := [node.name for node in program.graph.nodes if is_block(node)]:
         raise ValueError(
@@ -104,12 +105,42 @@ def has_skip(program: "ExportedProgram") -> bool:
     return False
 
 
-def joins_unequal_paths(program: "ExportedProgram") -> bool:
-    """Tell whether a sum, mix or concatenation in the graph is a skip-connection."""
-    inputs = set(program.graph_signature.user_inputs)
-    index = {node: place for place, node in enumerate(program.graph.nodes)}
+class Join(NamedTuple):
+    """A sum, mix or concatenation of two paths that is a skip-connection.
+
+    Attributes:
+        node: the operation that joins them.
+        short: its operand that passes fewer weight operations.
+        long: the other one.
+        start: the latest common ancestor of the two.
+        short_weights: fewest weight operations that the short path passes since then.
+        long_weights: fewest that the long one passes.
+    """
+
+    node: fx.Node
+    short: fx.Node
+    long: fx.Node
+    start: fx.Node
+    short_weights: int
+    long_weights: int
+
+
+def joins(graph: fx.Graph, inputs: Container[str]) -> Iterator[Join]:
+    """Find the skip-connections in a graph, from input to output.
+
+    Each is looked for in the network without those before it: once a skip is found, its sum is the long path alone. So
+    in x + f(x) + g(x) with weights of equal number in f and g the skip is x, and f(x) + g(x) is none.
+
+    Args:
+        graph: of operations of torch, each with its value in `meta["val"]`, as in exported programs.
+        inputs: names of the placeholders that are the network's inputs.
+
+    Yields:
+        The skip-connections.
+    """
+    index = {node: place for place, node in enumerate(graph.nodes)}
     steps: dict[fx.Node, Steps] = {}  # of each node that carries the signal
-    for node in program.graph.nodes:
+    for node in graph.nodes:
         if not carries_signal(node) or node.op not in ("placeholder", "call_function"):
             continue
         if node.op == "placeholder":
@@ -122,26 +153,40 @@ def joins_unequal_paths(program: "ExportedProgram") -> bool:
             signals = [factor for factor in factors if factor in steps]
             is_paired = is_elementwise(node.target) and pairs_with_weight(node, [*factors, *terms], steps)
             weight = int(is_paired or applies_weight(node, factors, steps))
-            if not signals and not any(term in steps for term in terms):
+            added = [term for term in terms if is_node(term) and term in steps]
+            if not signals and not added:
                 continue
             pooling = int("pool" in name)
-            product = [later(steps[factor], weight, pooling) for factor in signals]
-            added = [
-                later(steps[term], int(is_paired), 0) for term in terms if is_node(term) and term in steps
-            ]
-            if name in CONCATENATIONS:
-                is_joined = any(passes_on(*pair, index) for pair in itertools.combinations(product, 2))
-            else:
-                mixed = [fewest(product)] if is_product(node.target) else product
-                mixed = [*filter(None, [*mixed, *added])]
-                is_joined = any(are_unequal(*pair, index) for pair in itertools.combinations(mixed, 2))
-            if is_joined:
-                return True
-            found = fewest([*product, *added])
+            paths = [(factor, later(steps[factor], weight, pooling)) for factor in signals]
+            if is_product(node.target):
+                paths = [(signals[0], fewest(path for _, path in paths))] if paths else []
+            paths += [(term, later(steps[term], int(is_paired), 0)) for term in added]
+            if (joined := join_of(node, paths, index)) is not None:
+                join, skip = joined
+                yield join
+                if name not in CONCATENATIONS:
+                    paths = [path for path in paths if path is not skip]
+            found = fewest(path for _, path in paths)
         if num_uses(node) > 1:  # where paths may part
             found = {**found, node: (0, 0)}
         steps[node] = found
-    return False
+
+
+Path = tuple[fx.Node, Steps]  # an operand, and what is passed on the way to the operation that it is given to
+
+
+def join_of(node: fx.Node, paths: list[Path], index: dict[fx.Node, int]) -> tuple[Join, Path] | None:
+    """Return the skip-connection of the first two paths of an operation that make one, with the short path."""
+    is_concatenation = operation_name(node.target) in CONCATENATIONS
+    for pair in itertools.combinations(paths, 2):
+        if not (common := pair[0][1].keys() & pair[1][1].keys()):
+            continue
+        start = max(common, key=index.__getitem__)
+        short, long = sorted(pair, key=lambda path: path[1][start])
+        (few, many), (more, _) = short[1][start], long[1][start]
+        if more > few and not (is_concatenation and many):
+            return Join(node, short[0], long[0], start, few, more), short
+    return None
 
 
 def num_uses(node: fx.Node) -> int:
@@ -164,25 +209,6 @@ def fewest(paths: Iterable[Steps]) -> Steps:
             before = found.get(node, (few, many))
             found[node] = (min(before[0], few), min(before[1], many))
     return found
-
-
-def are_unequal(one: Steps, other: Steps, index: dict[fx.Node, int]) -> bool:
-    """Tell whether two paths differ in weight operations since their latest common ancestor."""
-    common = one.keys() & other.keys()
-    if not common:
-        return False
-    latest = max(common, key=index.__getitem__)
-    return one[latest][0] != other[latest][0]
-
-
-def passes_on(one: Steps, other: Steps, index: dict[fx.Node, int]) -> bool:
-    """Tell whether one of two paths passes nothing since their latest common ancestor, and the other a weight."""
-    common = one.keys() & other.keys()
-    if not common:
-        return False
-    latest = max(common, key=index.__getitem__)
-    pair = one[latest], other[latest]
-    return min(many for _, many in pair) == 0 and max(few for few, _ in pair) > 0
 
 
 def operands(target: Any, args: Any, kwargs: Any) -> tuple[list[Any], list[Any]]:

@@ -85,9 +85,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
         True
     """
     while True:
-        children = list(model.children())
-        is_wrapper = isinstance(model, DataParallel | DistributedDataParallel | AveragedModel)
-        is_compiled = "_orig_mod" in model._modules
-        if not (is_wrapper or is_compiled or type(model) is nn.Sequential) or len(children) != 1:
+        model = without_wrappers(model)
+        if type(model) is not nn.Sequential or len(model) != 1:
             return model
-        model = children[0]
+        model = model[0]
+
+
+def without_wrappers(model: nn.Module) -> nn.Module:
+    """Return the network inside `torch.compile`, `nn.DataParallel` and the like, which put a prefix on its names."""
+    while isinstance(model, DataParallel | DistributedDataParallel | AveragedModel) or (
+        "_orig_mod" in model._modules and len(model._modules) == 1
+    ):
+        model = next(model.children())
+    return model

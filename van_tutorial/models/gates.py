@@ -1,0 +1,255 @@
+"""Skip weights for the skip-connections of any network, and the network without them."""
+
+import operator
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, fx, nn
+
+from van_tutorial._checks import check_choice
+from van_tutorial.models.lookup import NAME, find_skip_weight
+from van_tutorial.models.skips import CONCATENATION, Skip, skips_in
+from van_tutorial.models.traced import Leaf, Modes, Traced, check_branch, checked, copied, eval_copy
+
+GATE = "skip_weight_of"  # in the meta data of a node: the name of the skip that it weights
+IN_PLACE = {"iadd", "isub", "imul", "itruediv"}  # operators
+
+
+def gate_skips(
+    network: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    only: Collection[str] | None = None,
+    leaf_modules: Collection[Leaf] = (),
+) -> Traced:
+    """Give each skip-connection of any network that `torch.fx` can trace a weight alpha_l.
+
+        y = f(x) + s(x)    becomes    y = f(x) + alpha_l s(x),    alpha_l = 1 at first
+
+    So outputs and gradients are the network's own, to the last bit, in training and in eval mode. `training.train` or
+    `training.PhaseOut` then take the weights to 0, and `collapse` takes out what is no longer needed.
+
+    The gated network is a graph of the network's operations, with the network's own submodules in it. Its modes follow
+    `train()` and `eval()` as the network's do, and submodules that are frozen stay frozen. Its `state_dict` has the
+    network's names, and `skip_weight`. It takes positional inputs, as many as the example has.
+
+    Args:
+        network: any module; it is left as it was.
+        example: an input that it takes, shape (N, ...), on its device; or a tuple of several.
+        only: names of the skips that get a weight, as `find_skips` lists them; None for all.
+        leaf_modules: names or classes of submodules to keep whole, where their forward pass cannot be traced.
+
+    Returns:
+        A copy, an `fx.GraphModule` with the parameter `skip_weight`, shape (L,), from input to output. Names of the
+        skips are in its `skips`.
+
+    Raises:
+        TypeError: for what is no module, and an example that is no tensor.
+        ValueError: for a network without skips, or with skips that are concatenations or anything else than a sum
+            of two tensors of one shape; for a skip without which no gradient reaches the input; for a network that has
+            skip weights of its own; and for what `find_skips` refuses.
+
+    Example:
+        >>> import torchvision
+        >>> network = torchvision.models.resnet18(num_classes=10)
+        >>> gated = gate_skips(network, torch.zeros(1, 3, 32, 32))
+        >>> gated.skip_weight.tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    network, inputs, leaves = checked(network, example, leaf_modules)
+    if find_skip_weight(network) is not None:
+        raise ValueError("The network has skip weights of its own: train it as it is.")
+    given = {name: module.training for name, module in network.named_modules()}
+    working = eval_copy(network)
+    tracer, skips = skips_in(working, inputs, leaves)
+    traces = [(dict.fromkeys(given, False), tracer, skips)]
+    if tracer.asked:  # code branches on the mode: a graph for each
+        others = (dict.fromkeys(given, True), given)
+        traces.extend((modes, *skips_in(working, inputs, leaves, modes)) for modes in others)
+    asked = tuple(sorted(set().union(*(tracer.asked for _, tracer, _ in traces))))
+    gated = copied(network)
+    graphs: dict[Modes, fx.Graph] = {}
+    names: list[str] = []
+    for modes, tracer, skips in traces:
+        chosen = choose(skips, only, type(network).__name__)
+        if graphs and [skip.name for skip in chosen] != names:
+            raise ValueError(
+                f"{type(network).__name__} has other skips in training mode than in eval mode: write it so that both "
+                "modes add the same ones."
+            )
+        names = [skip.name for skip in chosen]
+        check_uncut(tracer.graph, chosen)
+        add_gates(tracer.graph, chosen)
+        graphs[tuple(modes[name] for name in asked)] = tracer.graph
+        constants = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"} - {"training"}
+        gated.__dict__.update({name: vars(working)[name] for name in constants & vars(working).keys()})
+    like = next((weight for weight in gated.parameters() if weight.is_floating_point()), inputs[0])
+    dtype = torch.promote_types(torch.float32, like.dtype)
+    gated.register_parameter(NAME, nn.Parameter(torch.ones(len(names), dtype=dtype, device=like.device)))
+    return Traced(gated, graphs, asked, tuple(names))
+
+
+def choose(skips: list[Skip], only: Collection[str] | None, network: str) -> list[Skip]:
+    """Return the skips that get a weight, or raise where one of them cannot have one."""
+    if not skips:
+        raise ValueError(f"No skip-connection was found in {network}: there is nothing to take out.")
+    for name in () if only is None else only:
+        check_choice("only", name, [skip.name for skip in skips])
+    chosen = [skip for skip in skips if only is None or skip.name in set(only)]
+    if not chosen:
+        raise ValueError("only must name at least one skip, got none.")
+    sums = [skip.name for skip in skips if skip.operands]
+    hint = f"only={sums[:1]} names a skip that can" if sums else "no other skip of it can be either"
+    for skip in chosen:
+        reason = ""
+        if skip.kind == CONCATENATION:
+            reason = "it is a concatenation, without which the next layer has no input"
+        elif not skip.operands:
+            reason = f"{skip.node.name} is no addition of two tensors, and would have to be written as one"
+        elif (own := skip.join.long.meta["val"].shape) != (whole := skip.join.node.meta["val"].shape):
+            reason = f"what it is added to has shape {tuple(own)} and would have to be expanded to {tuple(whole)} first"
+        if reason:
+            raise ValueError(f"The skip of {skip.name} in {network} cannot be weighted: {reason}; {hint}.")
+    return chosen
+
+
+def check_uncut(graph: fx.Graph, skips: list[Skip]) -> None:
+    """Raise where the output would no longer depend on the input without some skips."""
+    cut: set[tuple[fx.Node, fx.Node]] = set()
+    for skip in skips:
+        cut.add((skip.node, skip.operands[0]))
+        waiting, seen = [next(iter(reversed(graph.nodes)))], set()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen and not is_blind(node):
+                seen.add(node)
+                waiting += [value for value in node.all_input_nodes if (node, value) not in cut]
+        if not any(node.op == "placeholder" for node in seen):
+            raise ValueError(
+                f"The skip of {skip.name} cannot be taken out: without it no gradient of the output reaches the input."
+            )
+
+
+def is_blind(node: fx.Node) -> bool:
+    """Tell whether an operation passes on no gradient: it reads a shape, or detaches a tensor."""
+    name = node.args[1] if node.target is getattr else node.target
+    return name in (
+        "detach",
+        "detach_",
+        "data",
+        "shape",
+        "size",
+        "dim",
+        "ndim",
+        "dtype",
+        "device",
+        torch.detach,
+    )
+
+
+def add_gates(graph: fx.Graph, skips: list[Skip]) -> None:
+    """Multiply the skips by their weights, right before they are added, so that gradients add up in the same order."""
+    place = {node: number for number, node in enumerate(graph.nodes)}
+    with graph.inserting_before(next(node for node in graph.nodes if node.op != "placeholder")):
+        weights = graph.call_method("unbind", (graph.create_node("get_attr", NAME),))
+    for number, skip in enumerate(skips):
+        node, operand = skip.node, skip.operands[0]
+        with graph.inserting_before(node):
+            alpha = graph.call_function(operator.getitem, (weights, number))
+            gate = graph.call_function(operator.mul, (operand, alpha))
+        gate.meta[GATE] = skip.name
+        is_written_to = writes_to(node, operand, {})
+        node.replace_input_with(operand, gate)
+        if is_written_to:  # what stood there is now in the sum alone
+            for user in [user for user in operand.users if place.get(user, -1) > place[node]]:
+                user.replace_input_with(operand, node)
+
+
+def writes_to(node: fx.Node, operand: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Tell whether an operation works in place on one that it is given."""
+    if node.op == "call_module":
+        return any(getattr(part, "inplace", False) for part in modules[str(node.target)].modules())
+    if operand not in node.args[:1]:
+        return False
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_marked = (name.endswith("_") and not name.endswith("__")) or name.strip("_") in IN_PLACE
+    has_flag = "inplace" in getattr(getattr(node.target, "__code__", None), "co_varnames", ())
+    return is_marked or (has_flag and any(value is True for value in [*node.args, *node.kwargs.values()]))
+
+
+def without_gates(model: Traced) -> Traced:
+    """Return a copy of a gated network without its gates, and without what only they needed."""
+    plain = copied(model)
+    network, modules = plain.own[0], dict(plain.named_modules())
+    before = targets(plain)
+    for graph in plain.graphs.values():
+        for gate in [node for node in graph.nodes if GATE in node.meta]:
+            remove_gate(graph, gate, modules)
+    network._parameters.pop(NAME, None)
+    after = targets(plain)
+    used = {id(part) for name in after if name in modules for part in modules[name].modules()}
+    for name in sorted(before - after):
+        remove(network, name, after, used)
+    return Traced(network, plain.graphs, plain.asked)
+
+
+def remove_gate(graph: fx.Graph, gate: fx.Node, modules: Mapping[str, nn.Module]) -> None:
+    """Let what a skip is added to stand for the sum, and take out what only the skip needed."""
+    node = next(iter(gate.users))
+    (rest,) = (value for value in node.all_input_nodes if value is not gate)
+    is_first = gate in (node.args[:1] or (node.kwargs.get("input"),))
+    with graph.inserting_before(node):
+        result = rest
+        if is_first and node.kwargs.get("alpha", 1) != 1:  # of torch.add
+            result = graph.call_function(operator.mul, (rest, node.kwargs["alpha"]))
+        elif not writes_to(node, rest, modules) and any(
+            writes_to(user, node, modules) for user in node.users
+        ):
+            result = graph.call_method("clone", (rest,))  # so that `rest` is left alone
+    node.replace_all_uses_with(result)
+    graph.erase_node(node)
+    waiting, erased = [gate], {node}
+    while waiting:
+        node = waiting.pop()
+        # What works in place on something that others use does more than make the skip.
+        values = node.all_input_nodes
+        is_kept = any(len(value.users) > 1 and writes_to(node, value, modules) for value in values)
+        if node in erased or node.op == "placeholder" or is_kept or not all(map(only_checks, node.users)):
+            continue
+        if node.users:
+            waiting += [node, *node.users]
+            continue
+        graph.erase_node(node)
+        erased.add(node)
+        waiting += values
+
+
+def only_checks(node: fx.Node) -> bool:
+    """Tell whether an operation does nothing but check the shape of another one's result."""
+    return node.target in (check_branch, torch._assert) or (
+        bool(node.users) and all(map(only_checks, node.users))
+    )
+
+
+def targets(traced: Traced) -> set[str]:
+    """Return the names of the modules, parameters and buffers that the graphs of a network use."""
+    nodes = [node for graph in traced.graphs.values() for node in graph.nodes]
+    found = {str(node.target) for node in nodes if node.op in ("call_module", "get_attr")}
+    return {name for name in found if name.split(".")[-1] != "training"}
+
+
+def remove(network: nn.Module, name: str, kept: set[str], used: set[int]) -> None:
+    """Take a module or parameter that nothing uses out of a network, and the modules round it that are empty then."""
+    while name:
+        parent_name, _, last = name.rpartition(".")
+        parent = network.get_submodule(parent_name)
+        part = getattr(parent, last, None)
+        is_used = any(other == name or other.startswith(f"{name}.") for other in kept)
+        if (
+            is_used
+            or part is None
+            or (isinstance(part, nn.Module) and any(id(each) in used for each in part.modules()))
+        ):
+            return
+        delattr(parent, last)
+        is_empty = not (parent._modules or parent._parameters or parent._buffers)
+        name = parent_name if is_empty else ""
