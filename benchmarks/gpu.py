@@ -27,8 +27,8 @@ from van_tutorial import data, ensemble, models, training
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
-NUM_STEPS, WARM_UP = 100, 20
-FEW_STEPS = 2
+STEPS, FEW_STEPS = 20, 1  # between two records, which read the device
+NUM_RECORDS = 5  # that are timed, after one that is not
 RESULT = course_path("assets", "results", "gpu.json")
 NOT_YET = "Nothing of the project has run on a GPU yet. `make gpu` measures it where there is one."
 
@@ -39,16 +39,15 @@ def few(images: data.Images) -> data.Images:
 
 
 def one_network(model: nn.Module, images: data.Images, **settings: Any) -> Iterator[object]:
-    """Return an iterator that does a step whenever it is asked."""
-    config = training.TrainConfig(num_epochs=100, log_every=1, dual_lr=1e-3, **settings)
+    """Return an iterator that goes on to the next record whenever it is asked."""
+    config = training.TrainConfig(num_epochs=100, dual_lr=1e-3, **settings)
     return iter(training.Trainer(model, few(images), config))
 
 
 def many_networks(count: int, images: data.Images, **settings: Any) -> Iterator[object]:
-    """Return an iterator that does a step of every network whenever it is asked."""
+    """Return an iterator that goes on to the next record of every network whenever it is asked."""
     configs = [
-        training.TrainConfig(num_epochs=100, log_every=1, dual_lr=1e-3, seed=seed, **settings)
-        for seed in range(count)
+        training.TrainConfig(num_epochs=100, dual_lr=1e-3, seed=seed, **settings) for seed in range(count)
     ]
     return iter(ensemble.Trainer([models.mlp(seed=seed) for seed in range(count)], few(images), configs))
 
@@ -65,9 +64,9 @@ def resnet(is_gated: bool) -> nn.Module:
     return models.collapse(gated)
 
 
-def sides(device: str) -> dict[str, tuple[int, Callable[[], Iterator[object]]]]:
+def sides(device: str, steps: int) -> dict[str, tuple[int, Callable[[], Iterator[object]]]]:
     """Return by name how many networks a step is for, and what makes its iterator."""
-    images, on = data.load(), {"device": device}
+    images, on = data.load(), {"device": device, "log_every": steps}
     wide = {"batch_size": 256, **on}
 
     def mlp(**settings: Any) -> Iterator[object]:
@@ -97,31 +96,30 @@ def sides(device: str) -> dict[str, tuple[int, Callable[[], Iterator[object]]]]:
     }
 
 
-def milliseconds(steps: Iterator[object], device: torch.device, warm_up: int, num_steps: int) -> float:
+def milliseconds(records: Iterator[object], device: torch.device, steps: int) -> float:
     """Return the time of a step, after some that are not counted."""
 
     def catch_up() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    for _ in range(warm_up):
-        next(steps)
+    next(records)
     catch_up()
     started = time.perf_counter()
-    for _ in range(num_steps):
-        next(steps)
+    for _ in range(NUM_RECORDS):
+        next(records)
     catch_up()
-    return 1000 * (time.perf_counter() - started) / num_steps
+    return 1000 * (time.perf_counter() - started) / (NUM_RECORDS * steps)
 
 
 def measure(device: str) -> dict[str, Any]:
     """Return all times, with what they were measured on."""
     where = training.pick_device(device)
     is_gpu = where.type == "cuda"
-    warm_up, num_steps = (WARM_UP, NUM_STEPS) if is_gpu else (1, FEW_STEPS)
+    steps = STEPS if is_gpu else FEW_STEPS
     rows = []
-    for name, (count, make) in sides(device).items():
-        taken = milliseconds(make(), where, warm_up, num_steps)
+    for name, (count, make) in sides(device, steps).items():
+        taken = milliseconds(make(), where, steps)
         rows.append(
             {"name": name, "networks": count, "ms": round(taken, 3), "ms_of_one": round(taken / count, 4)}
         )
