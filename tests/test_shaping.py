@@ -65,7 +65,7 @@ def test_a_deep_plain_network_takes_two_uncorrelated_inputs_to_the_correlation_e
     found = []
     for each in (model, relu):
         with torch.no_grad():
-            h = each.head_activation(each.run_layers(each.input_layer(x)))
+            h = each.head_activation(each.run_layers(each.input_layer(x), each.layer_weights()))
         found.append(functional.cosine_similarity(*h, dim=0).item())
     assert found[0] == pytest.approx(0.9, abs=0.03)
     assert found[1] > 0.94

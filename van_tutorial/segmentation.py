@@ -149,7 +149,7 @@ def mean_iou(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int)
     Example:
         >>> labels = torch.tensor([[[0, 0], [1, 1]]])  # one image of two by two pixels
         >>> given = torch.tensor([[[0, 1], [1, 1]]])  # class 0: 1 of 2 pixels; class 1: 2 of 3
-        >>> images = functional.one_hot(given, num_classes=3).movedim(-1, 1).float()
+        >>> images = torch.nn.functional.one_hot(given, num_classes=3).movedim(-1, 1).float()
         >>> round(mean_iou(nn.Identity(), images, labels, num_classes=3), 4)  # (1 / 2 + 2 / 3) / 2
         0.5833
 
