@@ -151,7 +151,8 @@ def opened(browser, lab, name, at_the_end, height=1000):
 
 
 def watch(page):
-    """Keep what a page asks for, and every error on it or on its console."""
+    """Keep what a page asks for, and every error on it or on its console; a busy machine may take its time."""
+    page.set_default_timeout(90_000)
     page.requested, page.failures = [], []
     page.on("request", lambda request: page.requested.append(request.url))
     page.on("pageerror", lambda error: page.failures.append(str(error)))

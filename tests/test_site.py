@@ -249,11 +249,11 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             expect(words).to_have_text("Step 390 of 390: 0 of 40 skips left.", timeout=60_000)
             expect(page.locator(".van-score")).to_have_count(4)
             expect(page.locator(".van-live-outcome")).to_contain_text("All gone since step")
-            page.get_by_label("depth").focus()
+            page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("Home")
             expect(words).to_contain_text(re.compile("of 10 skips left"))
             page.get_by_role("button", name="Pause").click()
-            page.get_by_label("step").focus()
+            page.get_by_role("slider", name="step").focus()
             page.keyboard.press("Home")
             expect(words).to_have_text("Step 0 of 390: 10 of 10 skips left.")
             if name == "live.html":

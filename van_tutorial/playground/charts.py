@@ -70,7 +70,15 @@ def run_traces(run: Recording, index: int) -> Traces:
     steps, layers = np.asarray(run.steps), np.arange(1, run.settings.depth + 1)
     predicted = np.asarray(run.predicted)
     is_soon = predicted <= run.num_steps
-    colorbar = {"title": "α", "x": 0.632, "y": 0.8, "len": 0.45, "thickness": 8, "tickvals": [0, 1]}
+    colorbar = {
+        "title": "α",
+        "x": 0.632,
+        "y": 0.8,
+        "len": 0.45,
+        "thickness": 8,
+        "xpad": 2,
+        "tickvals": [0, 1],
+    }
     traces: Traces = []
     for chart, prefix in (("loss", ""), ("accuracy", "train_")):
         for name, column, dash in (

@@ -24,14 +24,26 @@ function refresh(model) {
   });
 }
 
+// The model as plotly sees it. Its views never stop listening, and one that is taken away would draw into nothing:
+// `heard` keeps who listens.
+function listenedTo(model, heard) {
+  const on = (event, call) => {
+    heard.push([event, call]);
+    model.on(event, call);
+  };
+  return { on, get: (name) => model.get(name), set: (name, value) => model.set(name, value),
+    save_changes: () => model.save_changes() };
+}
+
 export default () => {
   let made = null;
+  const heard = [];
   return {
     initialize({ model }) {
       made = read(model).then(async ({ default: plotly }) => {
         await refresh(model);
         const widget = plotly();
-        widget.initialize({ model });
+        widget.initialize({ model: listenedTo(model, heard) });
         return widget;
       });
       made.catch(() => {}); // said where it is shown
@@ -43,7 +55,13 @@ export default () => {
         const widget = await made;
         if (signal?.aborted) return undefined;
         el.textContent = "";
-        return widget.render(context);
+        const known = heard.length;
+        const remove = widget.render(context);
+        const own = heard.slice(known);
+        return () => {
+          for (const [event, call] of own) model.off(event, call);
+          remove();
+        };
       } catch (error) {
         el.textContent = `The figure could not be loaded (${error.message}): run the cell again.`;
         return undefined;
