@@ -186,7 +186,11 @@ def test_a_graph_that_checks_shapes_refuses_others(seeded):
             "is a concatenation, without which the next layer has no input",
         ),
         (lambda net, x: torch.lerp(net.a(x), x, 0.5), "lerp is no addition of two tensors"),
-        (lambda net, x: x + net.a(x)[:1], r"has shape \(1, 4\) and would have to be expanded to \(3, 4\)"),
+        (
+            lambda net, x: x + net.a(x)[:1],
+            r"shape \(1, 4\) and would have to be expanded to \(3, 4\).*no other skip",
+        ),
+        (lambda net, x: (y := x + net.a(x)[:1]) + net.a(y), r"expanded to \(3, 4\) first; only=\['add:2'\]"),
         (lambda net, x: x + net.a(x.detach()), "without it no gradient of the output reaches the input"),
         (lambda net, x: x + net.a(x) if net.training else net.a(x), "other skips|No skip-connection"),
     ],
@@ -208,3 +212,48 @@ def test_a_network_with_skip_weights_or_with_a_skip_left_is_refused():
         gated.skip_weight.zero_()
     with pytest.raises(ValueError, match="without it"):
         models.collapse(gated, fold_normalization=True)
+
+
+class Assigning(nn.Module):
+    """A skip, and a buffer that the forward pass gives a new tensor in some modes."""
+
+    def __init__(self, in_place, modes):
+        super().__init__()
+        self.layer, self.in_place, self.modes = nn.Linear(4, 4), in_place, modes
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        if bool(self.training) in self.modes:
+            mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+            if self.in_place:
+                self.mean.copy_(mean)
+            else:
+                self.mean = mean
+        return x + self.layer(x - self.mean)
+
+
+@pytest.mark.parametrize("modes", [(True, False), (True,), (False,)], ids=["always", "training", "eval"])
+def test_a_buffer_is_changed_in_place_as_by_the_network_or_the_network_is_refused(modes, seeded):
+    network = Assigning(in_place=True, modes=modes)
+    gated = models.gate_skips(network, ROWS)
+    with torch.no_grad():
+        for mode in (True, False, True):
+            assert torch.equal(network.train(mode)(ROWS), gated.train(mode)(ROWS))
+            assert torch.equal(network.mean, gated.mean)
+    with pytest.raises(
+        ValueError, match=r"Assigning assigns a new tensor to its buffer 'mean'.*self\.mean\.copy_"
+    ):
+        models.gate_skips(Assigning(in_place=False, modes=modes), ROWS)
+
+
+def test_a_network_is_saved_as_what_it_can_be_loaded_from(tmp_path, seeded):
+    gated = models.gate_skips(Residual(), IMAGES)
+    with pytest.raises(TypeError, match=r"A gated network cannot be pickled.*again by gate_skips, and load"):
+        torch.save(gated, tmp_path / "gated.pt")
+    with torch.no_grad():
+        gated.eval().skip_weight.zero_()
+    plain = models.collapse(gated)
+    with pytest.raises(TypeError, match=r"A collapsed network cannot be pickled.*by gate_skips and collapse"):
+        torch.save(plain, tmp_path / "plain.pt")
+    torch.export.save(torch.export.export(plain, (IMAGES,)), tmp_path / "plain.pt2")
+    assert torch.equal(torch.export.load(tmp_path / "plain.pt2").module()(IMAGES), plain(IMAGES))

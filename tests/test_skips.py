@@ -1,5 +1,7 @@
 """The skips of networks that others wrote: found, named and priced, or refused in a sentence."""
 
+import os
+
 import pytest
 import torch
 import torchvision
@@ -104,6 +106,7 @@ def no_gradient(net, x):
         (no_gradient, r"torch\.no_grad"),
         (lambda net, x: x + net.a(x) if torch.rand(1).item() < 2.0 else x, "branches on values"),
         (lambda net, x: x + net.a(torch.stack([row * 2 for row in x])), "goes through a tensor"),
+        (lambda net, x: sum(x + net.a(x) for _ in range(x.shape[1])), r"as an integer, as range\(\) needs"),
     ],
 )
 def test_what_a_graph_does_not_hold_is_refused(join, words):
@@ -113,9 +116,14 @@ def test_what_a_graph_does_not_hold_is_refused(join, words):
 
 def test_a_module_that_is_kept_whole_and_has_a_skip_inside_is_refused_by_name():
     layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
-    with pytest.raises(ValueError, match=r"1 \(TransformerEncoderLayer\) has a skip inside"):
+    with pytest.raises(
+        ValueError, match=r"1 \(TransformerEncoderLayer\) has a skip inside.*a module of your own\.$"
+    ):
         models.find_skips(nn.Sequential(nn.Linear(4, 8), layer), ROWS[None])
-    with pytest.raises(ValueError, match=r"blocks \(Sequential\) has a skip inside"):
+    with pytest.raises(
+        ValueError,
+        match=r"blocks \(Sequential\) has a skip inside.*weighted: leave it out of leaf_modules\.$",
+    ):
         models.find_skips(Residual(), IMAGES, leaf_modules=["blocks"])
 
 
@@ -124,7 +132,7 @@ def test_what_is_no_network_or_no_input_of_it_is_refused():
         models.find_skips("resnet18", ROWS)
     with pytest.raises(TypeError, match="must be a tensor, or a tuple of them, got list"):
         models.find_skips(Residual(), [])
-    with pytest.raises(ValueError, match="cannot be run on the example"):
+    with pytest.raises(ValueError, match=r"cannot be run on the example, of shape \(3, 4\):"):
         models.find_skips(Residual(), ROWS)
 
 
@@ -163,6 +171,10 @@ def test_each_skip_of_a_published_network_is_found(name):
     assert len(models.find_skips(network, torch.zeros(1, 3, size, size))) == FOUND[name]
 
 
+def breaks():
+    raise RuntimeError("no weights here")
+
+
 def test_the_console_script_prints_the_table(capsys):
     assert main(["skips", "tests.foreign:Residual", "--input", "1,1,28,28"]) == 0
     printed = capsys.readouterr().out
@@ -176,7 +188,10 @@ def test_the_console_script_prints_the_table(capsys):
         (["tests.no_such:Residual"], "cannot be imported"),
         (["tests.foreign:Residul"], "no attribute 'Residul'"),
         (["tests.foreign:NETWORKS"], "a function without arguments that returns an nn.Module"),
-        (["tests.foreign:Made"], "a function without arguments that returns an nn.Module"),
+        (["tests.foreign:Made"], "got TypeError (Made.__init__() missing"),
+        (["pathlib:Path.cwd"], "cannot be imported"),
+        (["pathlib:Path"], "got PosixPath" if os.name == "posix" else "got WindowsPath"),
+        (["tests.test_skips:breaks"], "returns an nn.Module, got RuntimeError (no weights here)"),
         (["tests.foreign:Residual", "--input", "1,x"], "sizes"),
     ],
 )

@@ -327,10 +327,13 @@ def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
         raise ValueError(f"{network} cannot be imported: {error}.") from error
     try:
         made = made if isinstance(made, torch.nn.Module) else made()
-    except TypeError:  # it is no function, or takes arguments
-        made = None
+        result = type(made).__name__
+    except Exception as error:  # whatever someone's code raises
+        made, result = None, f"{type(error).__name__} ({error})"
     if not isinstance(made, torch.nn.Module):
-        raise ValueError(f"{network} must be a function without arguments that returns an nn.Module.")
+        raise ValueError(
+            f"{network} must be a function without arguments that returns an nn.Module, got {result}."
+        )
     table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
     if len(table):
         print(table.to_string(index=False, float_format="{:.1f}".format))

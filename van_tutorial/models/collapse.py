@@ -52,13 +52,17 @@ def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
     Dirac weights are folded. Where branches or normalizations are, it is in eval mode, and gives the same answers as
     the model in eval mode up to rounding. The model itself is left alone.
 
+    Of a network that `gate_skips` made, the shortcuts go too, with the modules and parameters that only they used. The
+    order in which its tensors lie in memory may change then, and with it the rounding.
+
     Args:
-        model: a network of this package with connection "van" or "plain"; it may be wrapped (`unwrapped`).
+        model: a network of this package with connection "van" or "plain", or what `gate_skips` made of any other; it
+            may be wrapped (`unwrapped`).
         fold_normalization: whether to work batch normalization into the weights before it as well, as
             `fold_batch_norm` does.
 
     Returns:
-        The plain network; its config names connection "plain" and parametrization "none".
+        The plain network. The config of a network of this package names connection "plain" and parametrization "none".
 
     Raises:
         ValueError: while any skip weight is not 0, for connections that are kept (residual, rezero, highway), for

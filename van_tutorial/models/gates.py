@@ -18,7 +18,7 @@ IN_PLACE = {"iadd", "isub", "imul", "itruediv"}  # operators
 def gate_skips(
     network: nn.Module,
     example: Tensor | tuple[Tensor, ...],
-    only: Collection[str] | None = None,
+    only: Collection[str] | str | None = None,
     leaf_modules: Collection[Leaf] = (),
 ) -> Traced:
     """Give each skip-connection of any network that `torch.fx` can trace a weight alpha_l.
@@ -30,12 +30,13 @@ def gate_skips(
 
     The gated network is a graph of the network's operations, with the network's own submodules in it. Its modes follow
     `train()` and `eval()` as the network's do, and submodules that are frozen stay frozen. Its `state_dict` has the
-    network's names, and `skip_weight`. It takes positional inputs, as many as the example has.
+    network's names, and `skip_weight`. It takes positional inputs, as many as the example has. What Python code does
+    beside the operations, as counting calls or storing a result, it does not do again.
 
     Args:
         network: any module; it is left as it was.
         example: an input that it takes, shape (N, ...), on its device; or a tuple of several.
-        only: names of the skips that get a weight, as `find_skips` lists them; None for all.
+        only: names of the skips that get a weight, as `find_skips` lists them in its column name; None for all.
         leaf_modules: names or classes of submodules to keep whole, where their forward pass cannot be traced.
 
     Returns:
@@ -46,7 +47,7 @@ def gate_skips(
         TypeError: for what is no module, and an example that is no tensor.
         ValueError: for a network without skips, or with skips that are concatenations or anything else than a sum
             of two tensors of one shape; for a skip without which no gradient reaches the input; for a network that has
-            skip weights of its own; and for what `find_skips` refuses.
+            skip weights of its own; for one that assigns a new tensor to a buffer; and for what `find_skips` refuses.
 
     Example:
         >>> import torchvision
@@ -61,10 +62,13 @@ def gate_skips(
     given = {name: module.training for name, module in network.named_modules()}
     working = eval_copy(network)
     tracer, skips = skips_in(working, inputs, leaves)
+    check_buffers(working)
     traces = [(dict.fromkeys(given, False), tracer, skips)]
     if tracer.asked:  # code branches on the mode: a graph for each
         others = (dict.fromkeys(given, True), given)
-        traces.extend((modes, *skips_in(working, inputs, leaves, modes)) for modes in others)
+        for modes in others:
+            traces.append((modes, *skips_in(working, inputs, leaves, modes)))
+            check_buffers(working)
     asked = tuple(sorted(set().union(*(tracer.asked for _, tracer, _ in traces))))
     gated = copied(network)
     graphs: dict[Modes, fx.Graph] = {}
@@ -88,28 +92,46 @@ def gate_skips(
     return Traced(gated, graphs, asked, tuple(names))
 
 
-def choose(skips: list[Skip], only: Collection[str] | None, network: str) -> list[Skip]:
+def check_buffers(network: nn.Module) -> None:
+    """Raise where a network that was traced has put a new tensor in a buffer's place, which a graph does not hold."""
+    for module in network.modules():
+        for name, value in module._buffers.items():
+            if isinstance(value, fx.Proxy):
+                raise ValueError(
+                    f"{type(module).__name__} assigns a new tensor to its buffer {name!r} in the forward pass, which "
+                    f"would be lost: change it in place, by self.{name}.copy_(...) or self.{name}.add_(...)."
+                )
+
+
+def choose(skips: list[Skip], only: Collection[str] | str | None, network: str) -> list[Skip]:
     """Return the skips that get a weight, or raise where one of them cannot have one."""
     if not skips:
         raise ValueError(f"No skip-connection was found in {network}: there is nothing to take out.")
-    for name in () if only is None else only:
-        check_choice("only", name, [skip.name for skip in skips])
-    chosen = [skip for skip in skips if only is None or skip.name in set(only)]
-    if not chosen:
+    names = [skip.name for skip in skips]
+    wanted = names if only is None else [only] if isinstance(only, str) else [*only]
+    for name in wanted:
+        check_choice("only", name, names)
+    if not wanted:
         raise ValueError("only must name at least one skip, got none.")
-    sums = [skip.name for skip in skips if skip.operands]
-    hint = f"only={sums[:1]} names a skip that can" if sums else "no other skip of it can be either"
+    others = [skip.name for skip in skips if not hindrance(skip)]
+    hint = f"only={others[:1]} names a skip that can" if others else "no other skip of it can be either"
+    chosen = [skip for skip in skips if skip.name in wanted]
     for skip in chosen:
-        reason = ""
-        if skip.kind == CONCATENATION:
-            reason = "it is a concatenation, without which the next layer has no input"
-        elif not skip.operands:
-            reason = f"{skip.node.name} is no addition of two tensors, and would have to be written as one"
-        elif (own := skip.join.long.meta["val"].shape) != (whole := skip.join.node.meta["val"].shape):
-            reason = f"what it is added to has shape {tuple(own)} and would have to be expanded to {tuple(whole)} first"
-        if reason:
+        if reason := hindrance(skip):
             raise ValueError(f"The skip of {skip.name} in {network} cannot be weighted: {reason}; {hint}.")
     return chosen
+
+
+def hindrance(skip: Skip) -> str:
+    """Return why a skip cannot have a weight; nothing where it can."""
+    if skip.kind == CONCATENATION:
+        return "it is a concatenation, without which the next layer has no input"
+    if not skip.operands:
+        return f"{skip.node.name} is no addition of two tensors, and would have to be written as one"
+    own, whole = (tuple(node.meta["val"].shape) for node in (skip.join.long, skip.join.node))
+    if own != whole:
+        return f"what it is added to has shape {own} and would have to be expanded to {whole} first"
+    return ""
 
 
 def check_uncut(graph: fx.Graph, skips: list[Skip]) -> None:

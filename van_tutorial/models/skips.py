@@ -1,6 +1,7 @@
 """The skip-connections of any network: found, named and priced."""
 
 import operator
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,10 +58,10 @@ def find_skips(
 
     Returns:
         One row for each skip, from input to output; none for a network without skips. Columns: name, of the module that
-        adds it, with a number where there are several; from, where x is computed; to, the operation that adds s(x);
-        kind, "identity" for s(x) = x, "projection" for an s with weights, "concatenation", or "other"; shape of x; kib,
-        the KiB that x takes; layers, the weight operations of f, for which x is kept in memory; parameters, numbers
-        in the parameters of s.
+        adds it, or of the operation outside any, with a number where there are several; from, where x is computed; to,
+        the operation that adds s(x); kind, "identity" for s(x) = x, "projection" for an s with weights,
+        "concatenation", or "other"; shape of x; kib, the KiB that x takes; layers, the weight operations of f, for
+        which x is kept in memory; parameters, numbers in the parameters of s.
 
     Raises:
         TypeError: for what is no module, and an example that is no tensor.
@@ -103,18 +104,25 @@ def skips_in(
     names = [node.name for node in lowered.nodes if node.op == "placeholder"]
     owners = tracer.owners | dict(zip(names, given, strict=True))
     found = [(owners[join.node.name], join) for join in joins(lowered, names)]
-    paths = [path_of(node) for node, _ in found]
+    # Outside any submodule the operation's name, without a number that depends on what else is in the graph.
+    labeled = [path_of(node) or re.sub(r"_\d+$", "", node.name) for node, _ in found]
     skips = []
     for place, (node, join) in enumerate(found):
         if node.op == "call_module":
-            kind = type(network.get_submodule(str(node.target))).__name__
-            raise ValueError(
-                f"{node.target} ({kind}) has a skip inside and is kept whole, so that it cannot be weighted: write its "
-                "additions out in a module of your own, or leave it out of leaf_modules."
+            whole = type(network.get_submodule(str(node.target)))
+            is_named = node.target in leaf_modules or whole in leaf_modules
+            fix = (
+                "leave it out of leaf_modules"
+                if is_named
+                else "write its additions out in a module of your own"
             )
-        name = paths[place] or node.name
-        if paths[place] and paths.count(paths[place]) > 1:
-            name += f":{paths[: place + 1].count(paths[place])}"
+            raise ValueError(
+                f"{node.target} ({whole.__name__}) has a skip inside and is kept whole, so that it cannot be weighted: "
+                f"{fix}."
+            )
+        name = labeled[place]
+        if labeled.count(name) > 1:
+            name += f":{labeled[: place + 1].count(name)}"
         operation = operation_name(join.node.target)
         kind = "projection" if join.short_weights else "identity" if join.short is join.start else "other"
         operands = tuple(value for value in [*node.args, *node.kwargs.values()] if isinstance(value, fx.Node))

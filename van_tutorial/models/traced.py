@@ -100,8 +100,10 @@ class Traced(fx.GraphModule):
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled."""
+        kind, maker = ("gated", "gate_skips") if self.skips else ("collapsed", "gate_skips and collapse")
         raise TypeError(
-            "A gated network cannot be pickled: save its state_dict(), make it again by gate_skips, and load that."
+            f"A {kind} network cannot be pickled: save its state_dict(), make it again by {maker}, and load that; or "
+            "save what torch.export.export makes of it, by torch.export.save."
         )
 
 
@@ -330,7 +332,10 @@ def trace(
         with LOCK, random_state_kept(), torch.no_grad():
             network(*map(torch.clone, inputs))
     except Exception as error:  # whatever someone's code raises
-        raise ValueError(f"The network cannot be run on the example: {first_line(error)}.") from error
+        shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
+        raise ValueError(
+            f"The network cannot be run on the example, of shape {shapes}: {first_line(error)}."
+        ) from error
     try:
         with LOCK, random_state_kept(), modes_read_by(tracer):
             # Operations of torch without a look into composite ones: those that an exported program has as well.
@@ -361,6 +366,8 @@ def first_line(error: Exception) -> str:
     """Return what an error says, without what torch adds below it."""
     if "value out of a tracing tensor" in str(error):
         return BRANCHES
+    if "'Proxy' object cannot be interpreted as an integer" in str(error):
+        return "it gives Python a size or value of a tensor as an integer, as range() needs one"
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
