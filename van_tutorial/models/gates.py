@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from van_tutorial._checks import check_choice
 from van_tutorial.models.lookup import NAME, find_skip_weight
 from van_tutorial.models.skips import CONCATENATION, Skip, skips_in
-from van_tutorial.models.traced import Leaf, Modes, Traced, check_branch, checked, copied, eval_copy
+from van_tutorial.models.traced import SHAPE, Leaf, Modes, Traced, check_branch, checked, copied, eval_copy
 
 GATE = "skip_weight_of"  # in the meta data of a node: the name of the skip that it weights
 IN_PLACE = {"iadd", "isub", "imul", "itruediv"}  # operators
@@ -154,18 +154,7 @@ def check_uncut(graph: fx.Graph, skips: list[Skip]) -> None:
 def is_blind(node: fx.Node) -> bool:
     """Tell whether an operation passes on no gradient: it reads a shape, or detaches a tensor."""
     name = node.args[1] if node.target is getattr else node.target
-    return name in (
-        "detach",
-        "detach_",
-        "data",
-        "shape",
-        "size",
-        "dim",
-        "ndim",
-        "dtype",
-        "device",
-        torch.detach,
-    )
+    return name in SHAPE or name in ("detach", "detach_", "data", torch.detach)
 
 
 def add_gates(graph: fx.Graph, skips: list[Skip]) -> None:
@@ -211,6 +200,7 @@ def without_gates(model: Traced) -> Traced:
     used = {id(part) for name in after if name in modules for part in modules[name].modules()}
     for name in sorted(before - after):
         remove(network, name, after, used)
+    network.training = model.training
     return Traced(network, plain.graphs, plain.asked)
 
 
@@ -247,9 +237,8 @@ def remove_gate(graph: fx.Graph, gate: fx.Node, modules: Mapping[str, nn.Module]
 
 def only_checks(node: fx.Node) -> bool:
     """Tell whether an operation does nothing but check the shape of another one's result."""
-    return node.target in (check_branch, torch._assert) or (
-        bool(node.users) and all(map(only_checks, node.users))
-    )
+    is_read = bool(node.users) and all(map(only_checks, node.users))
+    return is_read or node.target in (check_branch, torch._assert)
 
 
 def targets(traced: Traced) -> set[str]:
@@ -265,12 +254,9 @@ def remove(network: nn.Module, name: str, kept: set[str], used: set[int]) -> Non
         parent_name, _, last = name.rpartition(".")
         parent = network.get_submodule(parent_name)
         part = getattr(parent, last, None)
+        parts = part.modules() if isinstance(part, nn.Module) else ()
         is_used = any(other == name or other.startswith(f"{name}.") for other in kept)
-        if (
-            is_used
-            or part is None
-            or (isinstance(part, nn.Module) and any(id(each) in used for each in part.modules()))
-        ):
+        if part is None or is_used or any(id(each) in used for each in parts):
             return
         delattr(parent, last)
         is_empty = not (parent._modules or parent._parameters or parent._buffers)

@@ -5,6 +5,7 @@ import copy
 import ctypes
 import inspect
 import itertools
+import os
 import random
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -26,25 +27,14 @@ from van_tutorial.models.lookup import without_wrappers
 BRANCHES = "it branches on values that are known only when it runs"
 Leaf = str | type[nn.Module]
 Modes = tuple[bool, ...]
-TORCH = str(Path(torch.__file__).parent)
+TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 # Methods and attributes of a tensor that do not depend on its numbers.
-SHAPE = frozenset(
-    {"shape", "size", "dim", "ndim", "ndimension", "numel", "dtype", "device", "is_floating_point"}
-)
+SHAPE = {"shape", "size", "dim", "ndim", "ndimension", "numel", "dtype", "device", "is_floating_point"}
 # Functions that make a tensor of a size: they are written down where the size is the input's.
-FACTORIES = [
-    "arange",
-    "empty",
-    "eye",
-    "full",
-    "linspace",
-    "ones",
-    "rand",
-    "randint",
-    "randn",
-    "randperm",
-    "zeros",
-]
+FACTORIES = (
+    torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.rand, torch.randint,
+    torch.randn, torch.randperm, torch.zeros,
+)  # fmt: skip
 
 
 class Traced(fx.GraphModule):
@@ -139,7 +129,7 @@ class Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
     def __init__(self, modes: Mapping[str, bool], leaf_modules: Collection[Leaf]) -> None:
-        super().__init__(autowrap_functions=tuple(getattr(torch, name) for name in FACTORIES))
+        super().__init__(autowrap_functions=FACTORIES)
         self._autowrap_search.append(torch)
         self.modes, self.leaf_modules = modes, leaf_modules
         self.owners: dict[str, fx.Node] = {}
@@ -160,14 +150,12 @@ class Tracer(fx.Tracer):
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
         """Give the network the inputs; what else it takes keeps its default."""
-        names = [*inspect.signature(root_fn).parameters][1:] + [
-            f"input_{place}" for place in range(len(self._inputs))
-        ]
-        proxies = [
-            self.create_proxy("placeholder", name, (), {})
-            for name, _ in zip(names, self._inputs, strict=False)
-        ]
-        self._runner.env |= dict(zip((proxy.node for proxy in proxies), self._inputs, strict=True))
+        names = [*inspect.signature(root_fn).parameters][1:]
+        proxies = []
+        for place, value in enumerate(self._inputs):
+            name = names[place] if place < len(names) else f"input_{place}"  # of *args
+            proxies.append(self.create_proxy("placeholder", name, (), {}))
+            self._runner.env[proxies[-1].node] = value
         return root_fn, [self.root, *proxies]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -178,7 +166,7 @@ class Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Write a module down, or go on in it and note where that fails."""
-        if self._is_running:
+        if self._is_running or m not in (self.submodule_paths or {}):  # of another thread
             return forward(*args, **kwargs)
 
         def opened(*args: Any, **kwargs: Any) -> Any:
@@ -255,12 +243,21 @@ class Tracer(fx.Tracer):
         if obj.node.op == "get_attr" and name == "training":
             self.asked.add(path[1:])
             return self.modes[path[1:]]
-        if not is_static(obj.node):
+        if not self.is_static(obj.node):
             raise TraceError(BRANCHES)
-        value = bool(self._runner.env[obj.node])
-        self.create_proxy(
-            "call_function", check_branch, (obj, value, user_line(traceback.extract_stack())), {}
-        )
+        return bool(self.fix(obj))
+
+    def is_static(self, node: fx.Node) -> bool:
+        """Tell whether a value that is no tensor depends on shapes alone."""
+        name, inputs = (node.args[1] if node.target is getattr else node.target), node.all_input_nodes
+        is_tensor = isinstance(self._runner.env[node], Tensor)
+        return name in SHAPE or (not is_tensor and bool(inputs) and all(map(self.is_static, inputs)))
+
+    def fix(self, obj: fx.Proxy) -> Any:
+        """Return a value that is the same for all inputs of a shape, and have the graph check that it is."""
+        value = self._runner.env[obj.node]
+        given = (obj, value, user_line(traceback.extract_stack()))
+        self.create_proxy("call_function", check_branch, given, {})
         return value
 
     def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
@@ -268,11 +265,8 @@ class Tracer(fx.Tracer):
         value = self._runner.env[obj.node]
         if not isinstance(value, tuple | list):
             raise TraceError("it goes through a tensor")
-        length = self.create_proxy("call_function", len, (obj,), {})
-        self.create_proxy(
-            "call_function", check_branch, (length, len(value), user_line(traceback.extract_stack())), {}
-        )
-        return iter([cast(Any, obj)[place] for place in range(len(value))])
+        length = self.fix(self.create_proxy("call_function", len, (obj,), {}))
+        return iter([cast(Any, obj)[place] for place in range(length)])
 
 
 def check_branch(value: Any, traced: Any, line: str) -> None:
@@ -282,13 +276,6 @@ def check_branch(value: Any, traced: Any, line: str) -> None:
             f"The network was traced with inputs of another shape, and takes another branch now{line}: give "
             "gate_skips an example of this shape."
         )
-
-
-def is_static(node: fx.Node) -> bool:
-    """Tell whether a value depends on shapes alone."""
-    name = node.args[1] if node.target is getattr else node.target
-    inputs = node.all_input_nodes
-    return name in SHAPE or (node.op != "call_module" and bool(inputs) and all(map(is_static, inputs)))
 
 
 def contexts() -> tuple[Any, ...]:
@@ -357,9 +344,9 @@ def user_line(frames: Iterable[traceback.FrameSummary]) -> str:
     """Return the innermost line of code that is not of torch, in brackets."""
     places = (__file__, TORCH, "<string>")
     frames = [frame for frame in frames if not frame.filename.startswith(places)]
-    return (
-        f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
-    )
+    if not frames:
+        return ""
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})"
 
 
 def first_line(error: Exception) -> str:
