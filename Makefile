@@ -85,7 +85,7 @@ bench: $(BENCH_STAMP)  ## measure what loop, skip weights, inference and diagnos
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.playground
 
-gpu:  ## on a machine with a CUDA device: the tests for one, and what a step takes there (under 8 minutes)
+gpu:  ## on a machine with a CUDA device: the tests for one, and what a step takes there
 	@$(PYTHON) -m benchmarks.gpu
 
 clean:  ## remove what the other targets made

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu                the tests marked `gpu`, then the times, where there is a CUDA device
     python -m benchmarks.gpu --device cpu   the times alone, a few steps each: whether all of it runs
 
-Needs torch, torchvision, numpy, pandas, tqdm and pytest, and takes under 8 minutes. Writes assets/results/gpu.json and
-its section of docs/performance.md. A time is that of a step as somebody waits for it, the device caught up.
+Needs torch, torchvision, numpy, pandas, tqdm and pytest. Writes benchmarks/gpu.json and its section of
+docs/performance.md. A time is that of a step as somebody waits for it, the device caught up.
 """
 
 import argparse
@@ -29,8 +29,7 @@ from van_tutorial._files import write_atomic
 
 STEPS, FEW_STEPS = 20, 1  # between two records, which read the device
 NUM_RECORDS = 5  # that are timed, after one that is not
-RESULT = course_path("assets", "results", "gpu.json")
-NOT_YET = "Nothing of the project has run on a GPU yet. `make gpu` measures it where there is one."
+RESULT = course_path("benchmarks", "gpu.json")
 
 
 def few(images: data.Images) -> data.Images:
@@ -137,14 +136,13 @@ def measure(device: str) -> dict[str, Any]:
     }
 
 
-def section(found: dict[str, Any] | None) -> str:
+def section(found: dict[str, Any]) -> str:
     """Return the section of docs/performance.md."""
-    if found is None:
-        return f"{NOT_YET}\n"
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items() if value)
     rows = [f"| {row['name']} | {row['ms']:.2f} | {row['ms_of_one']:.3f} |" for row in found["runs"]]
     head = "| a step of | ms | ms for one network |\n|---|---|---|"
-    return f"{found['device']}; {versions}. Made by `make gpu`.\n\n{head}\n" + "\n".join(rows) + "\n"
+    about = f"{found['device']}; {versions}. Made by `{found['command']}`; the tests there {found['tests']}."
+    return f"{about}\n\n{head}\n" + "\n".join(rows) + "\n"
 
 
 def main() -> int:

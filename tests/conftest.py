@@ -5,7 +5,7 @@ import torch
 from hypothesis import settings
 
 from tests import browsing
-from tests.sharing import few_images, images, phased_out, quick, seeded, two_layers  # noqa: F401
+from tests.sharing import few_images, images, phased_out, quick, seeded, two_layers  # noqa: F401  # fixtures
 from tests.sweeping import Course, Processes
 
 torch.set_num_threads(1)  # two test processes share two cores, and sums keep their order

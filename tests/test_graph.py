@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+from tests.foreign import Made
 from van_tutorial import models
 
 PRE_CRELU = {"activation": "crelu", "order": "pre", "normalization": "none"}
@@ -66,18 +67,6 @@ def test_published_architectures_are_told_apart(name, size, expected):
         options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         model = torchvision.models.get_model(name, weights=None, **options)
         assert is_skipped(model, 2, 3, size, size) is expected
-
-
-class Made(nn.Module):
-    """Three linear layers, joined as `join` says."""
-
-    def __init__(self, join):
-        super().__init__()
-        self.a, self.b, self.c = (nn.Linear(4, 4) for _ in range(3))
-        self.join = join
-
-    def forward(self, x):
-        return self.join(self, x)
 
 
 def add_in_place(net, x):

@@ -295,7 +295,13 @@ def test_the_windows_lie_in_the_part_of_the_training_that_was_asked_for(skip_sch
 
 @pytest.mark.parametrize(
     "choices",
-    [{"stagger": 0.0}, {"stagger": 0.5}, {"skip_schedule": "linear"}, {"skip_schedule": "penalty"}],
+    [
+        {"stagger": 0.0},
+        {"stagger": 0.5},
+        {"damping": 1.0},
+        {"skip_schedule": "linear"},
+        {"skip_schedule": "penalty"},
+    ],
     ids=str,
 )
 def test_nothing_is_removed_before_the_step_that_was_asked_for(few_images, quick, choices):

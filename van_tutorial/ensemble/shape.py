@@ -15,7 +15,7 @@ from van_tutorial.training import TrainConfig
 
 # Of the network: only what its values at the start are drawn from.
 START = ("seed", "skip_weight", "init", "init_scale", "bias_std", "input_init", "norm_shift")
-# Of the training: what does not change how many steps there are, which images are held out, and on which device.
+# Of the training: what changes neither how many steps there are, nor the validation set, nor the device.
 PATH = (
     "seed", "lr", "momentum", "weight_decay", "augment", "skip_lr", "skip_gradient", "skip_target", "skip_schedule",
     "skip_penalty", "dual_lr", "dual_lr_spread", "dual_gain", "dual_smoothing", "dual_growth", "stagger", "damping",

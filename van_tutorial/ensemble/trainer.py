@@ -189,7 +189,7 @@ def train(models: Sequence[nn.Module], images: Images, configs: Sequence[TrainCo
 
     Returns:
         K results. One that is not `is_complete` belongs to a network whose loss was no longer finite; a
-        RuntimeWarning says which and why. `seconds` is a network's share of the time.
+        RuntimeWarning says which and why. `seconds` is a network's fraction of the time.
 
     Raises:
         ValueError: for networks or configs that `check_same_shape` refuses, and what `training.Trainer` refuses.

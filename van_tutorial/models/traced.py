@@ -281,7 +281,7 @@ def check_branch(value: Any, traced: Any, line: str) -> None:
 def contexts() -> tuple[Any, ...]:
     """Return what operations depend on beside what they are given: modes of torch, and the random states."""
     autocasts = [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")]
-    numbers = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    numbers = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # the state that legacy code draws from
     state = torch.get_rng_state()  # read where it lies: an operation on it would be traced
     states = (
         ctypes.string_at(state.data_ptr(), state.nbytes),
@@ -295,7 +295,10 @@ def contexts() -> tuple[Any, ...]:
 @contextlib.contextmanager
 def modes_read_by(tracer: Tracer) -> Iterator[None]:
     """Let the modules of a network that is traced answer with what stands for their mode."""
-    write = lambda module, mode: module.__dict__.update(training=mode)  # noqa: E731
+
+    def write(module: nn.Module, mode: bool) -> None:
+        module.__dict__.update(training=mode)
+
     nn.Module.training = property(tracer.mode, write)  # type: ignore[assignment]  # as fx does with __call__
     try:
         yield

@@ -16,7 +16,7 @@ AUGMENTATION = 1  # sets the seeds of the augmentation apart from those of the o
 
 
 class Examples:
-    """The images to train on, those held out, and those to test on, moved to the device once.
+    """The images to train on, those of the validation set, and those to test on, moved to the device once.
 
     Args:
         images: the data; labels are of shape (N,) or (N, H, W).
@@ -26,7 +26,7 @@ class Examples:
     Attributes:
         train_images: to train on, (N, C, H, W).
         train_labels: their labels.
-        validation: images and labels held out; of length 0 without any.
+        validation: images and labels of the validation set; of length 0 without any.
         test: images and labels to test on.
         num_classes: number of classes.
 

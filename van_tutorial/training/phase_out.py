@@ -19,7 +19,7 @@ from van_tutorial.training.config import TrainConfig
 
 NEVER = -1  # no step yet
 IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
-ROUNDING = 1e-6  # how far the end of a window may be off in single precision, as a share of the training
+ROUNDING = 1e-6  # how far the end of a window may be off in single precision, as a fraction of the training
 MARGIN = 0.3  # slope that the default dual learning rate is sized for; slopes that were measured are near 0
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
 
@@ -111,9 +111,10 @@ class PhaseOut(nn.Module):
 
     def penalty(self) -> Tensor:
         """Return the Lagrangian less the loss, a scalar: what multipliers or penalty add to the loss."""
+        violation = self.violation() * self.has_begun.unsqueeze(-1)
         if self.config.skip_schedule == "penalty":
-            return fixed_penalty(self.violation() * self.has_begun.unsqueeze(-1), self.config.skip_penalty)
-        return self.multipliers.penalty(self.violation())
+            return fixed_penalty(violation, self.config.skip_penalty)
+        return self.multipliers.penalty(violation)
 
     def gradient(self) -> Tensor | None:
         """Return what the primal step follows, shape (L,); None where a network leaves its skip weights out."""

@@ -19,7 +19,7 @@ class Record:
         lr: learning rate of the weights in the next step.
         loss: mean training loss C, in nats per label: per example, or per pixel where every pixel has one.
         lagrangian: mean of C plus the penalty on the skip weights.
-        train_accuracy: share of the labels given right, on the batches as they were trained, augmented ones as such.
+        train_accuracy: fraction of the labels given right, on the batches as they were trained, augmented ones as such.
         validation_accuracy: the same on the validation set in eval mode; None without any.
         test_loss: on the test images, in eval mode, in nats per label.
         test_accuracy: on the test images, in eval mode.
