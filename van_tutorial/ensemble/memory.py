@@ -1,11 +1,11 @@
 """One block of memory for the parameters of K networks of one shape."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 LANES = 32  # numbers that a processor's vector loops take at a time
 # Every step frees what its forward pass kept. glibc gives that back to the system and then gets it again page by
@@ -26,20 +26,25 @@ class Memory:
     Attributes:
         values: all parameters but the skip weights; matrices first, since only they decay. A parameter's values for all
             networks follow one another.
-        num_decaying: length of the part that decays.
+        decaying: the blocks of those that decay.
         leaves: by name the values of a parameter of shape (n, ...), shape (num_slots n, ...).
     """
 
     def __init__(self, models: Sequence[nn.Module], num_slots: int) -> None:
         self.models, self.num_slots = tuple(models), num_slots
         weights = {name: value for name, value in models[0].named_parameters() if name != "skip_weight"}
-        names = sorted(weights, key=lambda name: weights[name].ndim < 2)
-        sizes = torch.tensor([num_slots * weights[name].numel() for name in names])
-        self.num_decaying = num_slots * sum(each.numel() for each in weights.values() if each.ndim >= 2)
-        self._room = -int(sizes.sum()) % LANES
-        self.values = weights[names[0]].new_zeros(int(sizes.sum()) + self._room)
-        self._repeats = (sizes // num_slots).repeat_interleave(num_slots).to(self.values.device)
-        parts = self.values[: int(sizes.sum())].split(sizes.tolist())
+        kinds = {name: (value.ndim < 2, value.numel()) for name, value in weights.items()}
+        names = sorted(weights, key=lambda name: kinds[name])
+        sizes = [num_slots * kinds[name][1] for name in names]
+        self._room = -sum(sizes) % LANES
+        self.values = weights[names[0]].new_zeros(sum(sizes) + self._room)
+        self._blocks = Counter(kinds[name] for name in names)
+        self.decaying = [
+            block
+            for block, (is_vector, _) in zip(self.blocks(self.values), self._blocks, strict=True)
+            if not is_vector
+        ]
+        parts = self.values[: sum(sizes)].split(sizes)
         self._parts = {  # by name, shape (num_slots, n, ...)
             name: part.view(num_slots, *weights[name].shape) for name, part in zip(names, parts, strict=True)
         }
@@ -61,13 +66,17 @@ class Memory:
         """Return the gradients with respect to the leaves as those with respect to `values`."""
         return torch.cat([*(grad.flatten() for grad in grads), self.values.new_zeros(self._room)])
 
-    def for_values(self, rates: Tensor) -> Tensor:
-        """Return a number for each network, (K,), as one for each of the `values`."""
-        rates = functional.pad(rates, (0, self.num_slots - len(rates)))
-        spread = rates.repeat(len(self.leaves)).repeat_interleave(
-            self._repeats, output_size=len(self.values) - self._room
-        )
-        return functional.pad(spread, (0, self._room))
+    def blocks(self, values: Tensor) -> list[Tensor]:
+        """Return views of a number for each of the `values`: shape (m, num_slots, n) for m parameters of size n."""
+        sizes = [count * self.num_slots * size for (_, size), count in self._blocks.items()]
+        parts = values[: sum(sizes)].split(sizes)
+        return [
+            part.view(-1, self.num_slots, size) for part, (_, size) in zip(parts, self._blocks, strict=True)
+        ]
+
+    def column(self, rates: Sequence[float]) -> Tensor:
+        """Return a number for each network as what broadcasts over a block, shape (num_slots, 1)."""
+        return self.values.new_tensor([*rates, *[0.0] * (self.num_slots - len(rates))]).unsqueeze(1)
 
     @contextlib.contextmanager
     def shared(self, skip_weights: Sequence[Tensor]) -> Iterator[None]:

@@ -27,9 +27,8 @@ class StackedOptimizer:
 
     def __init__(self, memory: Memory, configs: Sequence[TrainConfig]) -> None:
         self.memory, self.kind = memory, configs[0].optimizer
-        self.decaying = memory.values[: memory.num_decaying]
         self.weight_decay, self.momentum = (
-            memory.for_values(memory.values.new_tensor([getattr(config, name) for config in configs]))
+            memory.column([getattr(config, name) for config in configs])
             for name in ("weight_decay", "momentum")
         )
         self.has_decay = any(config.weight_decay > 0.0 for config in configs)
@@ -39,22 +38,26 @@ class StackedOptimizer:
     @torch.no_grad()
     def step(self, grads: Sequence[Tensor], rates: Sequence[float]) -> None:
         """Do one step with the gradients with respect to the leaves, and a learning rate for each network."""
-        values, gradient = self.memory.values, self.memory.in_one(grads)
-        lr = self.memory.for_values(values.new_tensor(rates))
+        memory, lr = self.memory, self.memory.column(rates)
+        gradient = memory.in_one(grads)
         if self.has_decay:
-            decay = self.weight_decay[: len(self.decaying)]
-            if self.kind == "adamw":
-                self.decaying.mul_(1.0 - lr[: len(decay)] * decay)
-            else:
-                gradient[: len(decay)].addcmul_(self.decaying, decay)
+            for weights, grad in zip(memory.decaying, memory.blocks(gradient), strict=False):
+                if self.kind == "adamw":
+                    weights.mul_(1.0 - lr * self.weight_decay)
+                else:
+                    grad.addcmul_(weights, self.weight_decay)
         if self.kind == "sgd":
-            values.addcmul_(self.averages.mul_(self.momentum).add_(gradient), lr, value=-1.0)
-            return
-        self.num_steps += 1
-        first, second = (
-            1.0 - beta**self.num_steps for beta in BETAS
-        )  # corrections of the averages' start at 0
-        self.averages.lerp_(gradient, 1.0 - BETAS[0])
-        self.squares.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
-        root = self.squares.sqrt().mul_(second**-0.5).add_(EPS)
-        values.addcmul_(torch.div(self.averages, root, out=root), lr, value=-1.0 / first)
+            for average in memory.blocks(self.averages):
+                average.mul_(self.momentum)
+            change, factor = self.averages.add_(gradient), -1.0
+        else:
+            self.num_steps += 1
+            # corrections of the averages' start at 0
+            first, second = (1.0 - beta**self.num_steps for beta in BETAS)
+            self.averages.lerp_(gradient, 1.0 - BETAS[0])
+            self.squares.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
+            # a processor takes ten times as long for the root of 0, of which layers behind a whole skip are full
+            root = self.squares.clamp_min(torch.finfo(lr.dtype).tiny).sqrt_().mul_(second**-0.5).add_(EPS)
+            change, factor = torch.div(self.averages, root, out=root), -1.0 / first
+        for weights, changes in zip(memory.blocks(memory.values), memory.blocks(change), strict=True):
+            weights.addcmul_(changes, lr, value=factor)

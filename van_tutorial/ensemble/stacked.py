@@ -84,7 +84,7 @@ def learned_residual(
 
 def for_features(values: Tensor, num_features: int, num_dims: int) -> Tensor:
     """Return a number for each network, (K,), as one for each of all their features, to fit activations."""
-    return values.repeat_interleave(num_features // len(values)).view(-1, *(1,) * (num_dims - 2))
+    return values.unsqueeze(1).expand(-1, num_features // len(values)).reshape(-1, *(1,) * (num_dims - 2))
 
 
 STACKED: dict[type[nn.Module], Callable[..., Tensor]] = {
