@@ -5,8 +5,10 @@ import time
 from types import SimpleNamespace
 
 import ipywidgets
+import nbformat
 import plotly.graph_objects as go
 import pytest
+from nbclient import NotebookClient
 
 from tests.pressing import press_when
 from van_tutorial import data, plots, widgets
@@ -395,6 +397,19 @@ def test_panels_of_one_run_of_a_cell_live_together_until_the_cell_is_run_again(f
     assert (are_open(first), are_open(other), are_open(again)) == ([False] * 2, [True] * 2, [True] * 2)
     for panel in (*other, *again):
         panel.close()
+
+
+def test_a_cell_that_is_run_again_and_again_leaves_no_panel_in_the_kernel():
+    shown = "from van_tutorial import widgets; widgets.Playground(num_epochs=1)"
+    counted = """\
+import gc
+gc.collect()
+print(sum(type(each).__name__ == "Playground" for each in gc.get_objects()))"""
+    cells = [nbformat.v4.new_code_cell(source) for source in (*[shown] * 6, counted)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120).execute()
+    # IPython's _, __ and ___ are the latest three outputs
+    assert notebook.cells[-1].outputs[0].text == "3\n"
 
 
 def test_every_shared_control_says_what_it_is_for():

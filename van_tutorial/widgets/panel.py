@@ -199,6 +199,7 @@ class Panel:
         """Free every control, with its look."""
         Panel._made[:] = [panel for panel in Panel._made if panel is not self]
         free(self.view)
+        forget(self)
 
     def _ipython_display_(self) -> None:
         """Show the panel, and below it what to do once its kernel is gone."""
@@ -220,6 +221,16 @@ def running_cell() -> tuple[Any, Any]:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("van_tutorial."):
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno), object()
+
+
+def forget(output: Any) -> None:
+    """Take what a cell has shown out of IPython's history, which would keep it as long as the kernel lives."""
+    shell = get_ipython()
+    history: dict[int, Any] = getattr(shell, "user_ns", {}).get("_oh", {})
+    for number in [number for number, kept in history.items() if kept is output]:
+        del history[number]
+        for names in (shell.user_ns, shell.user_ns_hidden):
+            names.pop(f"_{number}", None)
 
 
 def free(widget: ipywidgets.Widget) -> None:
