@@ -106,7 +106,7 @@ QUICK = {
     "playground": {
         'settings: str = \\"defaults\\"': 'settings: str = \\"depth=10 num_epochs=40 dual_lr=0.1\\"'
     },
-    "12_capstone": {
+    "13_capstone": {
         "depth: int = 20": "depth: int = 4",
         "num_epochs: int = 10": "num_epochs: int = 1",
         "num_seeds: int = 4": "num_seeds: int = 3",

@@ -50,7 +50,7 @@ def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
         ("06_multiplier_dynamics", "final multiplier", "dual learning rate"),
         ("07_dirac", "b have an entry for each output channel", "a, of the identity"),
         ("08_looks_linear", "a layer of m units sees 2 m inputs", "scale of the weights"),
-        ("12_capstone", "sentence 1: no answer yet", "spread over the seeds"),
+        ("13_capstone", "sentence 1: no answer yet", "spread over the seeds"),
     ],
 )
 def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(

@@ -51,7 +51,7 @@ def test_the_times_of_the_lessons_are_the_same_wherever_they_stand():
         )
         if head:
             heads[int(Path(name).name[:2])] = head.groups()
-    minutes, seconds = ([heads[number][k] for number in range(len(heads))] for k in (0, 1))
+    minutes, seconds = ([heads[number][k] for number in sorted(heads)] for k in (0, 1))
     overview = tracing.Page.read(PAGES["notebooks/src/00_start_here.py"]).text
     assert re.findall(r"\.ipynb\) \| [^|]+ \| (\d+) \|", overview) == minutes[1:]
     teaching = PAGES["docs/teaching.md"].read_text(encoding="utf-8")

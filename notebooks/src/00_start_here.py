@@ -128,7 +128,7 @@ image_panel
 # | *what came after* | | |
 # | [11 After VAN](11_after_van.ipynb) | Who else removes something during training: what, when, by whom, and what is left? | 40 |
 # | *your own question* | | |
-# | [12 Capstone](12_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |
+# | [13 Capstone](13_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |
 # | [Playground](playground.ipynb) | Any network of the course, any settings: what happens if …? | |
 #
 # **Little time?** Lessons 1 and 5 hold the question and the answer. **For the theory**, go on with 3 and 6; **for

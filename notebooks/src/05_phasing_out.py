@@ -225,7 +225,7 @@ print("skip weights held by the collapsed network:", len(models.skip_weights(pla
 # ## One run is no evidence
 #
 # The same comparison over three seeds, recorded, with the command that makes it again. *sd* is the standard deviation over
-# the seeds. *lr 0.01* marks the learning rates that were best on a validation set; lesson 12 shows how they were chosen.
+# the seeds. *lr 0.01* marks the learning rates that were best on a validation set; lesson 13 shows how they were chosen.
 # *Plain, shifted* is a plain network that is initialized closer to linear (BatchNorm bias 1), a rival to which we come
 # below.
 

@@ -452,7 +452,7 @@ exercises.check_endings(my_endings)
 # - A graph without skips says nothing about the training: VAN, Dirac and RepVGG had theirs, of three kinds.
 #
 # **Next**: you have the questions, the measures and the methods. Take a network of your own, and find out what it can do
-# without: [12 · Capstone](12_capstone.ipynb).
+# without: [13 · Capstone](13_capstone.ipynb).
 #
 # *Further ones*, which the library has not: RMNet (2021) keeps a block's input in additional channels and so removes the
 # skip without changing the function. Residual distillation (2020) trains a plain network with the help of a residual

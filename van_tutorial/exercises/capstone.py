@@ -1,4 +1,4 @@
-"""The checks of lesson 12, a question of your own."""
+"""The checks of lesson 13, a question of your own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12 · Capstone
+# # 13 · Capstone
 #
 # *How does a question of your own become an experiment, and how do its runs become a claim that holds?*
 #
