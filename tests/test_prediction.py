@@ -113,3 +113,10 @@ def test_without_anybody_to_answer_the_questions_are_listed_and_the_result_is_sh
     assert capsys.readouterr().out == "accuracy: predicted –, result 0.5\n"
     assert not prediction.is_open
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_answers_no_question_is_refused(ask):
+    with pytest.raises(
+        ValueError, match="question must be one of 'accuracy', .*, got 'acuracy'. Did you mean"
+    ):
+        ask().compare({"acuracy": 0.5})

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -14,16 +14,18 @@ import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import HTML, display
 
+from van_tutorial._checks import check_choice
 from van_tutorial._files import write_atomic
 from van_tutorial.widgets.panel import Panel, button
 
 FILE = "predictions.json"
 HIDDEN = "<i>Prediction {}: the result appears here once you press Predict or Pass above.</i>"
 TABLE = "<table><tr><th>Prediction {}</th><th>predicted ○</th><th>result ●</th><th></th></tr>{}</table>"
+ROW = "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"
 DRAWING = """\
-{low:,} <svg width='180' height='16' stroke='currentColor'><path d='M10 8H170'/>
+{low:g} <svg width='180' height='16' stroke='currentColor'><path d='M10 8H170'/>
 <path d='M{ring} 8H{dot}' stroke-width='3'/>
-<circle cx='{ring}' cy='8' r='5' fill='none'/><circle cx='{dot}' cy='8' r='5' fill='currentColor'/></svg> {high:,}"""
+<circle cx='{ring}' cy='8' r='5' fill='none'/><circle cx='{dot}' cy='8' r='5' fill='currentColor'/></svg> {high:g}"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Question:
     @property
     def help(self) -> str:
         """What can be answered."""
-        return " or ".join(self.answers) if self.is_word else "number from {:,} to {:,}".format(*self.answers)
+        return " or ".join(self.answers) if self.is_word else "number from {:g} to {:g}".format(*self.answers)
 
     def widget(self, **look: Any) -> ipywidgets.Widget:
         """Return the empty box, or the list to choose from; `look` has its style and layout."""
@@ -121,7 +123,12 @@ class Prediction(Panel):
         Args:
             results: by question, all of them or some.
             *more: figures and tables that would tell the results: they appear with them.
+
+        Raises:
+            ValueError: for a result that answers none of the questions.
         """
+        for name in results:
+            check_choice("question", name, self.questions)
         for thing in (Comparison(self, results), *more):
             if self.is_open:
                 hidden = thing if isinstance(thing, Comparison) else HTML("")
@@ -189,21 +196,22 @@ class Comparison:
     prediction: Prediction
     results: Mapping[str, Any]
 
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield question, prediction, result and drawing, in the order of the questions."""
+        for name, question in self.prediction.questions.items():
+            if name in self.results:
+                answer, result = self.prediction.answers.get(name), self.results[name]
+                yield name, shown(answer), shown(result), question.draw(answer, result)
+
     def __repr__(self) -> str:
         """Return the table in words."""
-        answers = self.prediction.answers
-        rows = ((name, shown(answers.get(name)), shown(result)) for name, result in self.results.items())
-        return "\n".join("{}: predicted {}, result {}".format(*row) for row in rows)
+        return "\n".join("{}: predicted {}, result {}".format(*row) for row in self.rows())
 
     def _repr_html_(self) -> str:
         if self.prediction.is_open:
             return HIDDEN.format(self.prediction.name)
-        rows, questions, answers = "", self.prediction.questions, self.prediction.answers
-        for name, result in self.results.items():
-            answer = answers.get(name)
-            cells = (*map(escape, (name, shown(answer), shown(result))), questions[name].draw(answer, result))
-            rows += f"<tr><td>{'</td><td>'.join(cells)}</td></tr>"
-        return TABLE.format(self.prediction.name, rows)
+        rows = (ROW.format(*map(escape, row[:3]), row[3]) for row in self.rows())
+        return TABLE.format(self.prediction.name, "".join(rows))
 
 
 def shown(value: Any) -> str:
