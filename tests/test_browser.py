@@ -77,10 +77,17 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
 
 @pytest.mark.slow
 def test_the_first_lesson_tells_in_words_that_a_press_arrived_and_adds_a_curve_to_its_figure(browser, lab):
-    with opened(browser, lab, "00_start_here", "answers == labels is true") as page:
+    with opened(browser, lab, "00_start_here", "Comparing predictions and labels") as page:
         assert_no_error(page)
         assert page.locator(".jp-RenderedHTMLCommon td", has_text=re.compile("^broken$")).count() == 0
-        images, training = page.locator(".widget-vbox").all()[:2]
+        images, asked, training = page.locator(".widget-vbox").all()[:3]
+        expect(page.get_by_text("the result appears here once you press")).to_be_visible()
+        asked.get_by_role("textbox", name="test accuracy after one pass").fill("0.42")
+        asked.get_by_role("button", name="Predict").click()
+        expect(asked.get_by_text("kept in predictions.json")).to_be_visible()
+        expect(page.locator("td", has_text=re.compile("^0.42$"))).to_be_visible()
+        expect(page.locator("td svg circle").first).to_be_visible()
+        keep_picture(asked, "00_start_here_prediction")
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
         box = images.locator(".widget-readout").first
         box.fill("12")

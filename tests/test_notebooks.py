@@ -116,6 +116,17 @@ def test_every_prediction_and_answer_stands_beside_what_came(path):
         assert all(part.endswith(".astype(object)") for part in before), "a number cannot be filled by a dash"
 
 
+@every_notebook
+def test_every_prediction_has_its_number_and_is_compared_with_a_result(path):
+    cells = nbformat.read(path, as_version=4).cells
+    source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    asked = list(re.finditer(r'^(\w+) = widgets\.Prediction\(\s*"([\d.]+)"', source, re.MULTILINE))
+    assert len(asked) == source.count("widgets.Prediction(")
+    for number, match in enumerate(asked, 1):
+        assert match[2] == f"{int(path.stem[:2])}.{number}"
+        assert f"{match[1]}.compare(" in source[match.end() :]
+
+
 def prose(path):
     """Return all the text of a notebook."""
     cells = nbformat.read(path, as_version=4).cells

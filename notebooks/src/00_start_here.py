@@ -1,20 +1,36 @@
 # %% [markdown]
 # # 0 · Start here
 #
-# *Is everything there, and how does a lesson work?*
+# *Must a very deep network keep the skip-connections that made it trainable?*
 #
-# **Time**: 15 minutes of reading and trying; the cells take about 5 seconds on two processor cores.
-# **You need**: Python, to the point of reading a function; and to have seen a fully connected network once.
+# Four networks of 40 layers learned to tell ten kinds of clothing apart. Their test accuracy, mean of three seeds:
+#
+# | network | skip-connections at the end | test accuracy |
+# | --- | --- | --- |
+# | plain | none | 0.440 |
+# | residual: a skip-connection around every layer | 40 | 0.845 |
+# | VAN: begins with 40 skips, and loses them all while it learns | none | 0.848 |
+# | plain, initialized as the VAN | none | 0.833 |
+#
+# The first two rows are a well-known problem and its well-known repair. The third row is the subject of this course. The
+# fourth says how much of it a better initialization does alone. After the course you can make such a table yourself, and
+# say what it shows and what it does not.
+#
+# This notebook tests your installation and shows how a lesson works, with a network of two layers.
+#
+# **Time**: 15 minutes of reading and trying; the cells take about 10 seconds on two processor cores, longer on a busy
+# machine.
+#
+# **You need**: Python, to the point of reading a function, and a first idea of what a fully connected network is.
 #
 # **Afterwards you can**
 #
-# - say whether this installation can run the course, and what to do where it cannot,
-# - tell a number that every computer finds from one that only yours finds,
-# - write a prediction down, compare it with what came, and use a check that hints,
+# - say whether your installation can run the course, and fix it if not,
+# - commit to a prediction, compare it with the result, and use a check that hints,
+# - tell a result that is reproducible on any machine from one that is only yours,
 # - choose your way through the lessons.
 #
-# The cells of a notebook run from top to bottom: press Shift + Enter in each, or choose *Run All Cells* from the menu
-# *Run*.
+# Run the cells from top to bottom: press Shift + Enter in each.
 
 # %% tags=["parameters"]
 depth: int = 2  # number of layers of the network that is trained here
@@ -26,10 +42,10 @@ device: str = "auto"  # auto, cpu, cuda or mps
 interactive: bool = True  # controls to press; false draws plain figures instead
 
 # %% [markdown]
-# That was the cell of **parameters**. Every lesson has one. What stands in it may be changed, here or from a command
-# line: `van-tutorial run 00_start_here -p num_epochs 2`.
+# Every lesson has such a cell of **parameters**. You may change them, here or from a command line:
+# `van-tutorial run 00_start_here -p num_epochs 2`.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 import plotly.express as px
 import torch
@@ -37,28 +53,28 @@ import torch
 from van_tutorial import batch, data, exercises, models, plots, training, widgets
 
 # %% [markdown]
-# ## Is everything there?
+# ## Your installation
 #
-# Where the last cell ended with `ModuleNotFoundError`, this notebook runs in another Python than the one that the
-# course was installed into: choose that one in the menu *Kernel*, *Change Kernel*, or run `make setup` and start
-# JupyterLab by `make lab`. Otherwise each row of the next table should say `ok`; where one says `broken`, its last column
-# says what to do.
+# Each row of the next table should say `ok`. Where one says `broken`, its last column says what to do.
+#
+# Did the last cell end with `ModuleNotFoundError`? Then this notebook runs in another Python than the course. Choose that
+# one in the menu *Kernel*, *Change Kernel*, or run `make setup` and start JupyterLab by `make lab`.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 torch.set_num_threads(1)  # small networks: more threads would mostly wait for each other
 installation = widgets.installation(device)
 installation.style.hide().set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% [markdown]
-# ### Do the controls work?
+# ### Panels answer to a button
 #
-# A **panel** has sliders, each with its number beside it, which can be typed over, and a button; nothing happens before you press the button.
-# By keyboard: Tab goes from one to the next, the arrow keys move a slider, the space bar presses a button. Choose a
-# number, and press **Show**. The line of text above the picture must change to `Shown: number of the image: …` with
-# your number, and the picture to another piece of clothing. Where there is a sentence instead of a slider, it says what
-# to do.
+# A **panel** has sliders and a button. Nothing happens before you press the button. Beside each slider stands its
+# number, which you can type over. By keyboard: Tab moves on, the arrow keys move a slider, the space bar presses.
+#
+# Choose a number and press **Show**. The picture must change, and the line above it must say which image is shown. If you
+# see a sentence instead of a slider, it says what to do.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 images = data.load()
 
 
@@ -81,28 +97,27 @@ image_panel
 #
 # | part | what you do there |
 # | --- | --- |
-# | **The idea** | read: one formula, one picture |
-# | **Predict** | write down what you expect, before you look. Nobody grades it; a wrong one shows you where to read on |
+# | **The idea** | read one formula and one picture |
+# | **Predict** | write down what you expect; the result stays hidden until you do, or pass. Nobody grades it |
 # | **Run** | train; the code is short enough to be read |
-# | **Evidence** | read what *any* computer finds: counts, orderings, recorded results. The notebook in the repository holds the same output, and a test compares the two |
-# | **Look** | look for what stands behind "**See**:", then for what it does not mention |
+# | **Evidence** | read what is reproducible on any machine: counts, orderings, recorded results. A test compares these outputs |
 # | **Explore** | press. Each panel comes with a **misconception** that it can refute |
-# | **Exercise** | replace `None` by your answer and run the cell. A check says `Right` or `Not yet`, with a hint, as often as you like |
+# | **Exercise** | replace `None` by your answer. A check says `Right` or `Not yet`, with a hint, as often as you like |
 # | **Take away** | compare with what you would have said; read how far the evidence goes |
 #
 # An accuracy that you measure is *your* number: on another processor, or with another seed, its last digits differ.
-# That is why the tables of single runs are not evidence here, and why recorded results come with several seeds.
+# So single runs are no evidence here. Recorded results come with several seeds.
 
 # %% [markdown]
 # ## The course
 #
-# It follows one question: **must a very deep network keep the skip-connections that made it trainable?** After it
-# you can
+# One question runs through it: **must a very deep network keep the skip-connections that made it trainable?**
+# Afterwards you can
 #
 # - show on real images that deeper is not better, and say which of the usual explanations fail,
-# - measure in any PyTorch network what its gradients do on their way back,
+# - measure the gradients of any PyTorch network in the backward pass,
 # - train a deep network with skip-connections, phase them out by Lagrange multipliers, and prove that none is left,
-# - say what other methods remove, when, and what it costs, and compare them fairly,
+# - say what other methods remove, when, and at what cost, and compare them fairly,
 # - run a sweep of your own, and state what it shows and what it does not.
 #
 # ![Ten stations in two rows: deeper is worse; why: gradients; skips repair it; must we keep them?; phasing out; how fast do they go?; other answers; convolutions and photographs; what came after; your own question](../assets/figures/course_map.svg)
@@ -110,9 +125,9 @@ image_panel
 # | lesson | its question | minutes |
 # | --- | --- | --- |
 # | *deeper is worse* | | |
-# | [1 Degradation](01_degradation.ipynb) | Why does a deeper network do worse, even on the images that it was trained on? | 20 |
+# | [1 Degradation](01_degradation.ipynb) | Why does a deeper network do worse, even on its training set? | 20 |
 # | *why: gradients* | | |
-# | [2 Vanishing and exploding](02_vanishing_exploding.ipynb) | What happens to a gradient on its way back through fifty layers? | 30 |
+# | [2 Vanishing and exploding](02_vanishing_exploding.ipynb) | What happens to a gradient in the backward pass through fifty layers? | 30 |
 # | [3 Shattered gradients](03_shattered_gradients.ipynb) | The gradient has the right size. Does it still point anywhere? | 40 |
 # | *skips repair it; must we keep them?* | | |
 # | [4 Skip-connections](04_skip_connections.ipynb) | What exactly does a skip-connection repair, and which kinds are there? | 40 |
@@ -132,28 +147,31 @@ image_panel
 # | [Playground](playground.ipynb) | Any network of the course, any settings: what happens if …? | |
 #
 # **Little time?** Lessons 1 and 5 hold the question and the answer. **For the theory**, go on with 3 and 6; **for
-# practice** with 4, 10 and 11. Words that you meet again are in the [glossary](../docs/glossary.md), and whoever teaches
-# this finds a plan in [docs/teaching.md](../docs/teaching.md).
+# practice** with 4, 10 and 11. The [glossary](../docs/glossary.md) has the terms. For those who teach there is a plan in
+# [docs/teaching.md](../docs/teaching.md).
 
 # %% [markdown]
 # ## The idea
 #
 # The rest of this notebook is a very small lesson. An image $x_0$ of Fashion-MNIST is 784 numbers. A *plain* network of
-# `depth` $L$ makes something new of them, layer by layer, and ends with ten scores; the largest one is its answer:
+# `depth` $L$ transforms them layer by layer:
 #
 # $$x_l = f_l(x_{l-1}), \qquad l = 1 \dots L$$
 #
-# The **test accuracy** is the share of the 1,000 test images, none of which it was trained on, that it answers right.
-# Whoever guesses among ten classes gets 0.10. Here $L$ is 2. The course is about what happens when it is 40.
+# From $x_L$ a linear head makes ten scores, and the largest score is the network's prediction. The **test accuracy** is
+# the fraction of the 1,000 test images that are classified correctly. The network never saw them in training. Chance is
+# 0.10. Here $L$ is 2; in the other lessons it is 40 and more.
 
 # %% [markdown]
 # ## Predict
 #
-# The network is about to see each of the 5,000 training images once (but for 8 that fill no batch), in 39 steps of 128
-# images. Which test accuracy will it have then? Write a number between 0.10 and 1 in place of `None`.
+# The network will see each of the 5,000 training images once, in 39 steps of 128 images. (8 images are left over.)
+# Which test accuracy will it have then? Write a number and press **Predict**. Your answer is kept in `predictions.json`
+# beside this notebook.
 
-# %%
-my_prediction = None  # your number
+# %% tags=["nbval-ignore-output"]
+prediction = widgets.Prediction("0.1", {"test accuracy after one pass": (0, 1)}, interactive=interactive)
+prediction
 
 # %% [markdown]
 # ## Run
@@ -164,59 +182,47 @@ network = models.mlp(depth=depth, width=width, connection="plain", seed=seed)
 result = training.train(network, images, config)
 
 # %% [markdown]
-# ## Evidence
-#
-# What any computer will find. Run the cell twice: it says the same. The digits of the accuracy are not in it, and
-# neither is your processor.
-
-# %% tags=["keep_output"]
-print("every part of the installation is there:", bool((installation["state"] == "ok").all()))
-print("images to train on and to test on:", len(images.train_labels), "and", len(images.test_labels))
-print("five times as good as guessing, after one look at each image:", result.test_accuracy >= 0.5)
-again = training.train(models.mlp(depth=depth, width=width, connection="plain", seed=seed), images, config)
-print(
-    "the same seed on the same machine gives the same accuracy:", again.test_accuracy == result.test_accuracy
-)
-
-# %% [markdown]
-# ### Your prediction beside what came
+# ## Evidence: one pass is five times better than chance
 
 # %% tags=["nbval-ignore-output"]
-comparison = pd.DataFrame(
-    {
-        "network": [f"plain, {depth} layers"],
-        "epochs": [num_epochs],
-        "test accuracy": [round(result.test_accuracy, 3)],
-        "seconds": [round(result.seconds, 2)],
-    }
-)
-comparison.assign(predicted=["–" if my_prediction is None else my_prediction])
+prediction.compare({"test accuracy after one pass": result.test_accuracy})
 
 # %% [markdown]
-# ## One run is no evidence
-#
-# The same network after thirty passes, from three seeds, recorded, with the command that makes it again. What is the
-# gap between the two columns called? If you are not sure, lesson 1 begins with it.
+# Your digits depend on your processor. These statements do not, so a test compares them:
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
+again = training.train(models.mlp(depth=depth, width=width, connection="plain", seed=seed), images, config)
+exercises.findings(
+    {
+        "Every part of the installation works.": (installation["state"] == "ok").all(),
+        "The test accuracy after one pass is at least 0.5, five times that of chance.": result.test_accuracy
+        >= 0.5,
+        "The same seed on the same machine gives the same accuracy.": again.test_accuracy
+        == result.test_accuracy,
+    }
+)
+
+# %% [markdown]
+# ## Evidence: more passes help the training set most
+#
+# One run is no evidence. The same network was recorded after thirty passes, from three seeds. (`tools.record` makes every
+# recording again.) What is the gap between its two accuracies called? Lesson 1 begins with it.
+
+# %% tags=["keep_output", "hide-input"]
 recorded = batch.recorded("degradation_mini")
 two_layers = recorded.table.query("network == 'plain' and depth == 2")
-print("plain, 2 layers, 30 epochs: accuracy on training images and on test images")
-print(two_layers[["seed", "train_accuracy", "test_accuracy"]].to_string(index=False))
-print("made by:", recorded.command)
+two_layers[["seed", "train_accuracy", "test_accuracy"]].reset_index(drop=True)
 
 # %% [markdown]
 # ## Explore
 #
 # **Misconception**: *a network that has seen every image only once has learned next to nothing.* Each press of **Train**
-# trains four new networks, for 1, 2, 5 and 10 passes. First change the **seed** and nothing else, three times: how far
-# apart are two runs of the same thing? Then look for a **learning rate** with which the sentence is true after all.
+# trains four new networks, for 1, 2, 5 and 10 passes.
 #
-# **See**: at the first learning rate most of the final accuracy is there after one pass. Where a curve has several seeds, its
-# points are their means and the bars their standard deviations; a difference that is not larger than the bars shows
-# nothing.
+# 1. Change the **seed** and nothing else, three times. How far apart are two runs of the same thing?
+# 2. Look for a **learning rate** with which the sentence is true after all.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 runs = []
 
 
@@ -244,9 +250,11 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: at a learning rate that suits it a network learns most of what it will learn in its first pass, image by image,
-# batch by batch: 39 steps. With a learning rate that is far too small the sentence is true. How much a pass teaches is
-# nothing that the number of passes could tell.
+# At the first learning rate most of the final accuracy is there after one pass. With several seeds the points are means
+# and the bars standard deviations. A difference that is no larger than the bars shows nothing.
+#
+# **Set right**: at a suitable learning rate the network learns most in its first pass, in 39 steps. At a far smaller one the
+# sentence is true. The number of passes alone does not say how much is learned.
 
 # %% [markdown]
 # ## Exercise 1 · A number
@@ -265,8 +273,8 @@ exercises.check_wrong_images(my_number, result.test_accuracy, num_images=len(ima
 # %% [markdown]
 # ## Exercise 2 · A function
 #
-# Some checks call a function of yours, with inputs of their own. `predictions` and `labels` are tensors of $N$
-# integers, one for each image. Return the accuracy. (Try to return the *number* of right predictions first.)
+# Some checks call your function with inputs of their own. `predictions` and `labels` are tensors of $N$ integers, one for
+# each image. Return the accuracy. (Try to return the *number* of correct predictions first.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -282,25 +290,28 @@ def my_accuracy(predictions, labels):
 exercises.check_accuracy(my_accuracy)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Collect the predictions on the board before anyone runs the cell, and ask for the reason behind the
-# lowest and the highest: the reasons are what the later lessons work on. Whoever has a row that says `broken` should mend
-# it now; the other lessons do not look again.
+# *For the instructor.* Collect the predictions on the board before anyone runs the cell. Ask for the reasons behind the
+# lowest and the highest: later lessons work on them. A row that says `broken` should be fixed now; no other lesson looks
+# again.
 
 # %% [markdown]
 # ## Take away
 #
-# - One pass over 5,000 images takes a network of two layers most of the way. What is hard is not to train a network, but
-#   to train a *deep* one.
-# - Evidence is what any computer finds. A single accuracy is not; several seeds with their spread may be.
-# - A prediction counts when it was written down before the run, and a check hints as often as you ask it.
+# - One pass over 5,000 images takes a network of two layers most of the way. Training a *deep* network is what is hard.
+# - Evidence is what is reproducible on any machine. A single accuracy is not; several seeds with their spread may be.
+# - A prediction counts when it was written down before the run. A check hints as often as you like.
 #
-# **Next**: give this network thirty-eight layers more, and it does worse. How can that be?
+# **Next**: with thirty-eight more layers this network does worse. How can that be?
 # [1 · Degradation](01_degradation.ipynb).
 #
 # **Limits of the evidence.** One network of one size on one small data set, trained once, and recorded from three
-# seeds. "Most of the way" is what its own curve says; another data set may need more passes.
+# seeds. Another data set may need more passes.
 #
 # **References.** H. Xiao, K. Rasul and R. Vollgraf (2017), *Fashion-MNIST*.
 
 # %% tags=["nbval-ignore-output"]
-batch.record_metrics(comparison)
+batch.record_metrics(
+    pd.DataFrame(
+        {"network": [f"plain, {depth} layers"], "epochs": num_epochs, "test accuracy": result.test_accuracy}
+    )
+)

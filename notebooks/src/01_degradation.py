@@ -1,20 +1,26 @@
 # %% [markdown]
 # # 1 · Degradation
 #
-# *Why does a deeper network do worse, even on the images that it was trained on?*
+# *Why does a deeper network do worse, even on its training set?*
 #
-# **So far**: [0 · Start here](00_start_here.ipynb) has the map of the course. This lesson has the problem that all the
-# others are about.
+# **So far**: [0 · Start here](00_start_here.ipynb) trained a network of two layers. It learned its 5,000 training images
+# almost perfectly. In this lesson a network of 40 layers fails to learn the same images. It is not over-fitting: the
+# network is bad at what it was shown. You will see it happen, rule out the usual explanation, and see one change that
+# repairs it.
 #
-# **Time**: 20 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
+# **Why want depth at all?** Each layer builds on the features of the layer before. Some functions that a deep network
+# represents would need exponentially many units in a shallow one (Telgarsky 2016). The network that won the ImageNet
+# competition of 2015 had 152 layers. Its authors first had to solve the problem of this lesson.
 #
-# **You need**: no earlier lesson; what a fully connected network computes, what its training is, and how training images
-# and test images differ; enough Python to read a loop.
+# **Time**: 20 minutes of reading and thinking; the cells take about 30 seconds on two processor cores.
+#
+# **You need**: no earlier lesson; what a fully connected network computes and how it is trained; what training set and test
+# set are; enough Python to read a loop.
 #
 # **Afterwards you can**
 #
 # - define *degradation*, and show it on real images,
-# - tell it apart from over-fitting by one comparison,
+# - tell it from over-fitting by one comparison,
 # - argue that it is a failure of training and not of the networks themselves,
 # - say what a skip-connection changes about it.
 
@@ -22,12 +28,12 @@
 depth: int = 40  # number of layers of the deepest networks trained here
 width: int = 32  # units per layer
 num_epochs: int = 10  # passes over the 5,000 training images
-lr: float = 0.003  # step size of the weights
+lr: float = 0.003  # learning rate of the weights
 seed: int = 0  # of initial weights and order of examples
 device: str = "auto"  # auto, cpu, cuda or mps
 interactive: bool = True  # controls to press; false draws plain figures instead
 
-# %%
+# %% tags=["hide-input"]
 import sys
 
 import pandas as pd
@@ -40,45 +46,40 @@ torch.set_num_threads(1)  # small networks: more threads would mostly wait for e
 images = data.load()
 
 # %% [markdown]
-# ## The idea
+# ## The idea: the better deep network exists
 #
-# A **plain layer** of this course makes $f(x) = \mathrm{relu}(\mathrm{norm}(W x + b))$ of its input $x$. The *rectifier*
-# $\mathrm{relu}(z) = \max(z, 0)$ is its nonlinearity, and *batch normalization*, norm, brings each unit to mean 0 and
-# standard deviation 1 over a batch, and then scales and shifts it by two numbers that are learned. The **depth** $L$
-# counts these layers; an input layer before them and a head behind them, both linear, come on top. The **width** is
-# the number of units in each.
+# A **plain layer** of this course computes $f(x) = \mathrm{relu}(\mathrm{norm}(W x + b))$. The *ReLU*
+# $\mathrm{relu}(z) = \max(z, 0)$ is its nonlinearity. *Batch normalization*, norm, brings each unit to mean 0 and standard
+# deviation 1 over a batch. Then it scales and shifts the unit by two learned numbers. The **depth** $L$ counts these
+# layers. A linear input layer and a linear head come on top. The **width** is the number of units in each layer.
 #
-# Give a trained network one layer more. Whatever it could do before it can do still: the new layer need only pass
-# its input on, $f(x) = x$. (It can: norm may learn to undo itself, and a rectifier changes nothing in
-# what comes out of a rectifier, since that is never below 0.)
-# So with $\mathcal{Y}_L$ the functions $y$ that networks of depth $L$ can represent,
+# Give a trained network one more layer. The new layer need only pass its input on, $f(x) = x$. Then the network computes
+# what it computed before. (The layer can do that: norm can learn to undo itself, and a ReLU does not change the output of
+# another ReLU, which is never below 0.)
+#
+# Let $\mathcal{Y}_L$ be the functions $y$ that networks of depth $L$ can represent, and $C$ the **loss** on the training
+# set. Then
 #
 # $$\mathcal{Y}_L \subset \mathcal{Y}_{L+1} \qquad \Rightarrow \qquad
 # \min_{y \in \mathcal{Y}_{L+1}} C(y) \; \le \; \min_{y \in \mathcal{Y}_L} C(y)$$
 #
-# where $C$ is the **loss** on the *training* images. The best deep network is at least as good as the best shallow one.
-#
 # ![Three trained layers, and below them a deeper network in which three identity layers follow the same three layers](../assets/figures/degradation.svg)
 #
-# That is a statement about the best network, not about the one that training finds. He, Zhang, Ren and Sun saw in
-# 2015 that plain networks of 56 layers ended with a *higher training error* than networks of 20. They called it
-# **degradation**.
+# The best deep network is at least as good as the best shallow one. That says nothing about the network that *training
+# finds*. In 2015 He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than
+# networks of 20. They called it **degradation**.
 
 # %% [markdown]
 # ## Predict
 #
-# Four networks are about to be trained with the same settings: plain ones of an eighth, a half and all of `depth`
-# layers, and a **residual** one of `depth` layers, in which each layer adds to its input: $x + f(x)$. The path on which
-# $x$ gets past $f$ is a **skip-connection**, or skip for short.
-# Ten classes: guessing gives 0.10. Which accuracy do you expect of each **on the images that it was trained on**?
+# Four networks will be trained with the same settings. Three are plain: with an eighth, a half and all of `depth` layers.
+# The fourth is **residual**: each of its `depth` layers adds to its input, $x + f(x)$. The path on which $x$ passes $f$ by
+# is a **skip-connection**, or skip. Chance is 0.10. Which accuracy do you expect of each **on the training set**?
 
-# %%
-my_prediction = {
-    "plain, shallow": None,  # your number from 0 to 1, in place of None; the same below
-    "plain, half": None,
-    "plain, deep": None,
-    "residual, deep": None,
-}
+# %% tags=["nbval-ignore-output"]
+names = ["plain, shallow", "plain, half", "plain, deep", "residual, deep"]
+prediction = widgets.Prediction("1.1", dict.fromkeys(names, (0, 1)), interactive=interactive)
+prediction
 
 # %% [markdown]
 # ## Run
@@ -95,91 +96,74 @@ results = {}
 for name, (layers, connection) in networks.items():
     network = models.mlp(depth=layers, width=width, connection=connection, seed=seed)
     trainer = training.Trainer(network, images, config)
-    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:15s}", unit="epoch", file=sys.stdout)):
-        bar.set_postfix_str(f"training accuracy {record.train_accuracy:.3f}")
+    for _ in tqdm(trainer, total=num_epochs, desc=f"{name:15s}", unit="epoch", file=sys.stdout):
+        pass  # the trainer yields after each epoch
     results[name] = trainer.result()
 
 # %% [markdown]
-# ## Evidence
-#
-# What any computer will find, whatever its rounding: who is behind whom, on the training images. (Their accuracy is
-# here the mean over the batches of the last epoch, as they were trained.)
+# ## Evidence: the deep plain network does not learn its training set
 
-# %% tags=["keep_output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
-behind = on_training["plain, shallow"] - on_training["plain, deep"]
-print("the deep plain network is at least 0.2 behind the shallow one, on training images:", behind >= 0.2)
-ahead = on_training["residual, deep"] - on_training["plain, deep"]
-print("a skip-connection around every layer mends at least 0.2 of it:", ahead >= 0.2)
+histories = {name: result.history for name, result in results.items()}
+prediction.compare(on_training, plots.accuracy_curves(histories))
 
 # %% [markdown]
-# ### Your prediction beside what came
+# Lines (test set) and dots (training set) of each network lie close together. A network that over-fits has its training
+# accuracy far above its test accuracy. The deepest plain network has both at the bottom.
+#
+# These orderings are reproducible on any machine. (The training accuracy is the mean over the batches of the last epoch.)
 
-# %% tags=["nbval-ignore-output"]
-comparison = pd.DataFrame(
+# %% tags=["keep_output", "hide-input"]
+behind = on_training["plain, shallow"] - on_training["plain, deep"]
+ahead = on_training["residual, deep"] - on_training["plain, deep"]
+exercises.findings(
     {
-        "network": list(results),
-        "layers": [layers for layers, _ in networks.values()],
-        "training accuracy": [round(value, 3) for value in on_training.values()],
-        "test accuracy": [round(result.test_accuracy, 3) for result in results.values()],
-        "seconds": [round(result.seconds, 1) for result in results.values()],
+        "On the training set the deep plain network is at least 0.2 behind the shallow one.": behind >= 0.2,
+        "A skip-connection around every layer wins back at least 0.2 of it.": ahead >= 0.2,
     }
 )
-comparison.assign(predicted=[my_prediction.get(name) for name in results]).astype(object).fillna("–")
 
 # %% [markdown]
-# ## Look
+# ## Evidence: a better learning rate moves the fall, and does not stop it
 #
-# **See**: line and dots of each network lie close together. A network that over-fits has its dots (training) far
-# above its line (test); here the deepest plain one has both at the bottom: it does not learn its own training images.
-
-# %% tags=["nbval-ignore-output"]
-plots.accuracy_curves({name: result.history for name, result in results.items()})
-
-# %% [markdown]
-# ## One run is no evidence
+# One run is no evidence. Recorded are six depths, three seeds, and 30 epochs instead of 10. Plain networks are recorded
+# twice: with the learning rate 0.003 used above, and with the best of 0.001, 0.003 and 0.01 for 40 plain layers. (It was
+# chosen on a validation set: training images that were set aside.) Accuracies are measured at the end, in **eval mode**:
+# batch normalization then uses running averages from training instead of the batch.
 #
-# The same over six depths, three seeds and three times as many epochs is recorded, with the command that makes it
-# again. Plain networks are in it twice: with the step size used above, and with the best of three (0.001, 0.003, 0.01)
-# for plain networks of 40 layers on *held-out* images, training images that were set aside for such choices. Accuracy
-# at the end, in **eval mode**: batch normalization uses the mean and the size that it has seen in training, and no
-# longer those of a batch.
-#
-# **Predict**, on the **test** images: how good is the plain network of 40 layers with that best step size? And what does
+# **Predict**, on the **test set**: how good is the plain network of 40 layers with the better learning rate? And what does
 # depth bring where it does no harm: how good are residual networks of 2 and of 60 layers?
 
-# %%
-my_depths = {"plain, lr 0.01, 40 layers": None, "residual, 2 layers": None, "residual, 60 layers": None}
-
-# %% tags=["keep_output"]
-recorded = batch.recorded("degradation_mini")
-table = recorded.table.pivot_table(
-    index="depth", columns="network", values="train_accuracy", aggfunc=["mean", "std"], sort=False
-)
-print("training accuracy, mean and standard deviation over the seeds")
-print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).round(3).to_string())
-print("seeds:", recorded.table["seed"].nunique(), "  made by:", recorded.command)
-
 # %% tags=["nbval-ignore-output"]
+names = ["plain, lr 0.01, 40 layers", "residual, 2 layers", "residual, 60 layers"]
+depths_asked = widgets.Prediction("1.2", dict.fromkeys(names, (0, 1)), interactive=interactive)
+depths_asked
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+recorded = batch.recorded("degradation_mini")
 means = recorded.table.groupby(["network", "depth"])["test_accuracy"].mean()
-came = {f"{name}, {layers} layers": value for (name, layers), value in means.items()}
-exercises.beside(my_depths, {name: came[name] for name in my_depths})
+found = {f"{name}, {layers} layers": value for (name, layers), value in means.items()}
+depths_asked.compare({name: found[name] for name in names}, plots.accuracy_by_depth(recorded.table))
 
 # %% [markdown]
-# **See**: the curve of the plain networks falls, on the training set (filled markers) and on the test set (open ones) alike.
-# A better learning rate moves the fall to larger depths but does not stop it. The residual networks keep their accuracy on
-# the training set, and gain nothing on the test set either: depth costs nothing there, but alone it brings nothing here.
+# The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
+# learning rate moves the fall to larger depths. The residual networks keep their training accuracy at every depth. On
+# the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
+#
+# The training accuracies behind the figure, mean ± standard deviation of the seeds:
 
-# %% tags=["nbval-ignore-output"]
-plots.accuracy_by_depth(recorded.table)
+# %% tags=["keep_output", "hide-input"]
+grouped = recorded.table.groupby(["network", "depth"], sort=False)["train_accuracy"]
+texts = grouped.agg(lambda values: f"{values.mean():.3f} ± {values.std():.3f}")
+texts.unstack("network", sort=False).rename_axis(columns=None)
 
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *degradation is over-fitting, since a deeper network has more weights.* Train networks of your own
-# choice of **depth**, plain and residual, and watch the distance between the two lines, training images and test images.
-# At the right the panel collects your own degradation curve, run by run. Where does it begin to fall after this few
-# epochs?
+# **Misconception**: *degradation is over-fitting, since a deeper network has more weights.* Train networks of a **depth** of
+# your choice, plain and residual. Watch the distance between training and test accuracy. The chart at the right
+# collects your own degradation curve. Where does it begin to fall?
 
 # %% tags=["nbval-ignore-output"]
 connection = widgets.Choice(
@@ -197,14 +181,14 @@ panel = widgets.training_panel(
 panel
 
 # %% [markdown]
-# **Set right**: over-fitting is a distance between the two lines, with the training images far above. In a deep plain
-# network they lie close together, both low. It has not learned too much but too little.
+# **Set right**: over-fitting is a distance between the two accuracies, training far above test. In a deep plain network they
+# lie close together, both low. It has not learned too much but too little.
 
 # %% [markdown]
 # ## Exercise 1 · Where it begins
 #
-# From the recorded runs: what is the smallest of the recorded depths at which plain networks (network `"plain"`), on
-# the **training** images and in the mean over the seeds, are more than 0.1 behind plain networks of depth 2?
+# Use the recorded **training** accuracies of the plain networks (network `"plain"`), mean over the seeds. What is the
+# smallest recorded depth at which they are more than 0.1 behind depth 2?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -218,8 +202,8 @@ exercises.check_degradation_depth(my_depth, recorded.table, gap=0.1)
 # %% [markdown]
 # ## Exercise 2 · Is it over-fitting?
 #
-# For plain networks of depth 40 (network `"plain"`): by how much is the mean accuracy on training images above that
-# on test images? For comparison, work out the same for depth 2.
+# For plain networks of depth 40 (network `"plain"`): by how much is the mean training accuracy above the mean test
+# accuracy? For comparison, compute the same for depth 2.
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -231,30 +215,37 @@ my_gap = deep["train_accuracy"].mean() - deep["test_accuracy"].mean()
 exercises.check_generalization_gap(my_gap, recorded.table, depth=40)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* The gap is largest where training succeeds (about 0.15 at depth 2, for 5,000 images) and
-# closes as depth grows, because a network that has not learned its training images has nothing to over-fit. A
-# question that separates the two well: "what would more training images do?" Against over-fitting they help;
-# here they are not what is missing.
+# *For the instructor.* The gap is largest where training succeeds (about 0.15 at depth 2, for 5,000 images). It closes as
+# depth grows: a network that has not learned its training set has nothing to over-fit. A question that separates the
+# two: "what would more training images do?" Against over-fitting they help; here they are not what is missing.
 
 # %% [markdown]
 # ## Take away
 #
-# - Deeper plain networks end *worse on their own training images*. That is degradation, and it is not over-fitting.
-# - The better deep network exists: it is the shallow one with identity layers. Training does not find it.
-# - With $x + f(x)$ a layer that has learned nothing yet still passes its input on, and has only to learn what to change.
-#   In these runs degradation is gone with it.
+# - Deeper plain networks end *worse on their own training set*. That is degradation. It is not over-fitting.
+# - The better deep network exists: the shallow one with identity layers. Training does not find it.
+# - With $x + f(x)$ a layer passes its input on before it has learned anything. It has only to learn what to change. In
+#   these runs degradation is gone with it.
 #
 # **Next**: better weights exist, so why does training not find them? Weights move by their gradients. What happens to
-# a gradient on its way back through the layers? [2 · Vanishing and exploding](02_vanishing_exploding.ipynb).
+# a gradient in the backward pass? [2 · Vanishing and exploding](02_vanishing_exploding.ipynb).
 #
 # **Limits of the evidence.** One small data set (5,000 training images), one width, batch normalization, three
-# seeds. On the test images depth helps neither kind of network here, perhaps because they are too easy for it: this
-# lesson shows what depth costs, not what it is good for. Step sizes were chosen on held-out training images at depth 40
-# only, and the best for plain networks was the largest that was tried.
+# seeds. On the test set depth helps neither kind of network, perhaps because these images are too easy. So this lesson
+# shows what depth costs, not what it is good for. Learning rates were chosen at depth 40 only, and the best for plain
+# networks was the largest that was tried.
 #
 # **References.** K. He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR
-# (arXiv 2015). · R. K. Srivastava, K. Greff and J. Schmidhuber (2015), *Highway networks*. · H. Xiao, K. Rasul and
-# R. Vollgraf (2017), *Fashion-MNIST*.
+# (arXiv 2015). · M. Telgarsky (2016), *Benefits of depth in neural networks*, COLT. · R. K. Srivastava, K. Greff and
+# J. Schmidhuber (2015), *Highway networks*. · H. Xiao, K. Rasul and R. Vollgraf (2017), *Fashion-MNIST*.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
+comparison = pd.DataFrame(
+    {
+        "network": list(results),
+        "layers": [layers for layers, _ in networks.values()],
+        "training accuracy": [round(value, 3) for value in on_training.values()],
+        "test accuracy": [round(result.test_accuracy, 3) for result in results.values()],
+    }
+)
 batch.record_metrics(comparison)

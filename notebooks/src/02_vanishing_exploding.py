@@ -1,12 +1,17 @@
 # %% [markdown]
 # # 2 · Vanishing and exploding
 #
-# *What happens to a gradient on its way back through fifty layers?*
+# *What happens to a gradient in the backward pass through fifty layers?*
 #
-# **So far**: deep plain networks do not learn even their training images, although better weights exist
-# ([lesson 1](01_degradation.ipynb)). Training looks for them with gradients. So we follow a gradient through the layers.
+# **So far**: deep plain networks do not learn even their training set, although better weights exist
+# ([lesson 1](01_degradation.ipynb)). Training looks for them with gradients. So you now follow a gradient backward, layer
+# by layer.
 #
-# **Time**: 30 minutes of reading and thinking; the cells take about 10 seconds on two processor cores.
+# Multiply a number by 0.8 fifty times, and a hundred-thousandth of it is left. A gradient fares just so: every layer
+# multiplies it, and the initial weights decide by how much. You will compute that factor by hand, find it in real
+# networks, and see batch normalization make matters worse where one expects it to help.
+#
+# **Time**: 30 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
 #
 # **You need**: [lesson 1](01_degradation.ipynb); the chain rule for matrices, and what a variance is.
 #
@@ -14,8 +19,8 @@
 #
 # - measure activations and gradients layer by layer, in any PyTorch network,
 # - predict from the initial weights whether gradients vanish, explode or keep their size,
-# - say what normalization mends of that, and what it makes worse,
-# - name three things besides its size that can be wrong with a gradient's way back.
+# - say what normalization repairs, and what it makes worse,
+# - name three other things that can be wrong with a gradient, besides its size.
 
 # %% tags=["parameters"]
 depth: int = 50  # number of layers
@@ -24,7 +29,7 @@ num_images: int = 256  # training images that are measured on
 seed: int = 0  # of the initial weights
 interactive: bool = True  # controls to press; false draws plain figures instead
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import pandas as pd
@@ -37,183 +42,203 @@ images = data.load()
 inputs, labels = images.train_images[:num_images], images.train_labels[:num_images]
 
 # %% [markdown]
-# ## The idea
+# ## The idea: every layer multiplies the gradient
 #
-# Nothing is trained in this lesson: what goes wrong is there at the first step. With $x_l$ the output of layer $l$ (and
-# $x_0$ what layer 1 gets), the chain rule hands the gradient of the loss $C$ from layer to layer. Without normalization,
+# Nothing is trained in this lesson: the trouble is there at initialization. Let $x_l$ be the output of layer $l$, and $C$
+# the loss. The chain rule hands the gradient from layer to layer. Without normalization,
 #
 # $$\frac{\partial C}{\partial x_{l-1}} = \frac{\partial C}{\partial x_l} \, D_l \, W_l$$
 #
-# where $W_l$ holds the weights and $D_l$ is the **gate** of the rectifier: 1 for units that are active, 0 for the others.
-# A random $W$ whose entries have variance $\sigma_w^2 / n$ multiplies the squared length by $\sigma_w^2$ on average,
-# and a gate that lets the share $p$ of the units pass, by $p$. So
+# $W_l$ holds the weights. $D_l$ is the **ReLU mask**: 1 for active units, 0 for the others. Two factors act on the squared
+# norm of the gradient:
+#
+# - A random $W$ whose entries have variance $\sigma_w^2 / n$ multiplies it by $\sigma_w^2$ on average.
+# - A mask that lets the fraction $p$ of the units pass multiplies it by $p$.
+#
+# Together, over $L$ layers,
 #
 # $$\mathbb{E} \left| \frac{\partial C}{\partial x_0} \right|^2 \approx \chi^L \left| \frac{\partial C}{\partial x_L}
 # \right|^2 \qquad \chi = \sigma_w^2 \, p$$
 #
 # ![The gradient travels from the loss back to the input through six layers: with a gain below 1 it fades, with 1 it keeps its size, above 1 it grows](../assets/figures/vanishing_exploding.svg)
 #
-# He initialization takes $\sigma_w^2 = 2$; a rectifier passes half, $p = 1/2$; so $\chi = 1$. The knob of this
-# lesson is `init_scale`, which multiplies those weights: $\sigma_w^2 = 2 \cdot \mathrm{scale}^2$.
+# He initialization takes $\sigma_w^2 = 2$. A ReLU passes half of the units, $p = 1/2$. So $\chi = 1$: the gradient keeps its
+# size. In this lesson you turn one knob, `init_scale`. It multiplies He's weights: $\sigma_w^2 = 2 \cdot
+# \mathrm{scale}^2$.
 
 # %% [markdown]
 # ## Predict
 #
-# Three plain networks of `depth` layers, without normalization, with scales 0.8, 1 and 1.25. For each: how many times as
-# large is the gradient at the first layer's output as at the last layer's? A power of ten will do.
+# Three plain networks of `depth` layers, without normalization, with scales 0.8, 1 and 1.25. Compare the gradient norm at
+# the first layer's output with that at the last layer's. What is first divided by last? A power of ten will do, such
+# as 1e-3.
 
-# %%
-my_prediction = {0.8: None, 1.0: None, 1.25: None}  # such as 1e-3, in place of None
+# %% tags=["nbval-ignore-output"]
+sizes = (1e-9, 1e9)
+prediction = widgets.Prediction(
+    "2.1", {"scale 0.8": sizes, "scale 1.0": sizes, "scale 1.25": sizes}, interactive=interactive
+)
+prediction
 
 # %% [markdown]
 # ## Run
 #
-# `layer_norms` watches a network by hooks while one batch goes through it and back, and leaves it as it was.
+# `layer_norms` watches a network by hooks while one batch goes through it forward and backward. It leaves the network as it
+# was.
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def measure(**choices):
     choices = {"connection": "plain", "normalization": "none", **choices}
     network = models.mlp(depth=depth, width=width, seed=seed, **choices)
     return diagnostics.layer_norms(network, inputs, labels)
 
 
+def first_by_last(table):
+    return table["output_grad_norm"].iloc[0] / table["output_grad_norm"].iloc[-1]
+
+
 scales = (0.8, 1.0, 1.25)
 norms = {f"scale {scale}": measure(init_scale=scale) for scale in scales}
-norms["scale 1.0"].head(3).round(4)
 
 # %% [markdown]
-# ## Evidence
+# ## Evidence: gradients vanish or explode exponentially in depth
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+ratio = {name: first_by_last(table) for name, table in norms.items()}
+prediction.compare(ratio, plots.layer_norm_curves(norms))
+
+# %% [markdown]
+# On a logarithmic axis the lines are straight: every layer multiplies the gradient by the same factor, the scale. A factor of
+# 0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a natural logarithm, so its
+# unit is the *nat*.)
 #
-# (For the default depth; what is printed at another one has to be read with the theory beside it.)
+# Theory and measurement, first by last. Products of many random factors scatter, so a single network is off by a factor:
 
-# %% tags=["keep_output"]
-ratio = {
-    name: table["output_grad_norm"].iloc[0] / table["output_grad_norm"].iloc[-1]
-    for name, table in norms.items()
-}
-print("scale 0.8: below a ten-thousandth of it arrives:", ratio["scale 0.8"] < 1e-4)
-print("scale 1.0: between a twentieth and twenty times:", 1 / 20 < ratio["scale 1.0"] < 20)
-print("scale 1.25: more than a thousand times:", ratio["scale 1.25"] > 1e3)
-
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 comparison = pd.DataFrame(
     {
         "network": list(ratio),
-        "first to last layer": [f"{value:.1e}" for value in ratio.values()],
+        "measured": [f"{value:.1e}" for value in ratio.values()],
         "theory": [f"{diagnostics.predicted_mean_square(depth - 1, scale) ** 0.5:.1e}" for scale in scales],
     }
 )
-comparison.assign(predicted=[my_prediction.get(scale) for scale in scales]).astype(object).fillna("–")
+comparison.style.hide()
+
+# %% tags=["keep_output", "hide-input"]
+exercises.findings(
+    {
+        "Scale 0.8: less than a ten-thousandth of the gradient arrives.": ratio["scale 0.8"] < 1e-4,
+        "Scale 1: the gradient keeps its size, within a factor of 20.": 1 / 20 < ratio["scale 1.0"] < 20,
+        "Scale 1.25: the gradient grows more than a thousandfold.": ratio["scale 1.25"] > 1e3,
+    }
+)
 
 # %% [markdown]
-# ## Look
+# ## BatchNorm makes plain gradients explode
 #
-# **See**: straight lines on a logarithmic axis, so every layer multiplies by the same factor: the slope is the logarithm
-# of the scale. A factor of 0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a
-# natural logarithm, so its unit is the *nat*.)
+# Batch normalization divides every unit by its standard deviation over the batch. Layer normalization divides all units
+# of an image by theirs. So the scale of the weights no longer matters. Does the gradient keep its size, then?
+#
+# **Predict** again first by last, at scale 0.8: for a plain network with batch normalization, one with layer
+# normalization, and a residual network with batch normalization.
 
 # %% tags=["nbval-ignore-output"]
-plots.layer_norm_curves(norms)
-
-# %% [markdown]
-# The theory speaks of a *mean over random networks*. Let $y(x)$ be the output of the network for the image $x$, and
-# $\partial y / \partial x$ its **Jacobian**. **See** how the theory does: for each depth the mean squared singular value of
-# the Jacobian over 100 networks, beside $4 \chi^L$ (the 4 comes from the input layer and the first matrix, which no gate
-# precedes). Products of many random factors scatter: in the deepest the mean lies above the median, since a few
-# networks lie far above it.
-
-# %% tags=["nbval-ignore-output"]
-rows = []
-for layers in (5, 10, 20):
-    networks = [models.mlp(layers, 128, "plain", normalization="none", seed=i) for i in range(100)]
-    values = [diagnostics.conditioning(network, inputs[:4])["mean_square"].mean() for network in networks]
-    found, theory = pd.Series(values), 4.0 * diagnostics.predicted_mean_square(layers)
-    rows.append((layers, found.mean(), found.sem(), theory, found.median()))
-pd.DataFrame(rows, columns=["depth", "mean", "standard error", "theory", "median"]).round(2)
-
-# %% [markdown]
-# ## Normalization
-#
-# Batch normalization divides every unit by its standard deviation over the batch, layer normalization divides all units
-# of an image by theirs. So the scale of the weights cannot matter any more. **Predict**: does the gradient keep its size,
-# then? Again how many times as large it is at the first layer as at the last.
+normalized_asked = widgets.Prediction(
+    "2.2", {"batch": sizes, "layer": sizes, "residual, batch": sizes}, interactive=interactive
+)
+normalized_asked
 
 # %%
-my_normalized = {"batch, scale 0.8": None, "layer, scale 0.8": None, "residual, batch": None}
-
-# %% tags=["nbval-ignore-output"]
 normalized = {
     f"{normalization}, scale {scale}": measure(normalization=normalization, init_scale=scale)
     for normalization in ("batch", "layer")
     for scale in (0.8, 1.25)
 }
-normalized["residual, batch"] = measure(connection="residual", normalization="batch")
-plots.layer_norm_curves(normalized, caption="Two lines each for scales 0.8 and 1.25: they lie on each other.")
+normalized["residual, batch"] = measure(connection="residual", normalization="batch", init_scale=0.8)
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+shown = {name.removesuffix(", scale 0.8"): first_by_last(table) for name, table in normalized.items()}
+normalized_asked.compare(
+    {name: shown[name] for name in ("batch", "layer", "residual, batch")},
+    plots.layer_norm_curves(
+        normalized, caption="Two lines each for scales 0.8 and 1.25: they lie on each other."
+    ),
+)
 
 # %% [markdown]
-# With batch normalization the *activations* keep their size, and the gradient **explodes**, by the same factor at any
-# scale. Where from? A rectified signal has a mean, which normalization takes off; what is left has $(\pi - 1) / \pi$ of
-# the size squared, and is stretched back to 1, and the gradient with it: a factor of
-# $\sqrt{\pi / (\pi - 1)} = 1.21$ a layer, about ten thousand over fifty. With skip-connections it grows far less.
-# Layer normalization keeps the size, too; what it does not keep is the next section.
+# With batch normalization the *activations* keep their size, and the gradient **explodes**, at any scale. Where does that
+# come from? Follow a unit whose normalized pre-activation $z$ has mean 0 and variance 1.
+#
+# 1. Its ReLU has mean square $1/2$ and mean $1 / \sqrt{2 \pi}$. So its variance over the batch is
+#    $\frac{1}{2} - \frac{1}{2 \pi} = \frac{\pi - 1}{2 \pi}$.
+# 2. He's weights double that: the next pre-activation has variance $\frac{\pi - 1}{\pi} = 0.68$. (The mean of the ReLU
+#    adds a constant, which normalization subtracts.)
+# 3. Normalization divides by the standard deviation $\sqrt{0.68}$. The backward pass divides the gradient by it as well.
+#
+# Everything else keeps the size, as $\chi = 1$. So each layer multiplies the gradient by $\sqrt{\pi / (\pi - 1)} = 1.21$,
+# and fifty layers by about ten thousand. Skip-connections slow this down a lot. Layer normalization divides by the
+# spread over the units, which includes what batch normalization subtracts. There the gradient about keeps its size. What
+# goes wrong instead is the next section.
 
-# %% tags=["keep_output"]
-growth = {}
-for name, table in normalized.items():
-    gradients = table["output_grad_norm"]
-    growth[name] = (gradients.iloc[0] / gradients.iloc[-1]) ** (1 / (depth - 1))
+# %% tags=["keep_output", "hide-input"]
+growth = {name: first_by_last(table) ** (1 / (depth - 1)) for name, table in normalized.items()}
 predicted = math.sqrt(math.pi / (math.pi - 1.0))
 found = growth["batch, scale 0.8"]
-print(
-    "batch normalization: growth per layer within 0.03 of sqrt(pi / (pi - 1)):", abs(found - predicted) < 0.03
+exercises.findings(
+    {
+        r"BatchNorm: the gradient grows by $\sqrt{\pi / (\pi - 1)}$ a layer, to within 0.03.": abs(
+            found - predicted
+        )
+        < 0.03,
+        "The scale of the weights does not matter to it.": abs(growth["batch, scale 1.25"] - found) < 0.01,
+        "In the residual network it grows by less than 1.1 a layer.": growth["residual, batch"] < 1.1,
+    }
 )
-print("the scale of the weights does not matter:", abs(growth["batch, scale 1.25"] - found) < 0.01)
-print("with residual connections the growth per layer is below 1.1:", growth["residual, batch"] < 1.1)
-
-# %% tags=["nbval-ignore-output"]
-exercises.beside(my_normalized, {name: growth[name] ** (depth - 1) for name in my_normalized})
 
 # %% [markdown]
-# ## The right size is not enough
+# ## Without BatchNorm many units die, and images look alike
 #
-# **Co-activation** is the share of units that are active at both of two inputs, over all pairs. Gates that are
-# independent coin tosses give 1/4. **See**: without normalization, and with layer normalization, it rises to nearly a half
-# (0.48 in the mean over the last ten layers), while many units are **dead**, active at no image (see below): those that
-# are left are active at nearly every image, so the layer hardly tells images apart. With batch normalization it stays at
-# 1/4: every pair of images sees its own network. That is good for telling images apart; what it does to gradients is the
-# question of the next lesson.
+# The right size is not enough. **Co-activation** is the fraction of units that are active at both of two images, over all
+# pairs of images. Masks that are independent coin tosses give 1/4. A unit is **dead** if it is active at no image.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 activity = {
     "no normalization": norms["scale 1.0"],
     "layer normalization": normalized["layer, scale 0.8"],
     "batch normalization": normalized["batch, scale 0.8"],
 }
 plots.layer_norm_curves(
-    activity, column="coactive_fraction", caption="One quarter: gates like independent coins."
+    activity, column="coactive_fraction", caption="One quarter: masks like independent coins."
 )
 
-# %% tags=["keep_output"]
-shares = {
-    name: table.iloc[-10:][["coactive_fraction", "dead_fraction"]].mean() for name, table in activity.items()
-}
-for name, share in shares.items():
-    print(f"{name}, last ten layers:")
-    print("    co-activation within 0.03 of 1/4:", bool(abs(share["coactive_fraction"] - 0.25) < 0.03))
-    print(f"    mean co-activation: {share['coactive_fraction']:.2f}")
-    print("    more than a quarter of the units dead:", bool(share["dead_fraction"] > 0.25))
+# %% [markdown]
+# Without batch normalization co-activation rises to nearly a half. The last ten layers on average:
+
+# %% tags=["keep_output", "hide-input"]
+last = pd.DataFrame({name: table.iloc[-10:].mean(numeric_only=True) for name, table in activity.items()}).T
+pd.DataFrame(
+    {
+        "co-activation": last["coactive_fraction"].map("{:.2f}".format),
+        "dead units": (last["dead_fraction"] > 0.25).map({True: "over a quarter", False: "under a quarter"}),
+    }
+)
 
 # %% [markdown]
-# And a gradient may have the right size in the mean and be lopsided: large in a few directions, lost in the others.
-# The **singular values** of the Jacobian say how much of each direction of the input arrives; the largest by the
-# smallest is its **condition**. Four networks: He weights without normalization and with it; *orthogonal* weights, which
-# keep all lengths; and *looks-linear*, in which rectifiers and mirrored orthogonal weights are arranged so that the
-# network is exactly linear before it learns ([lesson 8](08_looks_linear.ipynb) makes one). **Predict** the condition of
-# each at `depth` layers, as a power of ten.
-
-# %%
-my_conditions = {"He": None, "orthogonal": None, "looks-linear": None, "He, batch norm": None}
+# A co-activation of 0.48 with many dead units means: the units that are left are active at nearly every image. The layer
+# hardly tells images apart. With batch normalization co-activation stays near 1/4, so every pair of images sees a network
+# of its own. That helps to tell images apart. What it does to gradients is the question of the next lesson.
+#
+# ## A gradient of the right size may be lopsided
+#
+# A gradient may have the right size on average, and yet be large in a few directions and lost in the others. Let $y(x)$ be
+# the output for the image $x$, and $\partial y / \partial x$ its **Jacobian**. Its **singular values** say how much of each
+# direction of the input arrives. The largest divided by the smallest is its **condition number**.
+#
+# Four networks: He weights without normalization and with it; *orthogonal* weights, which keep all lengths; and
+# *looks-linear*. There ReLUs and mirrored orthogonal weights are arranged so that the network is linear at initialization
+# ([lesson 8](08_looks_linear.ipynb) makes one). **Predict** the condition number of each at `depth` layers, as a power of
+# ten.
 
 # %% tags=["nbval-ignore-output"]
 recipes = {
@@ -222,6 +247,10 @@ recipes = {
     "looks-linear": {"init": "looks-linear", "activation": "crelu"},
     "He, batch norm": {"normalization": "batch"},
 }
+condition_asked = widgets.Prediction("2.3", dict.fromkeys(recipes, (1, 1e9)), interactive=interactive)
+condition_asked
+
+# %% tags=["nbval-ignore-output", "hide-input"]
 tables = []
 for name, choices in recipes.items():
     for layers in (1, 2, 5, 10, 20, depth):
@@ -230,31 +259,33 @@ for name, choices in recipes.items():
         table = diagnostics.conditioning(network, inputs[:64], statistics="constant")
         tables.append(table.assign(network=name, depth=layers))
 spread = pd.concat(tables, ignore_index=True)
-plots.singular_value_spread(spread)
+deepest = spread[spread["depth"] == depth].groupby("network")["condition"].median()
+condition_asked.compare(deepest.to_dict(), plots.singular_value_spread(spread))
 
 # %% [markdown]
-# **See**: He weights keep the root mean square, and lose the smallest direction from the first layers on; orthogonal
-# weights hold out longer, but the rectifiers behind them do not keep lengths; with batch normalization the largest
-# explodes; looks-linear keeps every direction at 1 at any depth.
+# Looks-linear keeps every direction at 1, at any depth. He weights keep the root mean square and lose the smallest
+# direction from the first layers on. Orthogonal weights hold out longer; the ReLUs behind them do not keep lengths. With
+# batch normalization the largest direction explodes.
 
-# %% tags=["keep_output"]
-deepest = spread[spread["depth"] == depth].groupby("network")["condition"].median()
-print("looks-linear: largest and smallest singular value agree to 1 %:", deepest["looks-linear"] < 1.01)
-print("He: the largest is more than a thousand times the smallest:", deepest["He"] > 1e3)
-print("orthogonal weights are better conditioned than He's:", deepest["orthogonal"] < deepest["He"])
-
-# %% tags=["nbval-ignore-output"]
-exercises.beside(my_conditions, deepest.loc[list(my_conditions)].to_dict())
+# %% tags=["keep_output", "hide-input"]
+exercises.findings(
+    {
+        "Looks-linear: the largest and the smallest singular value agree to 1 %.": deepest["looks-linear"]
+        < 1.01,
+        "He: the largest is more than a thousand times the smallest.": deepest["He"] > 1e3,
+        "Orthogonal weights are better conditioned than He's.": deepest["orthogonal"] < deepest["He"],
+    }
+)
 
 # %% [markdown]
 # ## Explore
 #
 # **Misconception**: *with the right initialization depth is no problem any more.* Look for a **scale** at which the
-# gradient keeps its size without normalization, then look at the dead units of that same network. Then switch
+# gradient keeps its size without normalization. Then look at the dead units of that same network. Then switch
 # **normalization** on.
 
 
-# %%
+# %% tags=["hide-input"]
 def show(init_scale, normalization):
     table = measure(init_scale=init_scale, normalization=normalization)
     dead = table["dead_fraction"].iloc[-1]
@@ -275,7 +306,7 @@ panel = widgets.explore_panel(
             "normalization",
             "none",
             ("none", "center", "layer", "batch"),
-            "center: the mean over the batch taken off, no more",
+            "center: subtracts the mean over the batch, no more",
         ),
     ),
     interactive=interactive,
@@ -283,14 +314,14 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the initialization settles the *size* of the gradient. At scale 1 it is level, and a good part of the
-# units is dead all the same. Normalization wakes the units, and takes the size out of the hands of the initialization.
+# **Set right**: the initialization settles the *size* of the gradient. At scale 1 it is level, and many units are dead all the
+# same. Normalization revives the units, and makes the scale irrelevant.
 
 # %% [markdown]
-# ## Exercise 1 · Level
+# ## Exercise 1 · Level gradients
 #
-# He's argument is about rectifiers. For `tanh` find a scale with which the gradients of a plain network without
-# normalization stay within a factor of 5 over all layers. (`measure(activation="tanh", init_scale=my_scale)`)
+# He's argument is about ReLUs. Find a scale for `tanh`: the gradients of a plain network without normalization must stay
+# within a factor of 5 over all layers. (`measure(activation="tanh", init_scale=my_scale)`)
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -304,8 +335,8 @@ exercises.check_level_gradients(my_norms, factor=5.0)
 # %% [markdown]
 # ## Exercise 2 · By hand
 #
-# Rectifiers without normalization, `init_scale` 0.9: by which factor does one layer multiply the *length* of a gradient
-# (the root of the mean of its square)?
+# ReLU without normalization, `init_scale` 0.9: by which factor does one layer multiply the *norm* of a gradient? (The root
+# of its mean square.)
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -316,24 +347,23 @@ my_factor = diagnostics.predicted_mean_square(1, init_scale=0.9) ** 0.5
 exercises.check_layer_factor(my_factor, init_scale=0.9)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* tanh passes gradients by its slope, which is 1 at 0: variance 1/n would be critical, a scale of
-# $1 / \sqrt{2} = 0.71$; a little more holds the activations up against the saturation. Learners often answer exercise
-# 2 with 0.81: the square.
+# *For the instructor.* tanh passes gradients by its slope, which is 1 at 0. So variance 1/n would be critical, a scale of
+# $1 / \sqrt{2} = 0.71$. A little more holds the activations up against the saturation. Learners often answer exercise 2
+# with 0.81: the square.
 
 # %% [markdown]
 # ## Take away
 #
 # - Every layer multiplies: gradients vanish or explode *exponentially* in depth, by $\chi = \sigma_w^2 p$ a layer.
-# - He's scale makes $\chi = 1$ in the mean. Normalization makes the scale irrelevant, but plain networks with batch
-#   normalization have exploding gradients, by 1.21 a layer; skip-connections mend that.
+# - He's scale makes $\chi = 1$ on average. Normalization makes the scale irrelevant, but BatchNorm makes the gradients of
+#   plain networks explode, by 1.21 a layer. Skip-connections repair that.
 # - Size is one thing. Dead units, co-activation and singular values are others.
 #
-# **Next**: all of this looked at one image at a time. Batch normalization has each pair of images see a network of its
-# own. Have the gradients at two of them anything to do with each other, then?
-# [3 · Shattered gradients](03_shattered_gradients.ipynb).
+# **Next**: all of this looked at one image at a time. With batch normalization each pair of images sees a network of its
+# own. Do the gradients at two of them agree at all? [3 · Shattered gradients](03_shattered_gradients.ipynb).
 #
-# **Limits of the evidence.** Untrained networks, one width, one seed (but for the table over 100 networks), Fashion-MNIST
-# images. The theory is about wide networks; at depth 50 and width 64 single networks scatter by factors.
+# **Limits of the evidence.** Untrained networks, one width, one seed, Fashion-MNIST images. The theory is about wide
+# networks on average; at depth 50 and width 64 single networks scatter by factors.
 #
 # **References.** X. Glorot and Y. Bengio (2010), *Understanding the difficulty of training deep feedforward neural
 # networks*. · K. He, X. Zhang, S. Ren and J. Sun (2015), *Delving deep into rectifiers*. · A. Saxe, J. McClelland and
