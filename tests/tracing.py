@@ -221,7 +221,12 @@ def printed(name, pattern):
     """Return the number that the kept outputs of a lesson print."""
     path = ROOT / "notebooks" / f"{Path(name).stem}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    texts = ["".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", [])]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = [
+        "".join(text)
+        for output in outputs
+        for text in (output.get("text", ""), *output.get("data", {}).values())
+    ]
     found = re.findall(pattern, "\n".join(texts))
     if len(set(found)) != 1:
         raise ValueError(f"the outputs of {path.name} give {found or 'nothing'} for {pattern!r}")

@@ -13,7 +13,7 @@ instructor's notebooks/instructor/NAME.ipynb, where there are solutions. In a so
     ### end
 
 and a cell tagged `solution` is left out of the learner's notebook. Outputs are kept where a cell is tagged
-`keep_output`: nbval compares those.
+`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on the site.
 """
 
 import argparse
@@ -48,6 +48,8 @@ def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
             )
         cell.id = f"cell-{len(cells):02d}"
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+        if "hide-input" in tags:
+            cell.metadata["jupyter"] = {"source_hidden": True}
         cells.append(cell)
     return nbformat.v4.new_notebook(
         cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}}, nbformat_minor=5

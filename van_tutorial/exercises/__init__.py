@@ -11,6 +11,7 @@ from van_tutorial.exercises.checker import Feedback
 from van_tutorial.exercises.convolutional_van import check_peak_difference, check_skip_counts, check_subsample
 from van_tutorial.exercises.degradation import check_degradation_depth, check_generalization_gap
 from van_tutorial.exercises.dirac import check_folded_weight, check_saved_parameters
+from van_tutorial.exercises.findings import findings
 from van_tutorial.exercises.looks_linear import check_crelu_width, check_mirrored_weight, check_stretch
 from van_tutorial.exercises.multiplier_dynamics import check_damping, check_dual_lr
 from van_tutorial.exercises.phasing_out import check_cost, check_removal_window
@@ -55,4 +56,5 @@ __all__ = [
     "check_subsample",
     "check_transform_bias",
     "check_wrong_images",
+    "findings",
 ]

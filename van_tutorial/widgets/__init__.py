@@ -7,6 +7,7 @@ with needs("van_tutorial.widgets", "course"):
     from van_tutorial.widgets.installation import installation
     from van_tutorial.widgets.panel import Choice, Slider
     from van_tutorial.widgets.playground import Playground, playground_panel
+    from van_tutorial.widgets.prediction import Prediction
     from van_tutorial.widgets.replay import Replay
     from van_tutorial.widgets.training import TrainingPanel, training_panel
 
@@ -14,6 +15,7 @@ __all__ = [
     "Choice",
     "ExplorePanel",
     "Playground",
+    "Prediction",
     "Replay",
     "Slider",
     "TrainingPanel",

@@ -130,11 +130,11 @@ class Panel:
     Args:
         controls: what can be chosen.
         buttons: by their names, what can be pressed.
-        figure: the figure before anything was pressed.
+        figure: the figure before anything was pressed; None for a panel without one.
 
     Attributes:
         status: what goes on, in words.
-        figure: the live figure.
+        figure: the live figure, where there is one.
         error: what went wrong in the latest press, or None.
         view: all of it laid out. Every control and button is an attribute as well, under its own name.
     """
@@ -144,14 +144,18 @@ class Panel:
     _made: ClassVar[list["Panel"]] = []  # and not closed
 
     def __init__(
-        self, controls: Sequence[Control], buttons: Mapping[str, ipywidgets.Button], figure: go.Figure
+        self,
+        controls: Sequence[Any],
+        buttons: Mapping[str, ipywidgets.Button],
+        figure: go.Figure | None = None,
     ) -> None:
         look = {"style": {"description_width": self.label_width}, "layout": {"width": self.control_width}}
         self._specs = {control.name: control for control in controls}
         self._controls = {name: control.widget(**look) for name, control in self._specs.items()}
         self._buttons = dict(buttons)
         self.status = ipywidgets.HTML()
-        self.figure = LiveFigure(figure)
+        if figure is not None:
+            self.figure = LiveFigure(figure)
         self.view = ipywidgets.VBox([*self._lay_out(), Labels()])
         self.view.add_class("van-panel")
         self._cell, self._run_of_cell = running_cell()
@@ -163,7 +167,7 @@ class Panel:
     def _lay_out(self) -> list[ipywidgets.Widget]:
         """Return what stands one below the other."""
         buttons = ipywidgets.HBox(list(self._buttons.values()))
-        return [*self._controls.values(), buttons, self.status, self.figure]
+        return [*self._controls.values(), buttons, self.status, *filter(None, [vars(self).get("figure")])]
 
     def _on_click(self, calls: Mapping[str, Callable[[], None]]) -> None:
         """Have buttons call what they stand for."""
