@@ -474,19 +474,12 @@ def test_a_figure_in_whatever_form_has_its_place_on_the_page(tmp_path, content, 
     assert f'aria-label="{name}"' in page
 
 
-def test_a_page_shows_sources_where_the_notebook_cannot_be_drawn(tmp_path, monkeypatch):
-    cells = [
-        nbformat.v4.new_markdown_cell("A *text* with ![one](attachment:lost.png)."),
-        nbformat.v4.new_code_cell("1 + 1", outputs=[figure({"data": []})]),
-    ]
-    page = batch.make_page(nbformat.v4.new_notebook(cells=cells), "title", tmp_path)
+def test_a_picture_that_a_cell_holds_is_shown_and_one_that_is_lost_is_named(tmp_path):
+    source = "A *text* with ![one](attachment:lost.png) and ![two](attachment:a%20dot.svg)."
+    cell = nbformat.v4.new_markdown_cell(source, attachments={"a dot.svg": {"image/svg+xml": "PHN2Zy8+"}})
+    page = batch.make_page(nbformat.v4.new_notebook(cells=[cell]), "title", tmp_path)
     assert "<em>one (this picture is missing)</em>" in page
-    assert "<em>text</em>" in page
-    monkeypatch.setattr(sys.modules["van_tutorial.batch.page"], "ATTACHMENT", re.compile("(?!)()()"))
-    page = batch.make_page(nbformat.v4.new_notebook(cells=cells), "title", tmp_path)
-    assert "This page shows sources" in page
-    assert "A *text* with" in page
-    assert "Figure()" in page
+    assert 'alt="two" src="data:image/svg+xml;base64,PHN2Zy8+"' in page
 
 
 def test_only_pictures_of_the_notebooks_own_folder_and_its_assets_get_into_the_page(tmp_path):

@@ -8,12 +8,13 @@ import mimetypes
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-import nbformat
 import plotly.io
-from jinja2 import DictLoader
+from jinja2 import DictLoader, pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from van_tutorial.evidence import METRICS_TYPE
@@ -41,15 +42,11 @@ math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaV
 </style>
 {%- endblock -%}
 """
-PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+)(\))")  # no colon: not an address
-ATTACHMENT = re.compile(r"!\[([^\]]*)\]\(attachment:([^)]+)\)")
-FORMULA = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
 # A prime is raised by itself; as an exponent it would be too small to see.
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[234];)</mi></msup>")
 TAG = re.compile(r"<[^>]*>")
 HEAD = re.compile(r"(<thead>.*?</thead>)", re.DOTALL)
 HEADER = re.compile(r"<th\b")
-CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 
 def make_page(notebook: Any, title: str, folder: Path) -> str:
@@ -64,48 +61,63 @@ def make_page(notebook: Any, title: str, folder: Path) -> str:
         HTML that opens without a network.
     """
     shown = with_html_outputs(notebook)
-    for cell in shown.cells:
-        if cell.cell_type == "markdown":
-            cell.source = with_pictures(with_mathml(without_missing(cell)), folder)
-    try:
-        return export(shown, title, folder)
-    except Exception:  # whatever a notebook's texts and outputs do to the libraries that show them
-        return export(as_source(notebook), title, folder)
-
-
-def export(notebook: Any, title: str, folder: Path) -> str:
-    """Return a notebook's page as nbconvert makes it."""
-    notebook.metadata["title"] = title
-    exporter = HTMLExporter(
+    shown.metadata["title"] = title
+    exporter = Exporter(
         extra_loaders=[DictLoader({"van_tutorial.html.j2": TEMPLATE})],
         template_file="van_tutorial.html.j2",
-        exclude_anchor_links=True,
     )
     resources = {"plotly_script": get_plotlyjs(), "metadata": {"name": title, "path": str(folder)}}
-    body, _ = exporter.from_notebook_node(notebook, resources=resources)
+    body, _ = exporter.from_notebook_node(shown, resources=resources)
     return str(body)
 
 
-def as_source(notebook: Any) -> Any:
-    """Return a notebook whose texts stand as they are written, with its outputs in plain text, and a remark."""
-    new = nbformat.v4
-    cells = [new.new_markdown_cell("*This page shows sources: something in the notebook cannot be drawn.*")]
-    for cell in copy.deepcopy(notebook.cells):
-        for output in cell.get("outputs", []):
-            if "data" in output:
-                output["data"] = {"text/plain": str(output["data"].get("text/plain", ""))}
-        is_code = cell.cell_type == "code"
-        cells.append(cell if is_code else new.new_markdown_cell(f"<pre>{html.escape(cell.source)}</pre>"))
-    return new.new_notebook(cells=cells)
+class Exporter(HTMLExporter):
+    """nbconvert's exporter, whose Markdown needs no script and no file."""
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Return a Markdown cell's text as HTML."""
+        attachments, folder = context["cell"].get("attachments"), context["resources"]["metadata"]["path"]
+        return str(MarkdownWithMath(Renderer(Path(folder), attachments)).render(source))
 
 
-def without_missing(cell: Any) -> str:
-    """Return a Markdown cell's text with a remark for each attached picture that is not there any more."""
-    attached = cell.get("attachments", {})
-    return ATTACHMENT.sub(
-        lambda match: match[0] if match[2] in attached else f"*{match[1]} (this picture is missing)*",
-        str(cell.source),
-    )
+class Renderer(IPythonRenderer):
+    """Writes formulas as MathML, and puts pictures into the page.
+
+    Args:
+        folder: of the notebook; pictures are taken from it, and from `assets` beside it.
+        attachments: pictures that the cell itself holds.
+    """
+
+    def __init__(self, folder: Path, attachments: Any) -> None:
+        super().__init__(escape=False, attachments=attachments, exclude_anchor_links=True)
+        self.folder = folder
+
+    def inline_math(self, body: str) -> str:
+        """Return a formula in a line."""
+        return to_mathml(body)
+
+    def block_math(self, body: str) -> str:
+        """Return a formula on a line of its own."""
+        return to_mathml(body, is_display=True)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        """Return a formula that stands in an environment of LaTeX."""
+        return to_mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", is_display=True)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """Return a picture, or a remark where the cell does not hold it any more."""
+        if url.startswith("attachment:"):
+            if unquote(url.removeprefix("attachment:")) not in self.attachments:
+                return f"<em>{text} (this picture is missing)</em>"
+            return str(super().image(text, unquote(url), title))
+        roots = (self.folder.resolve(), self.folder.resolve().parent / "assets")
+        kind = str(mimetypes.guess_type(url)[0])
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # an address, or a name that is none
+            path = (self.folder / unquote(url)).resolve()
+            if kind.startswith("image/") and path.is_file() and any(map(path.is_relative_to, roots)):
+                url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return str(super().image(text, url, title))
 
 
 def with_html_outputs(notebook: Any) -> Any:
@@ -145,34 +157,6 @@ def to_mathml(formula: str, is_display: bool = False) -> str:
     except Exception:  # of many kinds, for what the converter does not know
         return f"<code>{html.escape(formula.strip())}</code> (a formula that cannot be drawn)"
     return PRIME.sub(r'<mrow>\1<mo form="postfix" lspace="0" rspace="0">\2</mo></mrow>', mathml)
-
-
-def with_mathml(source: str) -> str:
-    """Replace the formulas between dollar signs in a Markdown text by MathML."""
-
-    def replace(match: re.Match[str]) -> str:
-        is_display = match["display"] is not None
-        return to_mathml(match["display"] if is_display else match["inline"], is_display)
-
-    parts = CODE.split(source)  # what stands in code is left alone
-    return "".join(part if index % 2 else FORMULA.sub(replace, part) for index, part in enumerate(parts))
-
-
-def with_pictures(source: str, folder: Path) -> str:
-    """Put the pictures into a Markdown text that lie below the notebook's folder, or in `assets` beside it."""
-    roots = (folder.resolve(), folder.resolve().parent / "assets")
-
-    def replace(match: re.Match[str]) -> str:
-        kind = str(mimetypes.guess_type(match[2])[0])
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that is none
-            path = (folder / match[2]).resolve()
-            if kind.startswith("image/") and path.is_file() and any(map(path.is_relative_to, roots)):
-                return (
-                    f"{match[1]}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}{match[3]}"
-                )
-        return match[0]
-
-    return PICTURE.sub(replace, source)
 
 
 def show_figure(output: Any) -> None:
