@@ -122,7 +122,7 @@ def test_a_killed_kernel_is_tried_again_and_given_up_as_a_killed_worker_is(cours
 
 
 def test_more_than_200_runs_are_asked_about_first(course, capsys):
-    file = course.write_sweep(grid={"lr": [0.1, 0.2]}, seeds=1_000_000)
+    file = course.write_sweep(grid={"depth": list(range(200))}, seeds=10_000)
     questions = []
     with pytest.raises(batch.SweepError, match=r"2,000,000 runs.*not confirmed"):
         batch.sweep(file, runs=course.runs, confirm=lambda question: bool(questions.append(question)))

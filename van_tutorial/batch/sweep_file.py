@@ -2,31 +2,26 @@
 
 import contextlib
 import itertools
+import json
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
 
-from van_tutorial._checks import check_choice, check_count, check_range, did_you_mean
+from van_tutorial._checks import check_choice, did_you_mean
 from van_tutorial._course import course_path
 from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
 
 ENDINGS = (".yaml", ".yml")
-POINT = (dict, "a mapping of names to values")
-SECTIONS: dict[str, tuple[Any, str]] = {
-    "notebook": (str, "the name of a lesson or the path of a notebook"),
-    "train": (str, f"one of {', '.join(KINDS)}"),
-    "fixed": POINT,
-    "grid": (dict, "a mapping of names to lists of values"),
-    "list": (list, "a list of cases, each a mapping of names to values"),
-    "seeds": (int | list, "their number or a list of them"),
-}
-MAX_SEED = 2**63 - 1  # what fits in torch's seed
+SECTIONS = ("notebook", "train", "fixed", "grid", "list", "seeds")
+# Which values a section may have, as a JSON schema; a description says what is expected, an editor can check by it.
+SCHEMA = json.loads(Path(__file__).with_name("sweep_schema.json").read_text(encoding="utf-8"))
 
 
 class SweepError(ValueError):
@@ -49,7 +44,7 @@ class Sweep:
     subject: str
     notebook: Path | None
     cases: tuple[dict[str, Any], ...]
-    grid: dict[str, Sequence[Any]]
+    grid: dict[str, list[Any]]
 
     @property
     def name(self) -> str:
@@ -71,21 +66,8 @@ class Sweep:
     @property
     def runs(self) -> Iterator[dict[str, Any]]:
         """All parameters of each run, made one at a time: case by case, the last name of the grid fastest."""
-        for case in self.cases:
-            for point in points(self.grid):
-                yield case | point
-
-
-def points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Make every combination of values one at a time; `itertools.product` would first list a billion seeds."""
-    if not grid:
-        yield {}
-        return
-    name, *others = grid
-    rest = {other: grid[other] for other in others}
-    for value in grid[name]:
-        for point in points(rest):
-            yield {name: value, **point}
+        for case, *values in itertools.product(self.cases, *self.grid.values()):
+            yield case | dict(zip(self.grid, values, strict=True))
 
 
 def read_sweep(path: str | Path) -> Sweep:
@@ -164,25 +146,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     with located(path):
         check_choice("the ending", path.suffix.lower(), ENDINGS)
         content = parse(path)
-        check_kind("a sweep file", content, dict, "a mapping such as notebook: 05_phasing_out")
-        for key, value in content.items():
+        for key in content if isinstance(content, dict) else ():
             check_choice("a key of the file", key, SECTIONS)
-            check_kind(key, value, *SECTIONS[key], can_be_empty=key == "fixed")
-        points = {f"case {number} of list": case for number, case in enumerate(content.get("list", []), 1)}
-        for where, point in {"fixed": content.get("fixed", {}), **points}.items():
-            check_kind(where, point, *POINT, can_be_empty=True)
-            for name, value in point.items():
-                check_scalar(f"{name!r} in {where}", value)
-        for name, values in content.get("grid", {}).items():
-            check_kind(f"{name!r} in grid", values, list, "a list of values (a single one belongs in fixed)")
-            for value in values:
-                check_scalar(f"a value of {name!r} in grid", value)
-        seeds = content.get("seeds", [])
-        for seed in seeds if isinstance(seeds, list) else [seeds]:
-            where, least = ("a seed", 0) if isinstance(seeds, list) else ("seeds", 1)
-            check_count(where, seed, least)
-            check_range(where, seed, least, MAX_SEED)
-        return content
+        if error := next(Draft202012Validator(SCHEMA).iter_errors(content), None):
+            section, *inner = error.absolute_path or ["a sweep file"]
+            where = section + "".join(f"[{part!r}]" for part in inner)
+            if error.validator in ("minItems", "minProperties"):
+                raise SweepError(f"{where} is empty, so nothing would run: fill it or remove it.")
+            kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
+            got = kinds.get(type(error.instance)) or textwrap.shorten(
+                repr(error.instance), 60, placeholder=" …"
+            )
+            raise SweepError(f"{where} must be {error.schema['description']}, got {got}.")
+        return dict(content)
 
 
 def parse(path: Path) -> Any:
@@ -215,35 +191,6 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes witho
         return node
 
 
-def check_scalar(where: str, value: Any) -> None:
-    """Raise unless a value is a single one, and one that a file can hold."""
-    check_kind(where, value, str | int | float | None, "a number, a string, true, false or null")
-    if isinstance(value, int) and abs(value) > MAX_SEED:
-        raise SweepError(f"{where} is an integer of more than 64 bits: write a smaller one.")
-    if isinstance(value, str) and value != value.encode(errors="replace").decode():
-        raise SweepError(f"{where} is {value!r}, half of a character: write the whole one.")
-
-
-def check_kind(where: str, value: Any, kind: Any, expected: str, can_be_empty: bool = False) -> None:
-    """Raise unless a value is of a kind; what may be long is named by its kind alone."""
-    if not isinstance(value, kind):
-        kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
-        got = kinds.get(type(value)) or textwrap.shorten(repr(value), 60, placeholder=" …")
-        raise SweepError(f"{where} must be {expected}, got {got}.")
-    if isinstance(value, dict | list) and not value and not can_be_empty:
-        raise SweepError(f"{where} is empty, so nothing would run: fill it or remove it.")
-
-
-def check_distinct(where: str, values: Iterable[Any]) -> None:
-    """Raise where a value comes twice."""
-    first: dict[str, int] = {}
-    for number, value in enumerate(values, 1):
-        if first.setdefault(repr(value), number) != number:
-            raise SweepError(
-                f"{where}: entries {first[repr(value)]} and {number} give the same run: remove one of them."
-            )
-
-
 def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     """Return the sweep of settings, whose parameters are declared by the notebook and given in one place only."""
     if ("notebook" in settings) == ("train" in settings):
@@ -256,17 +203,12 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
         check_choice("train", subject, KINDS)
         declared = declared_choices(subject)
     else:
-        check_scalar("notebook", settings["notebook"])
         notebook = find_notebook(settings["notebook"], path.parent)
         subject, where = notebook.stem, notebook.name
         declared = declared_parameters(notebook)
     fixed, cases, grid = settings.get("fixed", {}), settings.get("list", [{}]), settings.get("grid", {})
-    seeds: dict[str, Sequence[Any]] = {}
-    if "seeds" in settings:
-        number = settings["seeds"]
-        seeds = {"seed": number if isinstance(number, list) else range(number)}
-        if type(declared.get("seed")) is not int:
-            raise SweepError(f"seeds: {where} has no parameter 'seed' that is an integer: remove seeds.")
+    seeds = settings.get("seeds", [])
+    seeds = {"seed": seeds if isinstance(seeds, list) else list(range(seeds))} if seeds else {}
     in_list = [name for case in cases for name in case]
     given = {"fixed": fixed, "list": in_list, "grid": grid, "seeds": seeds}
     for (one, names), (other, others) in itertools.combinations(given.items(), 2):
@@ -279,14 +221,18 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
             return fit_parameters(parameters, declared, where)
 
     common = declared | fit("fixed", fixed)
-    typed_cases = tuple(common | fit(f"case {number} of list", case) for number, case in enumerate(cases, 1))
+    typed_cases = tuple(common | fit(f"list[{number}]", case) for number, case in enumerate(cases))
     typed_grid = {
-        name: [fit("grid", {name: value})[name] for value in values] for name, values in grid.items()
+        name: [fit(section, {name: value})[name] for value in values]
+        for section, axes in (("grid", grid), ("seeds", seeds))
+        for name, values in axes.items()
     }
     # No name of the grid is in a case, so two runs are the same only where two cases or two values are.
-    check_distinct("list", typed_cases)
-    for name, values in typed_grid.items():
-        check_distinct(f"{name!r} in grid", values)
-    if seeds and not isinstance(seeds["seed"], range):
-        check_distinct("seeds", seeds["seed"])
-    return Sweep(path, subject, notebook, typed_cases, typed_grid | seeds)
+    for where, values in {"list": typed_cases, **typed_grid}.items():
+        first: dict[str, int] = {}
+        for number, text in enumerate(map(repr, values)):
+            if first.setdefault(text, number) != number:
+                raise SweepError(
+                    f"{where}[{first[text]}] and [{number}] give the same run: remove one of them."
+                )
+    return Sweep(path, subject, notebook, typed_cases, typed_grid)
