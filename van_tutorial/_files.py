@@ -1,9 +1,12 @@
 """Files that are whole or not there."""
 
 import contextlib
+import glob
 import os
 import platform
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +29,34 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     path = Path(path)
     mark = f".{path.name[:40]}.{platform.node()[:40]}-"
     temporary = path.with_name(f"{mark}{os.getpid()}-{threading.get_ident()}")
+    with clear_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent, mark)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence what could not be written and what to do, where the operating system says only why."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, mark)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename and not str(error.filename).startswith(str(path.parent)):
+            reason += f": {error.filename}"
         raise OSError(
             error.errno,
-            f"{path} could not be written and was left as it was ({error.strerror}): "
+            f"{path} could not be written and was left as it was ({reason}): "
             "free some space or name another folder",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def csv_bytes(table: "pd.DataFrame") -> bytes:
@@ -75,15 +89,24 @@ def csv_bytes(table: "pd.DataFrame") -> bytes:
 
 
 def remove_leftovers(folder: Path, mark: str) -> None:
-    """Remove what processes of this machine were writing when they were killed."""
+    """Remove what processes of this machine, whose number stands behind a mark, had made when they were killed."""
     if os.name == "nt":  # where to ask for a process by a signal would end it
         return
-    for left in folder.iterdir():
-        process, _, thread = left.name.removeprefix(mark).partition("-")
-        if left.name.startswith(mark) and process.isdecimal() and thread.isdecimal():
+    for left in folder.glob(f"{glob.escape(mark)}*-*"):
+        process = left.name.removeprefix(mark).partition("-")[0]
+        with contextlib.suppress(
+            PermissionError, ValueError
+        ):  # it lives, or is another user's, or is no process
             try:
                 os.kill(int(process), 0)
             except (ProcessLookupError, OverflowError):
-                left.unlink(missing_ok=True)
-            except PermissionError:  # it lives, and is another user's
-                continue
+                remove(left)
+
+
+def remove(*paths: Path) -> None:
+    """Remove what lies at some paths, folders or, where someone put one there, files."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -109,8 +109,10 @@ def on_cluster(scheduler: Any) -> Iterator["Client"]:
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[None]:
-    """Tell of a connection that is lost in one sentence.
+def quiet() -> Iterator[None]:
+    """Keep what Dask logs of workers that come and go from the terminal, and tell of a lost cluster in one sentence.
+
+    Where the cluster was lost it stays quiet: Dask goes on complaining for a while.
 
     Yields:
         Nothing.
@@ -121,30 +123,12 @@ def connected() -> Iterator[None]:
     from distributed import CancelledError
     from distributed.comm.core import CommClosedError
 
-    try:
-        yield
-    except (CancelledError, CommClosedError) as error:
-        raise ClusterError(GONE) from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what Dask logs of workers that come and go from the terminal; the sweep says what matters.
-
-    Where the cluster was lost it stays so: Dask goes on complaining for a while.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ClusterError: passed on.
-    """
     with contextlib.ExitStack() as undo:
         for logger in map(logging.getLogger, NOISY):
             undo.callback(logger.setLevel, logger.level)
             logger.setLevel(SILENT)
         try:
             yield
-        except ClusterError:
+        except (CancelledError, CommClosedError, ClusterError) as error:
             undo.pop_all()
-            raise
+            raise ClusterError(str(error) if isinstance(error, ClusterError) else GONE) from error

@@ -4,7 +4,7 @@ import json
 import platform
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -109,7 +109,7 @@ def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = N
         Interrupted: with what was done, after the kernel has been ended.
         OSError: where the kernel's files cannot be written.
     """
-    started, start = datetime.now(UTC), time.perf_counter()
+    started = time.time()
     notebook = with_parameters(parse_notebook(task.source or b"", task.name), task.parameters)
     failure: dict[str, Any] | None = None
     try:
@@ -119,80 +119,90 @@ def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = N
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
     except CellExecutionError as error:
-        failure = {"reason": one_line(f"{error.ename}: {error.evalue}"), "cell": cell.execution_count}
+        failure = {"reason": f"{error.ename}: {error.evalue}", "cell": cell.execution_count}
     except RuntimeError as error:  # the kernel died
-        failure = {"reason": one_line(f"{type(error).__name__}: {error}"), "cell": None}
+        failure = {"reason": f"{type(error).__name__}: {error}", "cell": None}
     except KeyboardInterrupt:
-        raise Interrupted(outcome_of(task, notebook, started, time.perf_counter() - start)) from None
-    return outcome_of(task, notebook, started, time.perf_counter() - start, failure)
+        raise Interrupted(outcome_of_notebook(task, notebook, started)) from None
+    return outcome_of_notebook(task, notebook, started, failure)
+
+
+def outcome_of_notebook(
+    task: Task, notebook: Any, started: float, failure: dict[str, Any] | None = None
+) -> Outcome:
+    """Return what is told of a notebook's run: how it looks last, what it measured, when it ran what and said."""
+    # A bar that was drawn a hundred times is kept as it looked last.
+    executed, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    tables = [output["data"][METRICS_TYPE] for output in outputs if METRICS_TYPE in output.get("data", {})]
+    metrics = [dict(zip(table["columns"], row, strict=True)) for table in tables for row in table["data"]]
+    log = [line for cell in executed.cells for line in log_of(cell)]
+    files = {f"{task.name}.ipynb": notebook_bytes(executed)}
+    return outcome_of(task, files, metrics, "\n".join(log), started, time.time() - started, failure)
+
+
+def log_of(cell: Any) -> Iterator[str]:
+    """Yield when a cell ran, how it ended and after how long, and what it printed."""
+    times = cell.metadata.get("execution", {})
+    if begun := times.get("iopub.execute_input"):
+        state = "not finished"
+        if ended := times.get("shell.execute_reply"):
+            seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+            has_failed = any(output.output_type == "error" for output in cell.outputs)
+            state = f"{'failed' if has_failed else 'completed'}, {seconds:.2f} s"
+        yield f"{begun[:19]} cell [{cell.execution_count or ' '}]: {state}"
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                yield output.text.rstrip("\n")
+            elif output.output_type == "error":
+                yield f"{output.ename}: {output.evalue}"
 
 
 def outcome_of(
-    task: Task, notebook: Any, started: datetime, seconds: float, failure: dict[str, Any] | None = None
+    task: Task,
+    files: Mapping[str, bytes],
+    metrics: list[dict[str, Any]],
+    log: str,
+    started: float,
+    seconds: float,
+    failure: dict[str, Any] | None = None,
 ) -> Outcome:
-    """Return what is told of a run: the notebook as it looks last, with what it ran, what it measured and said."""
-    # A bar that was drawn a hundred times is kept as it looked last.
-    executed, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    config = config_of(task, started, seconds)
-    log = [f"{task.name} ({name_parameters(task.parameters)})"]
-    log.append(f"{config['started']} started, Python {config['python']}, torch {task.identity.torch}")
-    for cell in executed.cells:
-        times = cell.metadata.get("execution", {})
-        if begun := times.get("iopub.execute_input"):
-            log.append(f"{begun[:19]} cell [{cell.execution_count or ' '}]: {state_of(cell, begun, times)}")
-            for output in cell.outputs:
-                if output.output_type == "stream":
-                    log.append(output.text.rstrip("\n"))
-                elif output.output_type == "error":
-                    log.append(f"{output.ename}: {output.evalue}")
-    log.append(f"{config['seconds']:.2f} s in all\n")
-    files = {
-        f"{task.name}.ipynb": notebook_bytes(executed),
-        "metrics.json": as_json(read_metrics(executed)),
-        "run.log": "\n".join(log).encode(errors="replace"),
-        "config.json": as_json(config),
-    }
-    if failure is None:
-        return Outcome(files)
-    return Outcome({**files, "failure.json": as_json(failure)}, failure["reason"])
+    """Return what is told of a run of any kind.
 
+    Args:
+        task: that was run.
+        files: of its kind, content by name.
+        metrics: the rows that it recorded.
+        log: what it said.
+        started: seconds since 1970.
+        seconds: that it took.
+        failure: why it failed, and where; None where it did not.
 
-def read_metrics(notebook: Any) -> list[dict[str, Any]]:
-    """Return the rows that the cells of an executed notebook recorded, in their order."""
-    tables = [
-        output["data"][METRICS_TYPE]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if METRICS_TYPE in output.get("data", {})
-    ]
-    return [dict(zip(table["columns"], row, strict=True)) for table in tables for row in table["data"]]
-
-
-def state_of(cell: Any, begun: str, times: Mapping[str, str]) -> str:
-    """Return how a cell ended, and after how long."""
-    if (ended := times.get("shell.execute_reply")) is None:
-        return "not finished"
-    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
-    has_failed = any(output.output_type == "error" for output in cell.outputs)
-    return f"{'failed' if has_failed else 'completed'}, {seconds:.2f} s"
-
-
-def config_of(task: Task, started: datetime, seconds: float) -> dict[str, Any]:
-    """Return what config.json says of a run."""
-    return {
+    Returns:
+        The files, with config.json, metrics.json, run.log, and of a failed run failure.json.
+    """
+    config = {
         "notebook": f"{task.name}.ipynb" if task.source is not None else task.name,
         "parameters": as_plain_json(task.parameters),
         "identity": asdict(task.identity),
-        "started": started.isoformat(timespec="seconds"),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in RECORDED_VERSIONS},
     }
-
-
-def as_json(content: Any) -> bytes:
-    """Return a file's content."""
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    head = f"{config['started']} {task.name} ({name_parameters(task.parameters)})"
+    contents: dict[str, Any] = {"config.json": config, "metrics.json": metrics}
+    if failure is not None:
+        contents["failure.json"] = failure = failure | {"reason": one_line(failure["reason"])}
+    files = {
+        **files,
+        "run.log": f"{head}\n{log}\n{seconds:.2f} s in all\n".encode(errors="replace"),
+        **{
+            name: f"{json.dumps(content, indent=2, allow_nan=False)}\n".encode()
+            for name, content in contents.items()
+        },
+    }
+    return Outcome(files, failure["reason"] if failure else None)
 
 
 def one_line(text: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import nbformat
 import pandas as pd
 import psutil
 from IPython.core.inputtransformer2 import TransformerManager
@@ -38,7 +39,9 @@ from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import identify
 
 COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
-TABLE, UNFINISHED = "verdicts.csv", ".unfinished.json"
+MESSAGE = COLUMNS.index("message")
+TABLE, UNFINISHED = "verdicts.csv", ".unfinished"
+KEY = "van_tutorial"  # of an executed notebook's metadata: all that its verdicts hang on, hashed
 CHECK = "exercises.check"
 UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
 MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs
@@ -120,96 +123,65 @@ def grade(
             f"{f', but there are {there}' if there else ''}: name them as the lessons are named."
         )
     given_out = {name: read_lesson(lessons[name], parameters or {}) for name in names}
-    keyed = {}
-    for each in submissions:
-        lesson_key = given_out[each.lesson].key if each.lesson else None
-        keyed[f"{printable(each.file)} {each.digest} {lesson_key} {timeout}"] = each
-    ledger = Ledger(into)
+    keyed = {key_of(each, given_out.get(each.lesson), timeout): each for each in submissions}
+    begun = begun_before(into)
+    before = {key: kept_notebook(into / each.file, key) for key, each in keyed.items() if key in begun}
+    last = [key for key, notebook in before.items() if notebook is None]  # where an earlier grading stopped
+    rows: list[list[Any]] = []
+    notebooks: dict[Path, bytes] = {}  # compressed; in memory, which no submission reaches
     with sigterm_as_interrupt():
-        for number, key in enumerate(sorted(keyed, key=ledger.stopped_at), 1):
-            submission = keyed[key]
+        for number, key in enumerate(sorted(keyed, key=last.__contains__), 1):
+            submission, ran = keyed[key], {}
             if progress:
                 progress.write(f"{number} of {len(keyed)}: {printable(submission.file)}\n")
-            if ledger.take_over(key, submission.file):
-                continue
-            ledger.keep(key, [])
-            rows, executed = grade_one(submission, given_out.get(submission.lesson), timeout, folder)
-            ledger.keep(key, rows, submission.file, executed)
-    return ledger.finish()
+            begun.append(key)
+            write_atomic(into / UNFINISHED, "\n".join(begun).encode())
+            lesson = given_out.get(submission.lesson)
+            found, executed = grade_one(submission, lesson, timeout, folder, before.get(key))
+            if executed is not None:
+                executed.metadata[KEY] = key
+                ran = {submission.file: zlib.compress(notebook_bytes(executed))}
+            rows, notebooks = rows + found, notebooks | ran
+            write(into, rows, ran)
+    (into / UNFINISHED).unlink(missing_ok=True)
+    return write(into, rows, notebooks)  # over what a submission may have put in their places
 
 
-class Ledger:
-    """What came out so far: in memory, which no submission reaches, and in files, to go on from after a kill.
-
-    Args:
-        into: folder of the files.
-    """
-
-    def __init__(self, into: Path) -> None:
-        self.into = into
-        self.rows: dict[str, list[list[Any]]] = {}
-        self.notebooks: dict[Path, bytes] = {}  # compressed
-        self.before: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-            self.before = dict(json.loads((into / UNFINISHED).read_bytes()))
-
-    def stopped_at(self, key: str) -> bool:
-        """Return whether an earlier grading stopped in this submission."""
-        return self.before.get(key) == []
-
-    def take_over(self, key: str, file: Path) -> bool:
-        """Take what an earlier grading that did not finish found out of a submission, and return whether it did."""
-        rows, path = self.before.get(key), self.into / file
-        if not isinstance(rows, list) or not rows or not all(map(is_row, rows)):
-            return False
-        self.rows[key] = rows
-        if path.is_file():
-            self.notebooks[file] = zlib.compress(path.read_bytes())
-        return True
-
-    def keep(
-        self, key: str, rows: list[list[Any]], file: Path = Path(), executed: bytes | None = None
-    ) -> None:
-        """Keep the rows of a submission, none while it runs, and the notebook as it ran, where it can be written."""
-        self.rows[key] = rows
-        if executed:
-            self.notebooks[file] = zlib.compress(executed)
-            try:
-                write_atomic(self.into / file, executed)
-            except OSError as error:
-                for row in rows:
-                    row[COLUMNS.index("message")] += (
-                        f" (The executed notebook is not kept: {one_line(printable(error))}.)"
-                    )
-        write_atomic(self.into / UNFINISHED, json.dumps(self.before | self.rows).encode())
-        if rows:
-            write_atomic(self.into / TABLE, csv_bytes(self.table()))
-
-    def table(self) -> pd.DataFrame:
-        """Return the table of verdicts so far."""
-        rows = [row for rows in self.rows.values() for row in rows]
-        table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64"})
-        return table.sort_values(["student", "lesson", "file"], kind="stable", ignore_index=True)
-
-    def finish(self) -> pd.DataFrame:
-        """Write everything once more, over what a submission may have put in its place, and return the table."""
-        for file, compressed in self.notebooks.items():
-            path, content = self.into / file, zlib.decompress(compressed)
-            with contextlib.suppress(OSError):  # the table says already that it could not be written
-                if not path.is_file() or path.read_bytes() != content:
-                    write_atomic(path, content)
-        table = self.table()
-        write_atomic(self.into / TABLE, csv_bytes(table))
-        (self.into / UNFINISHED).unlink(missing_ok=True)
-        return table
+def key_of(submission: Submission, lesson: "Lesson | None", timeout: int) -> str:
+    """Return the hash of all that the verdicts on a submission hang on."""
+    parts = [str(submission.file), submission.digest, lesson.key if lesson else "", timeout]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def is_row(row: Any) -> bool:
-    """Return whether something read from a file is a row of the table."""
-    if not isinstance(row, list) or len(row) != len(COLUMNS):
-        return False
-    kinds = {"changed": int | None}
-    return all(isinstance(entry, kinds.get(name, str)) for name, entry in zip(COLUMNS, row, strict=True))
+def begun_before(into: Path) -> list[str]:
+    """Return the keys of the submissions that an earlier grading began, which did not finish."""
+    with contextlib.suppress(OSError):
+        return (into / UNFINISHED).read_text(errors="replace").split()
+    return []
+
+
+def kept_notebook(path: Path, key: str) -> Any:
+    """Return the notebook that an earlier grading has kept under a key; None where there is none."""
+    with contextlib.suppress(Exception):  # whatever stands there
+        notebook = nbformat.read(path, as_version=4)
+        return notebook if notebook.metadata.get(KEY) == key else None
+    return None
+
+
+def write(into: Path, rows: list[list[Any]], notebooks: Mapping[Path, bytes]) -> pd.DataFrame:
+    """Write executed notebooks and the table of verdicts, which says of a notebook where it cannot be written."""
+    for file, compressed in notebooks.items():
+        try:
+            write_atomic(into / file, zlib.decompress(compressed))
+        except OSError as error:
+            remark = f" (The executed notebook is not kept: {one_line(printable(error))}.)"
+            for row in rows:
+                if row[-1] == printable(file) and remark not in row[MESSAGE]:
+                    row[MESSAGE] += remark
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64"})
+    table = table.sort_values(["student", "lesson", "file"], kind="stable", ignore_index=True)
+    write_atomic(into / TABLE, csv_bytes(table))
+    return table
 
 
 def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submission]:
@@ -313,18 +285,19 @@ def read_lesson(path: Path, parameters: Mapping[str, Any]) -> Lesson:
 
 
 def grade_one(
-    submission: Submission, lesson: Lesson | None, timeout: int, folder: Path
-) -> tuple[list[list[Any]], bytes | None]:
-    """Run a submission; return its rows of the table, and the notebook as it ran."""
-    found, executed, changed = [("", "none", submission.reason)], None, None
+    submission: Submission, lesson: Lesson | None, timeout: int, folder: Path, executed: Any = None
+) -> tuple[list[list[Any]], Any]:
+    """Run a submission that was not run yet; return its rows of the table, and the notebook as it ran."""
+    found, changed = [("", "none", submission.reason)], None
     if lesson is not None:
         try:
             if submission.notebook is None:
                 raise NotebookError(submission.reason)
-            with nothing_left_running():
-                notebook = run_submission(submission, lesson.parameters, timeout, folder)
-            found, executed = list(verdicts(lesson.notebook, notebook)), notebook_bytes(notebook)
-            changed = len(fixed_cells(lesson.notebook) - fixed_cells(notebook))
+            if executed is None:
+                with nothing_left_running():
+                    executed = run_submission(submission, lesson.parameters, timeout, folder)
+            found = list(verdicts(lesson.notebook, executed))
+            changed = len(fixed_cells(lesson.notebook) - fixed_cells(executed))
         except Exception as error:  # whatever a file that was handed in may hold
             reason = one_line(f"cannot be run: {printable(error)}")
             titles = [title for title, *_ in verdicts(lesson.notebook, lesson.notebook)]

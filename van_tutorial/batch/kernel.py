@@ -2,20 +2,20 @@
 
 import contextlib
 import os
-import shutil
+import platform
 import tempfile
-import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
-from filelock import FileLock, Timeout
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-LONGEST_SOCKET_FOLDER = 70  # characters; the operating system allows about 100 for the whole path of a socket
-SECONDS_TO_LOCK = 60.0  # a folder that is younger may not be locked yet by the process that made it
+from van_tutorial._files import remove_leftovers
+
+LONGEST_SOCKET_FOLDER = 55  # characters; the operating system allows about 100 for the whole path of a socket
 LEFT_OUT = "[More output was left out.]\n"
 
 
@@ -113,15 +113,8 @@ def orphans_end() -> list[str]:
 def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
     """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
     parent = Path(parent or tempfile.gettempdir())
-    for lock in parent.glob("van-kernel-*/lock"):
-        with contextlib.suppress(OSError, Timeout):
-            about = lock.parent.lstat()
-            is_ours = os.name == "nt" or about.st_uid == os.getuid()
-            if is_ours and time.time() - about.st_mtime > SECONDS_TO_LOCK:
-                with FileLock(lock, timeout=0):
-                    shutil.rmtree(lock.parent)
-    with (
-        tempfile.TemporaryDirectory(prefix="van-kernel-", dir=parent, ignore_cleanup_errors=True) as folder,
-        FileLock(f"{folder}/lock"),
-    ):
+    mark = f"van-kernel-{zlib.crc32(platform.node().encode()):08x}-"  # of this machine, in few characters
+    remove_leftovers(parent, mark)
+    own = f"{mark}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=own, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

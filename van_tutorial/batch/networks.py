@@ -4,13 +4,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pandas as pd
 
 from van_tutorial._checks import check_choice
-from van_tutorial.batch.execute import Outcome, Task, as_json, config_of, name_parameters, one_line
+from van_tutorial.batch.execute import Outcome, Task, outcome_of
 from van_tutorial.batch.parameters import Declared
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     """
     from van_tutorial import data, models
 
-    started, start = datetime.now(UTC), time.perf_counter()
+    started = time.time()
     kind = tasks[0].name
     images = data.load(tasks[0].parameters["data"])
     channels, height, width = images.train_images.shape[1:]
@@ -114,9 +113,9 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in tasks]
     networks = [models.build(network) for network, _ in configs]
     results, errors = train_all(networks, images, [training for _, training in configs])
-    seconds = (time.perf_counter() - start) / len(tasks)
+    seconds = (time.time() - started) / len(tasks)
     return [
-        outcome_of(task, result, error, config_of(task, started, seconds))
+        outcome_of_network(task, result, error, started, seconds)
         for task, result, error in zip(tasks, results, errors, strict=True)
     ]
 
@@ -146,8 +145,8 @@ def train_all(
     return [trainer.result()], [error]
 
 
-def outcome_of(
-    task: Task, result: "TrainResult", error: "DivergenceError | None", config: dict[str, Any]
+def outcome_of_network(
+    task: Task, result: "TrainResult", error: "DivergenceError | None", started: float, seconds: float
 ) -> Outcome:
     """Return what is told of one network."""
     from van_tutorial import models
@@ -166,19 +165,12 @@ def outcome_of(
     for name, value in metrics.items():
         if isinstance(value, float) and not math.isfinite(value):
             metrics[name] = None
-    log = f"{task.name} ({name_parameters(task.parameters)})\n{result.history.to_string(index=False)}\n"
-    files = {
-        "history.csv": result.history.to_csv(index=False).encode(),
-        "layers.csv": result.layers.to_csv(index=False).encode(),
-        "metrics.json": as_json([metrics]),
-        "config.json": as_json(config),
-        "run.log": f"{log}{error or ''}\n".encode(),
-    }
+    tables = {"history.csv": result.history, "layers.csv": result.layers}
+    files = {name: table.to_csv(index=False).encode() for name, table in tables.items()}
     if result.first_zero_steps:
         steps = pd.Series(result.first_zero_steps, name="first_zero_step", dtype="Int64")
         steps.index = pd.RangeIndex(1, len(steps) + 1, name="layer")
         files["removal.csv"] = steps.to_csv().encode()
-    if error is None:
-        return Outcome(files)
-    reason = one_line(f"{type(error).__name__}: {error}")
-    return Outcome({**files, "failure.json": as_json({"reason": reason, "step": error.step})}, reason)
+    failure = {"reason": f"{type(error).__name__}: {error}", "step": error.step} if error else None
+    log = f"{result.history.to_string(index=False)}\n{error or ''}"
+    return outcome_of(task, files, [metrics], log, started, seconds, failure)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jsonschema import ValidationError
 from nbformat.validator import normalize
 from papermill.parameterize import parameterize_notebook
 
@@ -61,8 +62,7 @@ def parse_notebook(content: bytes, where: object) -> Any:
     """
     try:
         # Some tools write NaN and Infinity, which are no JSON, into outputs and metadata.
-        loaded = json.loads(content, parse_constant=lambda name: None)
-        notebook = as_version_4(loaded)
+        notebook = as_version_4(json.loads(content, parse_constant=lambda name: None))
         language = language_of(notebook.metadata)
         notebook.metadata.update(kernelspec=KERNEL, language_info={"name": "python"})
         for cell in notebook.cells:
@@ -74,13 +74,16 @@ def parse_notebook(content: bytes, where: object) -> Any:
             warnings.simplefilter("ignore")  # of cells without an id, which get one
             _, notebook = normalize(notebook, strip_invalid_metadata=True, relax_add_props=True)
             nbformat.validate(notebook, relax_add_props=True)
-    except nbformat.ValidationError as error:
-        place = ".".join(str(part) for part in getattr(error, "relative_path", ()))
-        raise NotebookError(unreadable(where, f"{place} {getattr(error, 'message', error)}")) from error
     except (
         Exception
     ) as error:  # nbformat raises whatever Python does where a part is missing or of another type
-        raise NotebookError(unreadable(where, f"{type(error).__name__}: {error}")) from error
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ValidationError):
+            reason = f"{'.'.join(map(str, error.relative_path))} {error.message}"
+        reason = textwrap.shorten(reason, LONGEST_REASON, placeholder=" …")
+        raise NotebookError(
+            f"{where} is not a notebook that can be read ({reason}): open it in JupyterLab and save it again."
+        ) from error
     if "python" not in language.lower():
         raise NotebookError(f"{where} is written in {language}: only notebooks in Python can be run here.")
     return nbformat.from_dict(notebook)
@@ -90,14 +93,7 @@ def as_version_4(loaded: Any) -> Any:
     """Return a notebook in version 4 of the format, with sources in one piece; raise where it is another or none."""
     if loaded["nbformat"] not in (3, 4):
         raise ValueError(f"version {loaded['nbformat']!r} of the format, not 3 or 4")
-    text = whole_text(json.dumps(loaded, ensure_ascii=False))
-    return nbformat.convert(nbformat.reader.reads(text), 4)
-
-
-def unreadable(where: object, reason: str) -> str:
-    """Return why a file is refused as a notebook, and what to do."""
-    reason = textwrap.shorten(reason, LONGEST_REASON, placeholder=" …")
-    return f"{where} is not a notebook that can be read ({reason}): open it in JupyterLab and save it again."
+    return nbformat.convert(nbformat.reader.reads(whole_text(json.dumps(loaded, ensure_ascii=False))), 4)
 
 
 def parse_code(source: str) -> ast.Module:

@@ -90,17 +90,10 @@ def plain_value(default: ast.expr, text: str, where: str) -> Any:
 
 
 def checked(value: Any) -> Any:
-    """Return a value that JSON and the code of a cell can tell, or raise `TypeError`."""
-    if isinstance(value, str):
-        value.encode()  # halves of surrogate pairs cannot be kept
-    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        checked([*value, *value.values()])
-    elif isinstance(value, list):
-        for entry in value:
-            checked(entry)
-    elif isinstance(value, int):
-        str(value)  # there is a limit to its digits
-    elif not isinstance(value, float | None):
+    """Return a value that is the same in JSON, and so in the code of a cell; raise where it is not."""
+    text = json.dumps(value, ensure_ascii=False)
+    text.encode()  # halves of surrogate pairs cannot be kept
+    if value == value and json.loads(text) != value:  # nan equals nothing
         raise TypeError(f"{value!r} is no plain value")
     return value
 

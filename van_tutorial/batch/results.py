@@ -7,7 +7,6 @@ import os.path
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ CONFIG_KINDS: dict[str, Any] = {
     "versions": dict,
 }  # fmt: skip
 LARGEST_INTEGER = 2**63 - 1
-YEARS = range(1970, 2262)  # what pandas can hold, less the years before there were runs
 
 
 class DamagedRunError(ValueError):
@@ -159,8 +157,7 @@ def without_copies(runs: Mapping[Path, StoredRun]) -> Iterator[StoredRun]:
 
 def read_run(place: Path) -> StoredRun:
     """Return the run in a folder; in state "damaged" where it cannot be read."""
-    key = place.name.removesuffix(FAILED)
-    is_failed = place.name.endswith(FAILED)
+    key, is_failed = place.name.removesuffix(FAILED), place.name.endswith(FAILED)
     try:
         config = read_json(place / "config.json", dict)
         for name, kind in CONFIG_KINDS.items():
@@ -170,9 +167,10 @@ def read_run(place: Path) -> StoredRun:
         if not all(isinstance(row, dict) for row in rows):
             raise damage(place / "metrics.json", "is not a list of rows")
         reason = str(read_json(place / "failure.json", dict).get("reason")) if is_failed else None
-        started = utc(config["started"])
-        if started is None:
-            raise damage(place / "config.json", "has no time with a zone under 'started'")
+        try:
+            started = pd.Timestamp(config["started"]).tz_convert("UTC").as_unit("ns")
+        except (TypeError, ValueError):
+            raise damage(place / "config.json", "has no time with a zone under 'started'") from None
     except DamagedRunError as error:
         return StoredRun(key, place.parent.name, "damaged", str(error))
     made_with = json.dumps(config["identity"], sort_keys=True)
@@ -182,7 +180,7 @@ def read_run(place: Path) -> StoredRun:
         notebook=notebook,
         state="failed" if is_failed else "finished",
         reason=reason,
-        config=config | {"parameters": scalars(config["parameters"]), "started": pd.Timestamp(started)},
+        config=config | {"parameters": scalars(config["parameters"]), "started": started},
         rows=[("", scalars(row)) for row in rows],
         code=hashlib.sha256(made_with.encode()).hexdigest()[:8],
         identity=json.dumps([notebook, made_with, config["parameters"]], sort_keys=True),
@@ -209,15 +207,6 @@ def number(text: str) -> int | float:
     if math.isinf(value):
         raise ValueError("a number is too large")
     return int(text) if text.lstrip("-").isdigit() and abs(value) < LARGEST_INTEGER else value
-
-
-def utc(text: str) -> datetime | None:
-    """Return a time in UTC; None where it has no zone, or lies in a year before or after all runs."""
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo is not None and time.year in YEARS else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def damage(path: Path, problem: str) -> DamagedRunError:
@@ -283,13 +272,9 @@ def tabulate(
     attrs: dict[Any, Any] = {"versions": versions(runs)}
     given = [run.parameters for run in of_rows]
     for kind, suffix, records in (("parameters", "parameter", given), ("metrics", "recorded", metrics)):
-        taken, free = {*columns, *end}, {}
-        for name in names(records):
-            free[name] = name
-            while free[name] in taken:
-                free[name] += f" ({suffix})"
-            taken.add(free[name])
-            columns[free[name]] = [record.get(name) for record in records]
+        taken = {*columns, *end}
+        free = {name: f"{name} ({suffix})" if name in taken else name for name in names(records)}
+        columns |= {free[name]: [record.get(name) for record in records] for name in free}
         attrs[kind] = list(free.values())
     # Arrays that can hold gaps, of a type that does not hang on which numbers happen to be whole.
     frame = pd.DataFrame({name: pd.array(list(values)) for name, values in (columns | end).items()})

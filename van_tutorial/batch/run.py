@@ -12,11 +12,11 @@ from typing import Any, TextIO
 
 import nbformat
 
-from van_tutorial._files import write_atomic
+from van_tutorial._files import clear_errors, write_atomic
 from van_tutorial.batch.execute import Interrupted, Task, execute, make_task, one_line
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.results import read_run
-from van_tutorial.batch.store import Place, claim, clear_errors, keep
+from van_tutorial.batch.store import Place, claim, keep
 
 
 class RunFailedError(RuntimeError):

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 import van_tutorial
 from van_tutorial._course import course_path
-from van_tutorial._files import write_atomic
+from van_tutorial._files import clear_errors, remove, write_atomic
 
 KEY_LENGTH = 16
 FAILED, INTERRUPTED = "-failed", "-interrupted"
@@ -210,27 +210,3 @@ def keep(place: Place, files: Mapping[str, bytes], folder: Path) -> None:
         part.rename(folder)
         if folder == place.folder:
             remove(old, place.failed, place.interrupted)
-
-
-def remove(*paths: Path) -> None:
-    """Remove what lies at some paths, folders or, where someone put one there, files."""
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
-    """Say in one sentence what could not be written and what to do, where the operating system says only why."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.filename and str(error.filename) != str(path):
-            reason += f": {error.filename}"
-        raise OSError(
-            error.errno,
-            f"{path} could not be written ({reason}): free some space, or name another folder for the runs",
-        ) from error

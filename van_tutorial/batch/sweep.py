@@ -10,7 +10,7 @@ import importlib
 import math
 import os.path
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +19,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from van_tutorial._extras import needs
-from van_tutorial.batch.cluster import GONE, ClusterError, connected, on_cluster, on_this_machine, quiet
+from van_tutorial.batch.cluster import GONE, ClusterError, on_cluster, on_this_machine, quiet
 from van_tutorial.batch.execute import Outcome, Task, name_parameters, one_line
 from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
 from van_tutorial.batch.results import read_run
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import BusyError, Place, claim, identify, keep
 from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
-from van_tutorial.batch.worker import check, make_group
+from van_tutorial.batch.worker import KILLED, check, make_group
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 MOST_UNASKED = 200
-MOST_TRIES = 3  # of a run whose kernel was killed; as many as Dask grants one whose worker was
-KILLED, DIED = "DeadKernelError", "died each time it was tried, maybe for want of memory"
+DIED = "died each time it was tried, maybe for want of memory"
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
 
 
@@ -126,9 +125,18 @@ def sweep(
         with needs("A sweep", "sweeps"):
             importlib.import_module("distributed")  # which sets up its loggers
         opened = on_cluster(scheduler) if scheduler is not None else on_this_machine(workers, len(missing))
-        with sigterm_as_interrupt(), quiet(), driver.reporting(len(missing)), opened as client, connected():
-            driver.make(missing, client)
-    return driver.swept()
+        try:
+            with sigterm_as_interrupt(), quiet(), driver.shown(len(missing)), opened as client:
+                driver.make(missing, client)
+        except (KeyboardInterrupt, ClusterError) as error:
+            num_kept = len(driver.books["finished"]) + len(driver.books["there"])
+            kept = (
+                f"{num_kept} of {plan.num_runs} runs are finished and kept; the same command makes the rest"
+            )
+            if isinstance(error, ClusterError):
+                raise ClusterError(f"{error} {kept}.") from error
+            raise KeyboardInterrupt(kept) from None
+    return Swept(driver.parent, **{name: tuple(runs) for name, runs in driver.books.items()})
 
 
 class Driver:
@@ -147,19 +155,10 @@ class Driver:
         self.retry_failed = retry_failed
         self.progress = progress
         self.bar = tqdm(disable=True)
-        self.finished: list[Path] = []
-        self.there: list[Path] = []
-        self.failed: list[Unfinished] = []
-        self.not_done: list[Unfinished] = []
-        self.tries: Counter[str] = Counter()  # by key: how often a kernel was killed
+        self.books: dict[str, list[Any]] = {"finished": [], "there": [], "failed": [], "not_done": []}
         self.waiting: deque[list[Task]] = deque()
         self.held: list[Task] = []  # by another process
         self.flying: dict[Future[list[Outcome]], tuple[list[Task], contextlib.ExitStack]] = {}
-
-    def swept(self) -> Swept:
-        """Return the books as they stand."""
-        finished, there = tuple(self.finished), tuple(self.there)
-        return Swept(self.parent, finished, there, tuple(self.failed), tuple(self.not_done))
 
     def find_missing(self, confirm: Callable[[str], bool] | None) -> list[Task]:
         """Return the runs that are to be made, once it is sure that so many are meant."""
@@ -181,9 +180,9 @@ class Driver:
         for folder in filter(os.path.lexists, (place.folder, place.failed)):
             run = read_run(folder)
             if run.state == "finished":
-                self.there.append(folder)
+                self.books["there"].append(folder)
             elif not self.retry_failed:
-                self.failed.append(self.unfinished(task, run.reason or "", folder))
+                self.books["failed"].append(self.unfinished(task, run.reason or "", folder))
             else:
                 continue
             return True
@@ -193,24 +192,18 @@ class Driver:
         """Return the entry of a run that has no result."""
         return Unfinished({name: task.parameters[name] for name in self.plan.varying}, reason, folder)
 
-    @contextlib.contextmanager
-    def reporting(self, num_missing: int) -> Iterator[None]:
-        """Show a progress bar, and say at an interrupt or where the cluster is lost what is kept."""
-        choices = {
-            "unit": "run",
-            "smoothing": 0,  # runs come in twos and threes: the mean is the better estimate
-            "dynamic_ncols": True,
-            "disable": self.progress is None,
-        }
-        try:
-            with tqdm(total=num_missing, desc=self.plan.name, file=self.progress, **choices) as self.bar:
-                yield
-        except (KeyboardInterrupt, ClusterError) as error:
-            num_kept = len(self.finished) + len(self.there)
-            kept = f"{num_kept} of {self.plan.num_runs} runs are finished and kept; the same command makes the rest"
-            if isinstance(error, ClusterError):
-                raise ClusterError(f"{error} {kept}.") from error
-            raise KeyboardInterrupt(kept) from None
+    def shown(self, num_missing: int) -> tqdm:
+        """Return the progress bar, begun."""
+        self.bar = tqdm(
+            total=num_missing,
+            desc=self.plan.name,
+            file=self.progress,
+            unit="run",
+            smoothing=0,  # runs come in twos and threes: the mean is the better estimate
+            dynamic_ncols=True,
+            disable=self.progress is None,
+        )
+        return self.bar
 
     def make(self, missing: list[Task], client: "Client") -> None:
         """Make runs, or wait for another process that holds them to make them."""
@@ -291,33 +284,28 @@ class Driver:
             if isinstance(error, KilledWorker):
                 reason = f"the worker {DIED}"
             for task in group:
-                self.give_up(task, reason)
+                self.enter("not_done", task, reason)
         else:
             for task, outcome in zip(group, outcomes, strict=True):
                 self.keep(task, outcome)
         self.bar.update(len(group))
 
     def keep(self, task: Task, outcome: Outcome) -> None:
-        """Write a run that a worker made into its folder, or try again where its kernel was killed."""
+        """Write a run that a worker made into its folder, but not one whose kernel was killed."""
         place = Place(self.parent, task.key)
         if outcome.reason is None:
             keep(place, outcome.files, place.folder)
-            self.finished.append(place.folder)
-        elif not outcome.reason.startswith(KILLED):
-            keep(place, outcome.files, place.failed)
-            self.failed.append(self.unfinished(task, outcome.reason, place.failed))
-            self.say(f"failed: {self.failed[-1]}")
-        elif self.tries[task.key] + 1 < MOST_TRIES:
-            self.tries[task.key] += 1
-            self.waiting.append([task])
-            self.bar.update(-1)
+            self.books["finished"].append(place.folder)
+        elif outcome.reason.startswith(KILLED):
+            self.enter("not_done", task, f"its kernel {DIED}")
         else:
-            self.give_up(task, f"its kernel {DIED}")
+            keep(place, outcome.files, place.failed)
+            self.enter("failed", task, outcome.reason, place.failed)
 
-    def give_up(self, task: Task, reason: str) -> None:
-        """Enter a run that did not come back into the books."""
-        self.not_done.append(self.unfinished(task, reason))
-        self.say(f"not done: {self.not_done[-1]}")
+    def enter(self, book: str, task: Task, reason: str, folder: Path | None = None) -> None:
+        """Enter a run that has no result into the books, and say so."""
+        self.books[book].append(self.unfinished(task, reason, folder))
+        self.say(f"{book.replace('_', ' ')}: {self.books[book][-1]}")
 
     def say(self, line: str) -> None:
         """Write a line above the progress bar."""
@@ -326,13 +314,11 @@ class Driver:
 
     def show(self) -> None:
         """Bring the progress bar up to date, its clock too where it is seen to run."""
-        counts: dict[str, list[Any]] = {
-            "failed": self.failed,
-            "not done": self.not_done,
-            "made elsewhere": self.held,
-        }
+        counts = {"failed": "failed", "not done": "not_done"}
+        numbers = {name: len(self.books[book]) for name, book in counts.items()}
+        numbers["made elsewhere"] = len(self.held)
         is_watched = self.progress is not None and self.progress.isatty()
-        self.bar.set_postfix({name: len(runs) for name, runs in counts.items() if runs}, refresh=is_watched)
+        self.bar.set_postfix({name: number for name, number in numbers.items() if number}, refresh=is_watched)
 
 
 def tasks_of(plan: Sweep) -> Iterator[Task]:

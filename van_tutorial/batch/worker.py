@@ -16,6 +16,9 @@ from van_tutorial.batch.execute import Outcome, Task, execute
 from van_tutorial.batch.networks import train_group
 from van_tutorial.batch.store import TRAINS, Identity, identify
 
+MOST_TRIES = 3  # of a run whose kernel was killed; as many as Dask grants one whose worker was
+KILLED = "DeadKernelError"
+
 
 def make_group(tasks: list[Task]) -> list[Outcome]:
     """Make runs that a sweep wants; what else they write does not outlive them, or the worker.
@@ -35,8 +38,12 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
     check(tasks[0], worker)
     if tasks[0].source is None:
         return train_group(tasks)
-    with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
-        return [execute(tasks[0], scratch=Path(scratch))]
+    for _ in range(MOST_TRIES):
+        with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
+            outcome = execute(tasks[0], scratch=Path(scratch))
+        if not (outcome.reason or "").startswith(KILLED):
+            break
+    return [outcome]
 
 
 @functools.cache
