@@ -206,28 +206,27 @@ def test_a_networks_identity_hangs_on_the_rooms_that_train_it_alone(tmp_path, mo
     def identity_after(*parts):
         with package.joinpath(*parts).open("a") as file:
             file.write("\n")
-        return store.identify(None).package
+        return store.identify(None)["package"]
 
-    before = store.identify(None).package
+    before = store.identify(None)["package"]
     assert identity_after("widgets", "panel.py") == identity_after("batch", "report.py") == before
     for parts in (("models", "mlp.py"), ("connections.py",), ("_random.py",), ("batch", "networks.py")):
         assert identity_after(*parts) != before
-        before = store.identify(None).package
+        before = store.identify(None)["package"]
 
 
 def test_a_run_that_another_process_makes_is_refused_in_one_sentence(write_notebook, tmp_path):
     notebook = write_notebook()
-    place = store.Place(tmp_path / "runs" / "lesson", make_task(notebook, {}).key)
-    with store.claim(place), pytest.raises(batch.BusyError, match="Another process is making this very run"):
+    folder = tmp_path / "runs" / "lesson" / make_task(notebook, {}).key
+    with store.claim(folder), pytest.raises(batch.BusyError, match="Another process is making this very run"):
         batch.run(notebook, runs=tmp_path / "runs")
     assert batch.run(notebook, runs=tmp_path / "runs", page=False).is_new
 
 
 def test_a_run_that_was_killed_while_it_was_replaced_comes_back(finished, tmp_path):
     notebook, first = finished
-    place = store.Place(first.folder.parent, first.folder.name)
-    first.folder.rename(place.hidden("old"))
-    place.hidden("part").mkdir()
+    first.folder.rename(store.hidden(first.folder, "old"))
+    store.hidden(first.folder, "part").mkdir()
     again = batch.run(notebook, runs=tmp_path / "runs", page=False)
     assert not again.is_new
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]

@@ -81,17 +81,19 @@ def test_a_step_size_without_a_dot_which_yaml_takes_for_a_text_is_a_number(write
     assert [run["lr"] for run in sweep.runs] == [0.001, 0.01]
 
 
-def test_millions_of_runs_are_counted_and_begun_without_being_listed(write):
+def test_more_than_10000_runs_are_refused_without_being_listed(write):
     hundred = list(range(1, 101))
-    path = write(
-        f"notebook: lesson.ipynb\nseeds: 100\ngrid: {{depth: {hundred}, lr: {hundred}, name: [a, b]}}"
-    )
+    grid = f"{{depth: {hundred}, lr: {hundred}, name: [a, b]}}"
     tracemalloc.start()
-    sweep = read_sweep(path)
-    assert sweep.num_runs == 2_000_000
-    assert next(sweep.runs) == DEFAULTS | {"depth": 1, "lr": 1.0, "name": "a"}
+    assert "these are 2,000,000 runs, more than 10,000" in refusal(
+        write(f"notebook: lesson.ipynb\nseeds: 100\ngrid: {grid}")
+    )
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
+    sweep = read_sweep(write(f"notebook: lesson.ipynb\ngrid: {{depth: {hundred}, lr: {hundred}}}"))
+    assert sweep.num_runs == 10_000
+    assert sweep.runs[0] == DEFAULTS | {"depth": 1, "lr": 1.0}
+    assert sweep.varying == ["depth", "lr"]
 
 
 def test_a_lesson_is_named_without_its_path_and_a_file_beside_the_sweep_file_goes_first(write, tmp_path):
@@ -160,12 +162,12 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
         ("grid: {depth: [[40]]}", r"grid\['depth'\]\[0\] must be a number, .* got a list"),
         ("grid: {}", "grid is empty"),
         ("grid: {depth: []}", r"grid\['depth'\] is empty"),
-        ("grid: {depth: [4, 5, '4']}", r"depth\[0\] and \[2\] give the same run"),
+        ("grid: {depth: [4, 5, '4']}", "runs 1 and 3 are the same"),
         ("list: {depth: 1}", "list must be a list of cases, .* got a mapping"),
         ("list: [depth]", r"list\[0\] must be a mapping of names to values, got 'depth'"),
         ("list: []", "list is empty"),
         ("list: [{depth: 4}, {depth: [4]}]", r"list\[1\]\['depth'\] must be a number"),
-        ("list: [{lr: 1}, {}, {depth: 3}]", r"list\[1\] and \[2\] give the same run"),
+        ("list: [{lr: 1}, {}, {depth: 3}]", "runs 2 and 3 are the same"),
         (
             "fixed: {name: '\\ud83d'}".replace("'", '"'),
             r"fixed\['name'\] must be a number, a string of whole characters",
@@ -182,7 +184,7 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
         ("seeds: 99999999999999999999", "seeds must be their number, from 1 to 10000"),
         ("seeds: [0, -1]", r"seeds\[1\] must be an integer of at least 0 .* got -1"),
         ("seeds: [0, 1.5]", r"seeds\[1\] must be an integer of at least 0 .* got 1.5"),
-        ("seeds: [3, 4, 3]", r"seed\[0\] and \[2\] give the same run"),
+        ("seeds: [3, 4, 3]", "runs 1 and 3 are the same"),
         ("seeds: 2\nfixed: {seed: 3}", "'seed' is given by fixed and by seeds"),
         ("seeds: 2\ngrid: {seed: [3]}", "'seed' is given by grid and by seeds"),
         ("seeds: 2\nlist: [{depth: 1}, {seed: 3}]", "'seed' is given by list and by seeds"),

@@ -195,12 +195,12 @@ def run_sweep(
     num_runs = num_finished + len(swept.failed) + len(swept.not_done)
     now = f"{num_finished} of {num_runs} runs are finished, {len(swept.finished)} of them now"
     print(f"{now}. Table: van-tutorial results {swept.folder}")
-    if swept.failed:
-        print(f"{len(swept.failed)} failed; add --retry-failed to run them again:")
-        print(*(f"  {run}" for run in swept.failed), sep="\n")
-    if swept.not_done:
-        print(f"{len(swept.not_done)} not done; the same command tries them again:")
-        print(*(f"  {run}" for run in swept.not_done), sep="\n")
+    for unfinished, remark in (
+        (swept.failed, "failed; add --retry-failed to run them again"),
+        (swept.not_done, "not done; the same command tries them again"),
+    ):
+        if unfinished:
+            print(f"{len(unfinished)} {remark}:", *(f"  {run}" for run in unfinished), sep="\n")
     return 0 if swept.is_complete else 1
 
 

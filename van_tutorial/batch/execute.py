@@ -5,7 +5,7 @@ import platform
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import as_plain_json, notebook_bytes, parse_notebook, with_parameters
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
-from van_tutorial.batch.store import Identity, identify
+from van_tutorial.batch.store import identify, key_of_run
 from van_tutorial.evidence import METRICS_TYPE
 
 RECORDED_VERSIONS = ("van-tutorial", "torch", "numpy", "pandas", "plotly", "papermill")
@@ -39,13 +39,13 @@ class Task:
     name: str
     source: bytes | None
     parameters: dict[str, Any]
-    identity: Identity
+    identity: dict[str, str]
     home: str
 
     @property
     def key(self) -> str:
         """The name of the run."""
-        return self.identity.key(self.parameters)
+        return key_of_run(self.identity, self.parameters)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def outcome_of(
     config = {
         "notebook": f"{task.name}.ipynb" if task.source is not None else task.name,
         "parameters": as_plain_json(task.parameters),
-        "identity": asdict(task.identity),
+        "identity": task.identity,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "python": platform.python_version(),

@@ -36,7 +36,7 @@ from van_tutorial.batch.notebooks import (
 )
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.run import sigterm_as_interrupt
-from van_tutorial.batch.store import identify
+from van_tutorial.batch.store import identify, key_of_run
 
 COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
 MESSAGE = COLUMNS.index("message")
@@ -281,7 +281,7 @@ def read_lesson(path: Path, parameters: Mapping[str, Any]) -> Lesson:
     declared = declared_parameters(path)
     chosen = {"interactive": False} if "interactive" in declared else {}
     fitted = fit_parameters({**chosen, **parameters}, declared, path.stem)
-    return Lesson(read_notebook(path), fitted, identify(path.read_bytes()).key(fitted))
+    return Lesson(read_notebook(path), fitted, key_of_run(identify(path.read_bytes()), fitted))
 
 
 def grade_one(

@@ -4,32 +4,20 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import pandas as pd
 
+from van_tutorial import data, ensemble, models, training
 from van_tutorial._checks import check_choice
 from van_tutorial.batch.execute import Outcome, Task, outcome_of
 from van_tutorial.batch.parameters import Declared
 
-if TYPE_CHECKING:
-    from van_tutorial.data import Images
-    from van_tutorial.models import ConvNetConfig, MLPConfig, Stack
-    from van_tutorial.training import DivergenceError, TrainConfig, TrainResult
+# This brings torch, which most of this subpackage does without: it is imported where a network is wanted.
 
-# Models and training are imported where they are needed: they bring torch, which most of this subpackage does without.
-
-KINDS = ("mlp", "convnet")
+KINDS: dict[str, Any] = {"mlp": models.MLPConfig, "convnet": models.ConvNetConfig}
 FROM_DATA = ("in_features", "in_channels", "num_classes")  # choices that the data set makes
 DATA = "fashion-mnist-mini"
-MOST_AT_ONCE = 16
-
-
-def model_config(kind: str) -> "type[MLPConfig | ConvNetConfig]":
-    """Return the class that holds the choices of a network."""
-    from van_tutorial.models import ConvNetConfig, MLPConfig
-
-    return {"mlp": MLPConfig, "convnet": ConvNetConfig}[kind]
 
 
 def declared_choices(kind: str) -> Declared:
@@ -40,12 +28,14 @@ def declared_choices(kind: str) -> Declared:
 
     Returns:
         The default of each choice, and its types. The seed is that of the weights and of the order of the examples.
-    """
-    from van_tutorial.training import TrainConfig
 
+    Raises:
+        ValueError: for another kind.
+    """
+    check_choice("train", kind, KINDS)
     declared = Declared(data=DATA)
     declared.kinds = {"data": str, "seed": int}
-    for config in (model_config(kind), TrainConfig):
+    for config in (KINDS[kind], training.TrainConfig):
         hints = get_type_hints(config)
         for field in fields(config):
             if field.name not in FROM_DATA:
@@ -54,10 +44,8 @@ def declared_choices(kind: str) -> Declared:
     return declared
 
 
-def configs_of(
-    kind: str, parameters: dict[str, Any], **from_data: Any
-) -> "tuple[MLPConfig | ConvNetConfig, TrainConfig]":
-    """Return the two configs of a run.
+def configs_of(kind: str, parameters: dict[str, Any], **from_data: Any) -> tuple[Any, training.TrainConfig]:
+    """Return the configs of a run's network and of its training.
 
     Args:
         kind: "mlp" or "convnet".
@@ -67,25 +55,20 @@ def configs_of(
     Raises:
         ValueError: for choices that do not fit together, values out of their bounds, and data of no known name.
     """
-    from van_tutorial import data
-    from van_tutorial.training import TrainConfig
-
     check_choice("data", parameters["data"], data.NAMES)
 
-    def choose(config: type) -> dict[str, Any]:
+    def choose(config: Any) -> dict[str, Any]:
         return {f.name: parameters[f.name] for f in fields(config) if f.name in parameters}
 
-    network = model_config(kind)
-    return network(**choose(network), **from_data), TrainConfig(**choose(TrainConfig))
+    network = KINDS[kind](**choose(KINDS[kind]), **from_data)
+    return network, training.TrainConfig(**choose(training.TrainConfig))
 
 
 def shape_of(task: Task) -> str:
     """Return a text that is the same for runs that can be made at once, and for no others."""
-    if task.source is not None or task.name != "mlp":
+    if task.name != "mlp":
         return task.key
-    from van_tutorial.ensemble import MAY_DIFFER
-
-    free = {*MAY_DIFFER["model"], *MAY_DIFFER["training"]}
+    free = {*ensemble.MAY_DIFFER["model"], *ensemble.MAY_DIFFER["training"]}
     return repr(sorted((name, value) for name, value in task.parameters.items() if name not in free))
 
 
@@ -103,8 +86,6 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     Raises:
         OSError: where the data is not there.
     """
-    from van_tutorial import data, models
-
     started = time.time()
     kind = tasks[0].name
     images = data.load(tasks[0].parameters["data"])
@@ -121,16 +102,13 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
 
 
 def train_all(
-    networks: "list[Stack]", images: "Images", configs: "list[TrainConfig]"
-) -> "tuple[list[TrainResult], list[DivergenceError | None]]":
+    networks: list[models.Stack], images: data.Images, configs: list[training.TrainConfig]
+) -> tuple[list[training.TrainResult], list[training.DivergenceError | None]]:
     """Return the results of networks, and what stopped them.
 
     Fully connected ones go through the ensemble even alone: a result does not depend on how a sweep groups them.
     """
-    from van_tutorial import ensemble, training
-    from van_tutorial.models import MLP
-
-    if isinstance(networks[0], MLP):
+    if isinstance(networks[0], models.MLP):
         together = ensemble.Trainer(networks, images, configs)
         for _ in together:
             pass
@@ -146,11 +124,13 @@ def train_all(
 
 
 def outcome_of_network(
-    task: Task, result: "TrainResult", error: "DivergenceError | None", started: float, seconds: float
+    task: Task,
+    result: training.TrainResult,
+    error: training.DivergenceError | None,
+    started: float,
+    seconds: float,
 ) -> Outcome:
     """Return what is told of one network."""
-    from van_tutorial import models
-
     metrics: dict[str, Any] = {
         "test accuracy": result.test_accuracy,
         "validation accuracy": result.validation_accuracy,

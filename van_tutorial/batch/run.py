@@ -16,7 +16,7 @@ from van_tutorial._files import clear_errors, write_atomic
 from van_tutorial.batch.execute import Interrupted, Task, execute, make_task, one_line
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.results import read_run
-from van_tutorial.batch.store import Place, claim, keep
+from van_tutorial.batch.store import FAILED, INTERRUPTED, claim, keep
 
 
 class RunFailedError(RuntimeError):
@@ -77,16 +77,16 @@ def run(
         ValueError: where this very run is there already and damaged.
     """
     task = make_task(notebook, parameters or {})
-    place = Place(Path(runs) / task.name, task.key)
+    folder = Path(runs) / task.name / task.key
     is_new = False
-    if force or not place.folder.exists():
-        with sigterm_as_interrupt(), claim(place):
-            if force or not place.folder.exists():  # another process may have finished it
-                make(task, place, progress)
+    if force or not folder.exists():
+        with sigterm_as_interrupt(), claim(folder):
+            if force or not folder.exists():  # another process may have finished it
+                make(task, folder, progress)
                 is_new = True
-    executed = place.folder / f"{task.name}.ipynb"
+    executed = folder / f"{task.name}.ipynb"
     if not is_new:
-        check_whole(place.folder, executed)
+        check_whole(folder, executed)
     shown = executed.with_suffix(".html")
     if page and not shown.exists():
         try:
@@ -95,8 +95,8 @@ def run(
         except Exception as error:  # the run is whole without it
             reason = one_line(f"{type(error).__name__}: {error}")
             warnings.warn(f"The page of {executed} could not be made ({reason}).", stacklevel=2)
-    metrics = json.loads((place.folder / "metrics.json").read_text(encoding="utf-8"))
-    return Run(place.folder, executed, shown if shown.exists() else None, metrics, is_new)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return Run(folder, executed, shown if shown.exists() else None, metrics, is_new)
 
 
 def check_whole(folder: Path, executed: Path) -> None:
@@ -108,18 +108,18 @@ def check_whole(folder: Path, executed: Path) -> None:
         raise ValueError(f"The run that is there is damaged: {reason} With force, or --force, both is done.")
 
 
-def make(task: Task, place: Place, progress: TextIO | None) -> None:
+def make(task: Task, folder: Path, progress: TextIO | None) -> None:
     """Make a run whose claim is held, and keep it."""
     notebook = f"{task.name}.ipynb"
     try:
-        with clear_errors(place.folder):
+        with clear_errors(folder):
             outcome = execute(task, progress)
     except Interrupted as interrupt:
-        keep(place, interrupt.outcome.files, place.interrupted)
-        raise KeyboardInterrupt(f"what was done is kept in {place.interrupted / notebook}") from None
-    keep(place, outcome.files, place.folder if outcome.reason is None else place.failed)
+        kept = keep(folder, interrupt.outcome.files, INTERRUPTED)
+        raise KeyboardInterrupt(f"what was done is kept in {kept / notebook}") from None
+    kept = keep(folder, outcome.files, "" if outcome.reason is None else FAILED)
     if outcome.reason is not None:
-        where = f"The notebook up to there is {place.failed / notebook}."
+        where = f"The notebook up to there is {kept / notebook}."
         raise RunFailedError(f"A cell of {notebook} failed: {outcome.reason.rstrip('.')}. {where}")
 
 

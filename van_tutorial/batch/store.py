@@ -6,7 +6,6 @@ import json
 import os.path
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,59 +27,37 @@ class BusyError(RuntimeError):
     """Another process is making this very run."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a run's numbers depend on beside its parameters.
-
-    Attributes:
-        notebook: hash of the notebook's file; empty without one.
-        package: hash of the package's source files; without a notebook, of those that train a network.
-        data: hash of the embedded data; the full data sets are pinned by checksums in the package's source.
-        torch: its version.
-    """
-
-    notebook: str
-    package: str
-    data: str
-    torch: str
-
-    def key(self, parameters: Mapping[str, Any]) -> str:
-        """Return the name of a run.
-
-        Args:
-            parameters: all of them, typed, defaults filled in; their order does not matter.
-
-        Returns:
-            16 hex digits.
-        """
-        content = json.dumps({**asdict(self), "parameters": parameters}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:KEY_LENGTH]
-
-    def difference(self, other: "Identity") -> list[str]:
-        """Return the names of what differs.
-
-        Args:
-            other: what is compared.
-
-        Returns:
-            Some of "notebook", "package", "data" and "torch".
-        """
-        names = [field.name for field in fields(self)]
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
-
-
-def identify(source: bytes | None) -> Identity:
-    """Return what the runs of a notebook depend on, here and now.
+def identify(source: bytes | None) -> dict[str, str]:
+    """Return what the numbers of a run depend on beside its parameters, read afresh from the disk.
 
     Args:
         source: the notebook file's content; None for networks that are trained without one.
 
     Returns:
-        Its identity with the package, data and torch that are installed here, read afresh from the disk.
+        "notebook", the hash of the notebook's file, empty without one; "package", that of the package's source files,
+        without a notebook of those that train a network; "data", that of the embedded data (the full data sets are
+        pinned by checksums in the package's source); and "torch", its version.
     """
-    notebook = "" if source is None else hashlib.sha256(source).hexdigest()
-    package = package_digest() if source is not None else package_digest(TRAINS)
-    return Identity(notebook, package, data_digest(), version("torch"))
+    return {
+        "notebook": "" if source is None else hashlib.sha256(source).hexdigest(),
+        "package": package_digest() if source is not None else package_digest(TRAINS),
+        "data": data_digest(),
+        "torch": version("torch"),
+    }
+
+
+def key_of_run(identity: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+    """Return the name of a run.
+
+    Args:
+        identity: what `identify` returned.
+        parameters: all of them, typed, defaults filled in; their order does not matter.
+
+    Returns:
+        16 hex digits.
+    """
+    content = json.dumps({**identity, "parameters": parameters}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def package_digest(subpackages: Collection[str] | None = None) -> str:
@@ -117,46 +94,19 @@ def hash_of(paths: list[Path], folder: Path) -> str:
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run is kept.
-
-    Attributes:
-        parent: folder of all runs of the notebook.
-        key: name of the run.
-    """
-
-    parent: Path
-    key: str
-
-    @property
-    def folder(self) -> Path:
-        """The finished run; it is there only when it is whole."""
-        return self.parent / self.key
-
-    @property
-    def failed(self) -> Path:
-        """What a failed attempt left."""
-        return self.parent / f"{self.key}{FAILED}"
-
-    @property
-    def interrupted(self) -> Path:
-        """What was done when someone interrupted it."""
-        return self.parent / f"{self.key}{INTERRUPTED}"
-
-    def hidden(self, ending: str) -> Path:
-        """Return the path of something that passes for no run; only the holder of the claim touches it."""
-        return self.parent / f".{self.key}.{ending}"
+def hidden(folder: Path, ending: str) -> Path:
+    """Return the path of something that passes for no run; only the holder of the claim touches it."""
+    return folder.with_name(f".{folder.name}.{ending}")
 
 
 @contextlib.contextmanager
-def claim(place: Place) -> Iterator[None]:
+def claim(folder: Path) -> Iterator[None]:
     """Hold a run, so that no other process makes it; what a dead holder left half-written is removed.
 
     The operating system lets go of the claim when the process ends, however it ends.
 
     Args:
-        place: of the run.
+        folder: of the run, when it is finished.
 
     Yields:
         Nothing.
@@ -165,48 +115,58 @@ def claim(place: Place) -> Iterator[None]:
         BusyError: where another process holds it.
         OSError: where the folder cannot be written.
     """
-    lock = FileLock(place.hidden("lock"))
-    with clear_errors(place.folder):
-        place.parent.mkdir(parents=True, exist_ok=True)
+    part, old, lock = (hidden(folder, ending) for ending in ("part", "old", "lock"))
+    holder = FileLock(lock)
+    with clear_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            holder.acquire(timeout=0)
         except Timeout:
             raise BusyError(
-                f"Another process is making this very run ({place.folder}): wait for it, or keep the runs elsewhere."
+                f"Another process is making this very run ({folder}): wait for it, or keep the runs elsewhere."
             ) from None
     try:
-        with clear_errors(place.folder):
-            if place.hidden("old").exists() and not place.folder.exists():  # killed while it was replaced
-                place.hidden("old").rename(place.folder)
-            remove(place.hidden("part"), place.hidden("old"))
+        with clear_errors(folder):
+            if old.exists() and not folder.exists():  # killed while it was replaced
+                old.rename(folder)
+            remove(part, old)
         yield
     finally:
-        shutil.rmtree(place.hidden("part"), ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
         # While it is held: whoever opened the file before sees, once it has the lock, that the file is gone.
         with contextlib.suppress(OSError):
-            place.hidden("lock").unlink()
-        lock.release()
+            lock.unlink()
+        holder.release()
 
 
-def keep(place: Place, files: Mapping[str, bytes], folder: Path) -> None:
+def keep(folder: Path, files: Mapping[str, bytes], ending: str = "") -> Path:
     """Write the files of a run, which appear together, in place of what an earlier attempt left.
 
     Args:
-        place: of the run, claimed.
+        folder: of the run, claimed.
         files: content by name.
-        folder: the place's `folder`, `failed` or `interrupted`.
+        ending: of the folder's name: FAILED, INTERRUPTED, or nothing where the run is finished.
+
+    Returns:
+        The folder that they are in.
 
     Raises:
         OSError: where they could not be written; a finished run is there still.
     """
-    part, old = place.hidden("part"), place.hidden("old")
+    part, old, kept = hidden(folder, "part"), hidden(folder, "old"), aside(folder, ending)
     for name, content in files.items():
         write_atomic(part / name, content)
-    with clear_errors(folder):
-        if folder != place.folder:
-            remove(folder)
+    with clear_errors(kept):
+        if ending:
+            remove(kept)
         elif os.path.lexists(folder):
             folder.rename(old)
-        part.rename(folder)
-        if folder == place.folder:
-            remove(old, place.failed, place.interrupted)
+        part.rename(kept)
+        if not ending:
+            remove(old, aside(folder, FAILED), aside(folder, INTERRUPTED))
+    return kept
+
+
+def aside(folder: Path, ending: str) -> Path:
+    """Return where what did not finish is kept, beside the folder of the finished run."""
+    return folder.with_name(folder.name + ending)

@@ -21,10 +21,9 @@ from tqdm import tqdm
 from van_tutorial._extras import needs
 from van_tutorial.batch.cluster import GONE, ClusterError, on_cluster, on_this_machine, quiet
 from van_tutorial.batch.execute import Outcome, Task, name_parameters, one_line
-from van_tutorial.batch.networks import MOST_AT_ONCE, configs_of, shape_of
 from van_tutorial.batch.results import read_run
 from van_tutorial.batch.run import sigterm_as_interrupt
-from van_tutorial.batch.store import BusyError, Place, claim, identify, keep
+from van_tutorial.batch.store import FAILED, BusyError, aside, claim, identify, keep
 from van_tutorial.batch.sweep_file import Sweep, SweepError, read_sweep
 from van_tutorial.batch.worker import KILLED, check, make_group
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 MOST_UNASKED = 200
+MOST_AT_ONCE = 16  # networks in a process
 DIED = "died each time it was tried, maybe for want of memory"
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's size, and at what another process makes
 
@@ -162,22 +162,19 @@ class Driver:
 
     def find_missing(self, confirm: Callable[[str], bool] | None) -> list[Task]:
         """Return the runs that are to be made, once it is sure that so many are meant."""
-        missing: list[Task] = []
-        for task in tasks_of(self.plan):
-            if self.is_settled(task):
-                continue
-            missing.append(task)
-            if len(missing) == MOST_UNASKED + 1:  # before the rest is looked at: it may be millions
-                more = f"more than {MOST_UNASKED} are to be made"
-                question = f"{self.plan.path} has {self.plan.num_runs:,} runs, and {more}"
-                if not (confirm and confirm(f"{question}. Go on?")):
-                    raise SweepError(f"{question}, which was not confirmed: nothing was run.")
+        missing = [task for task in tasks_of(self.plan) if not self.is_settled(task)]
+        if len(missing) > MOST_UNASKED:
+            question = (
+                f"{self.plan.path} has {self.plan.num_runs:,} runs, and {len(missing):,} are to be made"
+            )
+            if not (confirm and confirm(f"{question}. Go on?")):
+                raise SweepError(f"{question}, which was not confirmed: nothing was run.")
         return missing
 
     def is_settled(self, task: Task) -> bool:
         """Enter a run that is there or failed before into the books, and return whether that was so."""
-        place = Place(self.parent, task.key)
-        for folder in filter(os.path.lexists, (place.folder, place.failed)):
+        own = self.parent / task.key
+        for folder in filter(os.path.lexists, (own, aside(own, FAILED))):
             run = read_run(folder)
             if run.state == "finished":
                 self.books["there"].append(folder)
@@ -255,7 +252,7 @@ class Driver:
         with contextlib.ExitStack() as claims:
             for task in group:
                 try:
-                    claims.enter_context(claim(Place(self.parent, task.key)))
+                    claims.enter_context(claim(self.parent / task.key))
                 except BusyError:
                     self.held.append(task)
                     continue
@@ -292,15 +289,13 @@ class Driver:
 
     def keep(self, task: Task, outcome: Outcome) -> None:
         """Write a run that a worker made into its folder, but not one whose kernel was killed."""
-        place = Place(self.parent, task.key)
+        folder = self.parent / task.key
         if outcome.reason is None:
-            keep(place, outcome.files, place.folder)
-            self.books["finished"].append(place.folder)
+            self.books["finished"].append(keep(folder, outcome.files))
         elif outcome.reason.startswith(KILLED):
             self.enter("not_done", task, f"its kernel {DIED}")
         else:
-            keep(place, outcome.files, place.failed)
-            self.enter("failed", task, outcome.reason, place.failed)
+            self.enter("failed", task, outcome.reason, keep(folder, outcome.files, FAILED))
 
     def enter(self, book: str, task: Task, reason: str, folder: Path | None = None) -> None:
         """Enter a run that has no result into the books, and say so."""
@@ -328,6 +323,8 @@ def tasks_of(plan: Sweep) -> Iterator[Task]:
     identity = identify(source)
     for parameters in plan.runs:
         if source is None:
+            from van_tutorial.batch.networks import configs_of
+
             try:
                 configs_of(plan.subject, parameters)
             except ValueError as error:
@@ -348,6 +345,10 @@ def groups_of(tasks: Sequence[Task], num_workers: int) -> list[list[Task]]:
     Returns:
         The groups.
     """
+    if not tasks or tasks[0].source is not None:
+        return [[task] for task in tasks]
+    from van_tutorial.batch.networks import shape_of
+
     shapes: dict[str, list[Task]] = {}
     for task in tasks:
         shapes.setdefault(shape_of(task), []).append(task)

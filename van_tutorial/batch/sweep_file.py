@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from jsonschema import Draft202012Validator
 
 from van_tutorial._checks import check_choice, did_you_mean
 from van_tutorial._course import course_path
-from van_tutorial.batch.networks import KINDS, declared_choices
 from van_tutorial.batch.parameters import NotebookError, declared_parameters, fit_parameters
 
 ENDINGS = (".yaml", ".yml")
+MOST_RUNS = 10_000
 SECTIONS = ("notebook", "train", "fixed", "grid", "list", "seeds")
 # Which values a section may have, as a JSON schema; a description says what is expected, an editor can check by it.
 SCHEMA = json.loads(Path(__file__).with_name("sweep_schema.json").read_text(encoding="utf-8"))
@@ -30,21 +31,20 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A notebook and the parameters of its runs, every value checked, the runs themselves not yet listed.
+    """A notebook and the parameters of its runs, every value checked.
 
     Attributes:
         path: the sweep file.
         subject: name of the notebook without its ending, or the kind of network that is trained without one.
         notebook: path of the notebook; None without one.
-        cases: the entries of `list`, each with every parameter: defaults and fixed ones filled in.
-        grid: the values of each parameter that is varied in every combination; the seeds stand last.
+        runs: all parameters of each run, defaults and fixed ones filled in: case by case, the last name of the grid
+            faster than those before it, the seeds fastest.
     """
 
     path: Path
     subject: str
     notebook: Path | None
-    cases: tuple[dict[str, Any], ...]
-    grid: dict[str, list[Any]]
+    runs: tuple[dict[str, Any], ...]
 
     @property
     def name(self) -> str:
@@ -53,21 +53,14 @@ class Sweep:
 
     @property
     def num_runs(self) -> int:
-        """How many runs there are, at no cost however many."""
-        return len(self.cases) * math.prod(len(values) for values in self.grid.values())
+        """How many runs there are."""
+        return len(self.runs)
 
-    @property
+    @cached_property
     def varying(self) -> list[str]:
         """The names of the parameters that are not the same in all runs."""
-        first, *others = self.cases
-        in_cases = [name for name in first if any(case[name] != first[name] for case in others)]
-        return in_cases + [name for name, values in self.grid.items() if len(values) > 1]
-
-    @property
-    def runs(self) -> Iterator[dict[str, Any]]:
-        """All parameters of each run, made one at a time: case by case, the last name of the grid fastest."""
-        for case, *values in itertools.product(self.cases, *self.grid.values()):
-            yield case | dict(zip(self.grid, values, strict=True))
+        first = self.runs[0]
+        return [name for name in first if any(run[name] != first[name] for run in self.runs)]
 
 
 def read_sweep(path: str | Path) -> Sweep:
@@ -87,7 +80,7 @@ def read_sweep(path: str | Path) -> Sweep:
         path: the file, in YAML (.yaml, .yml).
 
     Returns:
-        The sweep; ask for its `num_runs` before its `runs`.
+        The sweep, of at most 10,000 runs.
 
     Raises:
         SweepError: for anything in the file that is unknown, of the wrong kind, empty or given twice, for what the
@@ -199,8 +192,9 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
         )
     notebook = None
     if "train" in settings:
+        from van_tutorial.batch.networks import declared_choices
+
         subject = where = settings["train"]
-        check_choice("train", subject, KINDS)
         declared = declared_choices(subject)
     else:
         notebook = find_notebook(settings["notebook"], path.parent)
@@ -221,18 +215,23 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
             return fit_parameters(parameters, declared, where)
 
     common = declared | fit("fixed", fixed)
-    typed_cases = tuple(common | fit(f"list[{number}]", case) for number, case in enumerate(cases))
-    typed_grid = {
+    typed_cases = [common | fit(f"list[{number}]", case) for number, case in enumerate(cases)]
+    axes = {
         name: [fit(section, {name: value})[name] for value in values]
-        for section, axes in (("grid", grid), ("seeds", seeds))
-        for name, values in axes.items()
+        for section, given_axes in (("grid", grid), ("seeds", seeds))
+        for name, values in given_axes.items()
     }
-    # No name of the grid is in a case, so two runs are the same only where two cases or two values are.
-    for where, values in {"list": typed_cases, **typed_grid}.items():
-        first: dict[str, int] = {}
-        for number, text in enumerate(map(repr, values)):
-            if first.setdefault(text, number) != number:
-                raise SweepError(
-                    f"{where}[{first[text]}] and [{number}] give the same run: remove one of them."
-                )
-    return Sweep(path, subject, notebook, typed_cases, typed_grid)
+    num_runs = len(cases) * math.prod(map(len, axes.values()))
+    if num_runs > MOST_RUNS:
+        raise SweepError(f"these are {num_runs:,} runs, more than {MOST_RUNS:,}: write several files.")
+    runs = [
+        case | dict(zip(axes, values, strict=True))
+        for case, *values in itertools.product(typed_cases, *axes.values())
+    ]
+    first: dict[str, int] = {}
+    for number, run in enumerate(runs, 1):
+        if first.setdefault(repr(run), number) != number:
+            raise SweepError(
+                f"runs {first[repr(run)]} and {number} are the same: a case or a value stands twice."
+            )
+    return Sweep(path, subject, notebook, tuple(runs))

@@ -13,8 +13,7 @@ import psutil
 
 from van_tutorial.batch.cluster import ClusterError
 from van_tutorial.batch.execute import Outcome, Task, execute
-from van_tutorial.batch.networks import train_group
-from van_tutorial.batch.store import TRAINS, Identity, identify
+from van_tutorial.batch.store import TRAINS, identify
 
 MOST_TRIES = 3  # of a run whose kernel was killed; as many as Dask grants one whose worker was
 KILLED = "DeadKernelError"
@@ -37,6 +36,8 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
     worker = get_worker()
     check(tasks[0], worker)
     if tasks[0].source is None:
+        from van_tutorial.batch.networks import train_group
+
         return train_group(tasks)
     for _ in range(MOST_TRIES):
         with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
@@ -47,7 +48,7 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
 
 
 @functools.cache
-def loaded() -> Identity:
+def loaded() -> dict[str, str]:
     """Return what the networks depend on that this process trains, which stays as it was loaded by the first call."""
     for name in TRAINS:
         importlib.import_module(f"van_tutorial.{name.removesuffix('.py')}")
@@ -62,19 +63,14 @@ def check(task: Task, dask_worker: Any) -> None:
         dask_worker: Dask's object for this process, which Dask itself puts in by this name.
 
     Raises:
-        ClusterError: where this worker has another package, other data or another torch than the sweep, on its disk or
-            loaded.
+        ClusterError: where this worker has another package, other data or another torch than the sweep, on its disk, or
+            loaded where it trains networks.
     """
-    difference = task.identity.difference(identify(task.source))
-    if task.source is None and not difference and task.identity.difference(loaded()):
-        raise ClusterError(
-            f"The package or torch was changed since the worker at {dask_worker.address} began, which trains with "
-            "what it has loaded: start the workers again."
-        )
-    if difference:
+    here = loaded() if task.source is None else identify(task.source)
+    if difference := [name for name in here if here[name] != task.identity[name]]:
         raise ClusterError(
             f"The worker at {dask_worker.address} differs from the sweep in {' and '.join(difference)}: install the "
-            "same on both, and change nothing while a sweep runs."
+            "same on both, start the workers again, and change nothing while a sweep runs."
         )
 
 
