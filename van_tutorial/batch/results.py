@@ -120,18 +120,13 @@ def read_runs(folder: str | Path) -> list[StoredRun]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: name one that runs are kept in, such as runs.")
-    there = [place for depth in ("*", "*/*") for place in sorted(folder.glob(depth)) if is_run(place, folder)]
-    if not there:
+    places = [
+        place for depth in ("*", "*/*") for place in sorted(folder.glob(depth)) if is_run(place, folder)
+    ]
+    if not places:
         raise FileNotFoundError(
             f"{folder} holds no runs: name the folder that they are kept in (such as runs), or that of one notebook."
         )
-    finished = set(there)
-    places = [
-        place
-        for place in there
-        if not place.name.endswith(FAILED)
-        or place.with_name(place.name.removesuffix(FAILED)) not in finished  # it was tried again
-    ]
     runs = without_copies({place: read_run(place) for place in places})
     return list(with_row_names(sorted(runs, key=sort_key)))
 
@@ -144,15 +139,16 @@ def is_run(place: Path, folder: Path) -> bool:
 
 
 def without_copies(runs: Mapping[Path, StoredRun]) -> Iterator[StoredRun]:
-    """Return runs by their folders; of a run that is there several times all but one are damaged."""
+    """Yield runs, of one that is there several times all but one as damaged, none that failed before it finished."""
     originals: dict[str | None, Path] = {}
-    for place in sorted(runs, key=lambda place: not FOLDER_NAME.fullmatch(place.name)):
+    for place in sorted(runs, key=lambda place: (not FOLDER_NAME.fullmatch(place.name), len(place.name))):
         run = runs[place]
         original = originals.setdefault(run.identity, place)
-        if run.identity is not None and original != place:
+        if run.identity is None or original == place:
+            yield run
+        elif run.state != "failed" or runs[original].state != "finished":
             reason = f"{place} is a copy of {original}: remove one of them."
-            run = StoredRun(run.run, run.notebook, "damaged", reason)
-        yield run
+            yield StoredRun(run.run, run.notebook, "damaged", reason)
 
 
 def read_run(place: Path) -> StoredRun:
