@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from tests.browsing import in_browser, watch
 from tools import site as tool
-from van_tutorial import batch
+from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 
 LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
@@ -130,8 +130,7 @@ def call(monkeypatch, capsys):
     """A function that calls the tool, and returns its status, what it said and what it complained of."""
 
     def call(*options):
-        monkeypatch.setattr(sys, "argv", ["site", *map(str, options)])
-        return tool.main(), *capsys.readouterr()
+        return cli.call(tool.main, list(map(str, options))), *capsys.readouterr()
 
     return call
 

@@ -6,11 +6,12 @@ The first 500 training and the first 100 test images of each class, in the order
 the same byte for byte wherever numpy is built with the same zlib; its sha256 stands in van_tutorial/data/sets.toml.
 """
 
-import argparse
 import hashlib
+import sys
 
 import numpy as np
 
+from van_tutorial import cli
 from van_tutorial.data.sets import MINI_FILE, read_arrays
 
 
@@ -19,11 +20,13 @@ def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
-def main() -> None:
-    """Write the file and print its checksum."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", help="folder that holds FashionMNIST/raw")
-    raw, _ = read_arrays("fashion-mnist", parser.parse_args().root)
+def main(*, root: str | None = None) -> None:
+    """Write the file and print its checksum.
+
+    Args:
+        root: folder that holds FashionMNIST/raw
+    """
+    raw, _ = read_arrays("fashion-mnist", root)
     train_images, train_labels, test_images, test_labels = raw
     train = first_of_each_class(train_labels, 500)
     test = first_of_each_class(test_labels, 100)
@@ -38,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.call(main))

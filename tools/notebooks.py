@@ -16,7 +16,6 @@ and a cell tagged `solution` is left out of the learner's notebook. Outputs are 
 `keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ import jupytext
 import nbformat
 import nbstripout
 
+from van_tutorial import cli
 from van_tutorial.batch.kernel import running
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -75,24 +75,24 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    """Return the notebook on disk; one without cells where there is none."""
+    return nbformat.read(path, as_version=4) if path.exists() else nbformat.v4.new_notebook()
+
+
 def differs(made: nbformat.NotebookNode, path: Path) -> bool:
     """Tell whether a notebook on disk has other cells than the one made from its source."""
-    if not path.exists():
-        return True
-    there = nbformat.read(path, as_version=4)
-    keys = ("id", "cell_type", "source", "metadata")
-    return [[cell[key] for key in keys] for cell in made.cells] != [
-        [cell[key] for key in keys] for cell in there.cells
-    ]
+    here, there = (
+        [[cell[key] for key in ("id", "cell_type", "source", "metadata")] for cell in notebook.cells]
+        for notebook in (made, read(path))
+    )
+    return here != there
 
 
 def keep_outputs(made: nbformat.NotebookNode, path: Path) -> bool:
     """Take over the outputs on disk, and tell whether they could be: whether all code is the same."""
-    if not path.exists():
-        return False
     here, there = (
-        [cell for cell in notebook.cells if cell.cell_type == "code"]
-        for notebook in (made, nbformat.read(path, as_version=4))
+        [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (made, read(path))
     )
     if [cell.source for cell in here] != [cell.source for cell in there]:
         return False
@@ -101,27 +101,30 @@ def keep_outputs(made: nbformat.NotebookNode, path: Path) -> bool:
     return True
 
 
-def main() -> int:
-    """Make or check the notebooks; return the exit status."""
-    parser = argparse.ArgumentParser(description="Make the course's notebooks from their sources.")
-    parser.add_argument("names", nargs="*", help="lessons, such as 05_phasing_out (default: all)")
-    parser.add_argument("--prose", action="store_true", help="run none in which no code has changed")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
-    options = parser.parse_args()
+def main(names: list[str], *, prose: bool = False, check: bool = False) -> int:
+    """Make or check the notebooks.
+
+    Args:
+        names: lessons, such as 05_phasing_out (default: all)
+        prose: run none in which no code has changed
+        check: write nothing; fail on drift
+
+    Returns:
+        The exit status.
+    """
     stale = []
     for source in sorted((NOTEBOOKS / "src").glob("*.py")):
-        if options.names and source.stem not in options.names:
+        if names and source.stem not in names:
             continue
         has_solutions = "### solution" in source.read_text(encoding="utf-8")
         for folder in (NOTEBOOKS, NOTEBOOKS / "instructor")[: 1 + has_solutions]:
             path = folder / f"{source.stem}.ipynb"
             notebook = make(source, is_instructor=folder.name == "instructor")
-            if options.check:
-                if differs(notebook, path):
-                    stale.append(path)
+            if check:
+                stale += [path] * differs(notebook, path)
                 continue
             path.parent.mkdir(exist_ok=True)
-            is_made = options.prose and keep_outputs(notebook, path)
+            is_made = prose and keep_outputs(notebook, path)
             nbformat.write(notebook if is_made else run(notebook, folder), path)
             print(path)
     for path in stale:
@@ -130,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.call(main))

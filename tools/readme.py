@@ -4,7 +4,6 @@ python -m tools.readme            write
 python -m tools.readme --check    write nothing; fail where README.md says something else
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from tools.evidence.parts import beside, cells, origin, spread, summary
 from tools.evidence.parts import table as in_markdown
-from van_tutorial import batch
+from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 
 LABELS = {
@@ -100,14 +99,19 @@ BLOCKS = {
 }
 
 
-def main() -> int:
-    """Write or check; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write the recorded results into README.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
+def main(*, check: bool = False) -> int:
+    """Write or check.
+
+    Args:
+        check: write nothing; fail on drift
+
+    Returns:
+        The exit status.
+    """
     path = course_path("README.md")
     text = path.read_text(encoding="utf-8")
     made = fill(text, BLOCKS)
-    if not parser.parse_args().check:
+    if not check:
         path.write_text(made, encoding="utf-8")
     elif made != text:
         print("README.md does not show the recorded results: run make readme", file=sys.stderr)
@@ -116,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.call(main))

@@ -8,7 +8,6 @@ tools/recordings.yaml has every name with its question. What was measured is kep
 where the call was stopped, and a file is written when all of its runs are there. Remove runs/ to measure anew.
 """
 
-import argparse
 import json
 import math
 import platform
@@ -30,7 +29,8 @@ from tools.evidence.page import write_page
 from tools.labels import METRICS
 from tools.recordings import MEASURED, Lab
 from tools.recordings.lab import points
-from van_tutorial import batch
+from van_tutorial import batch, cli
+from van_tutorial._checks import check_choice
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 from van_tutorial.batch.sweep_file import read_settings
@@ -217,24 +217,22 @@ def reduced(file: Path, to: Path) -> Path:
     return to
 
 
-def main() -> int:
-    """Measure, and make the page of a small part; return the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of tools/recordings.yaml (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a small part of each, into runs/evidence-quick")
-    options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in RECORDED]:
-        parser.error(f"there is no recording {unknown[0]!r}: choose from {', '.join(RECORDED)}")
-    folder = RUNS / "evidence-quick" if options.quick else RESULTS
-    for name in options.names or RECORDED:
+def main(names: list[str], *, quick: bool = False) -> None:
+    """Measure, and make the page of a small part.
+
+    Args:
+        names: of tools/recordings.yaml (default: all)
+        quick: a small part of each, into runs/evidence-quick
+    """
+    for name in names:
+        check_choice("a recording", name, RECORDED)
+    folder = RUNS / "evidence-quick" if quick else RESULTS
+    for name in names or RECORDED:
         print(f"{name}: {RECORDED[name].question}", flush=True)
-        print(record(name, folder, options.quick))
-    if options.quick:
+        print(record(name, folder, quick))
+    if quick:
         print(write_page(folder, folder))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.call(main))

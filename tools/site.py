@@ -10,7 +10,6 @@ is not run again, and a build that was interrupted goes on. Then Sphinx makes th
 site needs no server and nothing from outside.
 """
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -24,11 +23,12 @@ from pathlib import Path
 import nbformat
 
 from tools import site_live
-from van_tutorial import batch
+from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 from van_tutorial.batch.page import with_html_outputs
 from van_tutorial.batch.parameters import declared_parameters
 
+OUT, RUNS = course_path("site"), course_path("runs")
 AFTER = {"playground": "05_phasing_out"}  # which lesson goes before a notebook that has no number
 DOCUMENTS = (
     "evidence",
@@ -212,29 +212,24 @@ def make(course: Path, names: Sequence[str], out: Path, runs: Path, is_quick: bo
         build(source, course, out)
 
 
-def main() -> int:
-    """Make the site; return the exit status."""
-    parser = argparse.ArgumentParser(description="Make the course as a static web site.")
-    parser.add_argument("names", nargs="*", help="notebooks, such as 05_phasing_out (default: all)")
-    parser.add_argument(
-        "--out", type=Path, default=course_path("site"), help="folder of the site (default: site)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=course_path("runs"), help="folder of runs (default: runs)"
-    )
-    parser.add_argument("--quick", action="store_true", help="small networks, to look at the site only")
-    options = parser.parse_args()
-    try:
-        make(course_path(), options.names, options.out.resolve(), options.runs, options.quick)
-    except (SiteError, batch.NotebookError, batch.RunFailedError, batch.BusyError, OSError) as error:
-        print(f"The site was not made. {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted: the same command goes on with the runs that are missing.", file=sys.stderr)
-        return 130
-    print(f"{options.out / 'index.html'}")
-    return 0
+def main(
+    names: list[str],
+    *,
+    out: Path = OUT,
+    runs: Path = RUNS,
+    quick: bool = False,
+) -> None:
+    """Make the site.
+
+    Args:
+        names: notebooks, such as 05_phasing_out (default: all)
+        out: folder of the site (default: site)
+        runs: folder of runs; what is there is not run again (default: runs)
+        quick: small networks, to look at the site only
+    """
+    make(course_path(), names, out.resolve(), runs, quick)
+    print(out / "index.html")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.call(main))

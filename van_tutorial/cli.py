@@ -28,10 +28,25 @@ NOTHING: Pairs = []
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    return run_line(make_parser(), arguments)
+
+
+def call(function: Callable[..., int | None], arguments: Sequence[str] | None = None) -> int:
+    """Run a command line that has one command, and return its exit status, as `main` does."""
+    parser = argparse.ArgumentParser(
+        description=inspect.getdoc(inspect.getmodule(function)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(function=function)
+    add_arguments(parser, function)
+    return run_line(parser, arguments)
+
+
+def run_line(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Call the function that a command line chooses with its arguments, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character of a text
             stream.reconfigure(errors="replace")
-    parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
     chosen = vars(options)
     function = chosen.pop("function")
@@ -43,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"\nInterrupted{f': {interrupt}' if str(interrupt) else ''}.\n")
         return 130
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        sys.stderr.write(f"van-tutorial: {error}\n")
+        sys.stderr.write(f"{parser.prog}: {error}\n")
         return 1
 
 
@@ -54,14 +69,20 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"van-tutorial {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
-        about, _, arguments = (inspect.getdoc(function) or "").partition("\n")
+        about = (inspect.getdoc(function) or "").partition("\n")[0]
         of_command = commands.add_parser(name, help=about[0].lower() + about[1:-1], description=about)
         of_command.set_defaults(function=function)
-        signature = inspect.signature(function).parameters
-        for argument, about in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", arguments, re.MULTILINE):
-            if argument in signature:
-                add_argument(of_command, signature[argument], " ".join(about.split()))
+        add_arguments(of_command, function)
     return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser, function: Callable[..., int | None]) -> None:
+    """Let a command take the arguments of its function, with the help that the docstring gives them."""
+    signature = inspect.signature(function).parameters
+    told = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(function) or "", re.MULTILINE)
+    for name, about in told:
+        if name in signature:
+            add_argument(parser, signature[name], " ".join(about.split()))
 
 
 def add_argument(parser: argparse.ArgumentParser, argument: inspect.Parameter, about: str) -> None:
