@@ -70,7 +70,7 @@ class Recorded:
         row = {"network": getattr(labels, self.label)(run)} if self.label else {}
         row |= {name: run.get(name) for name in (*self.columns, "seed")}
         row |= {name: run.get(METRICS.get(name, name)) for name in self.measures or METRICS}
-        row = {name: plain(value) for name, value in row.items() if not is_missing(value)}
+        row = {name: shortened(value) for name, value in row.items() if not is_missing(value)}
         if "validation_accuracy" in row and not self.measures:
             del row["test_accuracy"]
         return row
@@ -198,7 +198,7 @@ def is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def plain(value: Any) -> Any:
+def shortened(value: Any) -> Any:
     """Return a value as JSON has it, a fraction with four digits at most."""
     if isinstance(value, float):
         return float(f"{value:.4g}") if abs(value) < 1e-2 else round(value, 4)

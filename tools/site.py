@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools import site_live
 from van_tutorial import batch, cli
@@ -109,43 +110,36 @@ def question_of(notebook: nbformat.NotebookNode) -> str:
     return " ".join(paragraphs[1].split()).strip("*") if len(paragraphs) > 1 else ""
 
 
-def title_of(text: str, default: str) -> str:
+def title_of(text: str) -> str:
     """Return the first heading of a Markdown text."""
     match = re.search(r"^# (.+)$", text, re.MULTILINE)
-    return match[1].strip() if match else default
+    return match[1].strip() if match else "Untitled"
 
 
 def gather(pages: dict[str, nbformat.NotebookNode], course: Path, folder: Path, is_quick: bool) -> None:
     """Write what Sphinx reads, laid out as in the repository, so that links between the pages hold."""
-    rows = []
+    (folder / "notebooks").mkdir()
     for name, notebook in pages.items():
-        path = folder / "notebooks" / f"{name}.ipynb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, path)
-        title = title_of(notebook.cells[0].source, name)
-        rows.append(f"| [{title}](notebooks/{name}.ipynb) | {question_of(notebook)} |")
-    (folder / "docs").mkdir()
-    documents, links = find_documents(course), []
-    for document in documents:
-        shutil.copy(document, folder / "docs")
-        title = title_of(document.read_text(encoding="utf-8"), document.stem)
-        links.append(f"- [{title}](docs/{document.name})")
+        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
     shutil.copytree(course / "assets" / "figures", folder / "assets" / "figures")
-    if (course / "docs" / "evidence").is_dir():  # the figures of a document
-        shutil.copytree(course / "docs" / "evidence", folder / "docs" / "evidence")
-    index = (
-        course_path("docs", "site", "index.md")
-        .read_text(encoding="utf-8")
-        .format(
-            warning=QUICK_WARNING if is_quick else "",
-            live=site_live.fragment(),
-            first=f"notebooks/{next(iter(pages))}",
-            num_lessons=len(pages),
-            lessons="\n".join(rows),
-            lesson_pages="\n".join(f"notebooks/{name}" for name in pages),
-            documents="\n".join(links),
-            document_pages="\n".join(f"docs/{document.stem}" for document in documents),
-        )
+    shutil.copytree(course / "docs", folder / "docs", ignore=shutil.ignore_patterns("site"))
+    environment = Environment(
+        loader=FileSystemLoader(course_path("docs", "site")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    index = environment.get_template("index.md.jinja").render(
+        warning=QUICK_WARNING if is_quick else "",
+        live=site_live.fragment(),
+        lessons=[
+            {"name": name, "title": title_of(page.cells[0].source), "question": question_of(page)}
+            for name, page in pages.items()
+        ],
+        documents=[
+            {"name": document.stem, "title": title_of(document.read_text(encoding="utf-8"))}
+            for document in find_documents(course)
+        ],
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
 
@@ -166,15 +160,14 @@ def build(source: Path, course: Path, out: Path) -> None:
     Raises:
         SiteError: where Sphinx finds anything wrong, such as a link that leads nowhere.
     """
-    made, part = source.with_name("html"), out.with_name(f".{out.name}.part")
+    part = out.with_name(f".{out.name}.part")
     options: list[str | Path] = ["-q", "-W", "--keep-going", "-b", "html", "-c", course_path("docs", "site")]
     options += ["-D", f"repository={course}", "-d", source.with_name("doctrees")]
-    if subprocess.run([sys.executable, "-m", "sphinx", *options, source, made], check=False).returncode:
-        raise SiteError("The pages were not made, for the reasons above.")
-    (made / "live.html").write_text(site_live.page(), encoding="utf-8")
     try:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(made, part)
+        if subprocess.run([sys.executable, "-m", "sphinx", *options, source, part], check=False).returncode:
+            raise SiteError("The pages were not made, for the reasons above.")
+        (part / "live.html").write_text(site_live.page(), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
     finally:
