@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -172,14 +173,15 @@ def test_one_of_dasks_cluster_objects_gets_the_work_and_is_left_running(course):
         assert cluster.status == distributed.Status.running
 
 
-def test_a_notebook_runs_on_a_machine_that_lacks_its_folder(course, tmp_path):
+def test_a_notebook_runs_on_a_machine_that_lacks_its_folder(course, tmp_path, monkeypatch):
     task = make_task(course.notebook, {})
     shutil.rmtree(course.folder)
-    (tmp_path / "scratch").mkdir()
-    outcome = execute(task, scratch=tmp_path / "scratch")
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        monkeypatch.setattr(tempfile, "tempdir", scratch)
+        outcome = execute(task)
+        assert list(Path(scratch).iterdir()) == []
     assert outcome.reason is None
     assert "metrics.json" in outcome.files
-    assert list((tmp_path / "scratch").iterdir()) == []
     assert not Path("ran.txt").exists()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +14,18 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
 from van_tutorial.batch.kernel import running
-from van_tutorial.batch.notebooks import as_plain_json, notebook_bytes, parse_notebook, with_parameters
+from van_tutorial.batch.notebooks import (
+    as_plain_json,
+    notebook_bytes,
+    one_line,
+    parse_notebook,
+    with_parameters,
+)
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.store import identify, key_of_run
 from van_tutorial.evidence import METRICS_TYPE
 
 RECORDED_VERSIONS = ("van-tutorial", "torch", "numpy", "pandas", "plotly", "papermill")
-LONGEST_REASON = 300  # characters; the whole of it stands in the notebook
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Task:
         source: the notebook file's content; None without one.
         parameters: all of them, typed.
         identity: what else the numbers depend on.
-        home: the notebook's own folder, in which it runs where that exists.
+        home: the notebook's own folder, in which it runs where that exists; else in one that nobody wants afterwards.
     """
 
     name: str
@@ -93,14 +97,12 @@ def make_task(notebook: str | Path, parameters: Mapping[str, Any]) -> Task:
     return Task(path.stem, source, typed, identify(source), str(path.parent.resolve()))
 
 
-def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = None) -> Outcome:
+def execute(task: Task, progress: TextIO | None = None) -> Outcome:
     """Run a notebook in a kernel of its own.
 
     Args:
         task: what to run.
         progress: where the notebook's progress bars are passed on to, live; None for nowhere.
-        scratch: folder for what nobody wants afterwards: the kernel's files, and what the notebook writes where it
-            has no home; None for the system's folder of such files.
 
     Returns:
         The executed notebook, config.json, metrics.json, run.log, and of a failed run failure.json.
@@ -114,7 +116,7 @@ def execute(task: Task, progress: TextIO | None = None, scratch: Path | None = N
     failure: dict[str, Any] | None = None
     try:
         home = task.home if Path(task.home).is_dir() else None
-        with running(notebook, home, scratch, record_timing=True, raise_on_iopub_timeout=True) as client:
+        with running(notebook, home, record_timing=True, raise_on_iopub_timeout=True) as client:
             client.progress = progress
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
@@ -203,11 +205,6 @@ def outcome_of(
         },
     }
     return Outcome(files, failure["reason"] if failure else None)
-
-
-def one_line(text: str) -> str:
-    """Return a text on one line, cut where it is too long for a list."""
-    return textwrap.shorten(text, LONGEST_REASON, placeholder=" …")
 
 
 def name_parameters(parameters: Mapping[str, Any]) -> str:

@@ -24,13 +24,12 @@ from nbclient.exceptions import DeadKernelError
 from van_tutorial._checks import check_count
 from van_tutorial._course import course_path
 from van_tutorial._files import csv_bytes, write_atomic
-from van_tutorial.batch.execute import one_line
 from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import (
     NotebookError,
     notebook_bytes,
+    one_line,
     parse_code,
-    parse_notebook,
     read_notebook,
     with_parameters,
 )
@@ -64,7 +63,7 @@ class Submission:
     student: str
     file: Path
     lesson: str = ""
-    notebook: bytes | None = None
+    notebook: Any = None
     digest: str = ""
     reason: str = ""
 
@@ -248,7 +247,7 @@ def read_submission(student: str, path: Path, lesson: str, folder: Path, own: Pa
         elif path.suffix.lower() != ".ipynb" or not path.is_file():
             reason = "not a notebook file (.ipynb)"
         else:
-            notebook = notebook_bytes(read_notebook(path))
+            notebook = read_notebook(path)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except (NotebookError, OSError, RuntimeError) as error:  # of a link that leads to itself, too
         reason = str(error)
@@ -308,7 +307,7 @@ def grade_one(
 
 def run_submission(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:
     """Return a notebook run to its end, errors or not, and interrupted where a cell takes too long."""
-    notebook = parse_notebook(submission.notebook or b"", submission.file.name)
+    notebook = submission.notebook
     if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):  # lost on the way
         for cell in code_cells(notebook):
             if parameters and all(re.search(rf"(?m)^{name}\b.*=", cell.source) for name in parameters):

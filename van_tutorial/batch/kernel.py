@@ -63,9 +63,7 @@ class Client(NotebookClient):
 
 
 @contextlib.contextmanager
-def running(
-    notebook: Any, home: str | Path | None = None, scratch: Path | None = None, **choices: Any
-) -> Iterator[Client]:
+def running(notebook: Any, home: str | Path | None = None, **choices: Any) -> Iterator[Client]:
     """Start the kernel of a notebook, and end it whatever happens.
 
     Its sockets are files that only this user can open; on Windows it listens on loopback. It knows no startup files of
@@ -74,16 +72,12 @@ def running(
     Args:
         notebook: in the nbformat; its cells get their outputs.
         home: folder that it runs in; None for one that is removed at the end.
-        scratch: folder for the kernel's files, where its path is short enough; None for the system's.
         **choices: of nbclient's `NotebookClient`.
 
     Yields:
         The client: its `execute_cell` runs one cell. Not its `execute`, which takes Ctrl-C to itself.
     """
-    # The last is there and short enough on every system with such sockets.
-    places = (scratch, tempfile.gettempdir(), None if os.name == "nt" else "/tmp")
-    parent = next((place for place in places if place and len(str(place)) < LONGEST_SOCKET_FOLDER), None)
-    with kernel_folder(parent) as folder:
+    with kernel_folder() as folder:
         files = {"ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         private = {} if os.name == "nt" else {"KernelManager": {"transport": "ipc", **files}}
         client = Client(
@@ -110,9 +104,11 @@ def orphans_end() -> list[str]:
 
 
 @contextlib.contextmanager
-def kernel_folder(parent: str | Path | None = None) -> Iterator[Path]:
+def kernel_folder() -> Iterator[Path]:
     """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
-    parent = Path(parent or tempfile.gettempdir())
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > LONGEST_SOCKET_FOLDER and os.name != "nt":
+        parent = Path("/tmp")  # there, and short enough, on every system with such sockets
     mark = f"van-kernel-{zlib.crc32(platform.node().encode()):08x}-"  # of this machine, in few characters
     remove_leftovers(parent, mark)
     own = f"{mark}{os.getpid()}-"

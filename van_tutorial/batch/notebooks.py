@@ -16,7 +16,7 @@ from papermill.parameterize import parameterize_notebook
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 MOST_BYTES = 100_000_000  # of a notebook file
-LONGEST_REASON = 300  # characters
+LONGEST_REASON = 300  # characters; the whole of it stands in the notebook
 
 
 class NotebookError(ValueError):
@@ -80,9 +80,8 @@ def parse_notebook(content: bytes, where: object) -> Any:
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ValidationError):
             reason = f"{'.'.join(map(str, error.relative_path))} {error.message}"
-        reason = textwrap.shorten(reason, LONGEST_REASON, placeholder=" …")
         raise NotebookError(
-            f"{where} is not a notebook that can be read ({reason}): open it in JupyterLab and save it again."
+            f"{where} is not a notebook that can be read ({one_line(reason)}): open it in JupyterLab and save it again."
         ) from error
     if "python" not in language.lower():
         raise NotebookError(f"{where} is written in {language}: only notebooks in Python can be run here.")
@@ -133,6 +132,11 @@ def notebook_bytes(notebook: Any) -> bytes:
 def whole_text(text: str) -> str:
     """Return a text in UTF-8's reach: halves of surrogate pairs become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, cut where it is too long for a list."""
+    return textwrap.shorten(text, LONGEST_REASON, placeholder=" …")
 
 
 def as_plain_json(value: Any) -> Any:

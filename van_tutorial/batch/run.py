@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import nbformat
 
 from van_tutorial._files import clear_errors, write_atomic
-from van_tutorial.batch.execute import Interrupted, Task, execute, make_task, one_line
+from van_tutorial.batch.execute import Interrupted, Task, execute, make_task
+from van_tutorial.batch.notebooks import one_line
 from van_tutorial.batch.page import make_page
 from van_tutorial.batch.results import read_run
 from van_tutorial.batch.store import FAILED, INTERRUPTED, claim, keep

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from van_tutorial._extras import needs
 from van_tutorial.batch.cluster import GONE, ClusterError, on_cluster, on_this_machine, quiet
-from van_tutorial.batch.execute import Outcome, Task, name_parameters, one_line
+from van_tutorial.batch.execute import Outcome, Task, name_parameters
+from van_tutorial.batch.notebooks import one_line
 from van_tutorial.batch.results import read_run
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import FAILED, BusyError, aside, claim, identify, keep

@@ -5,8 +5,6 @@ import functools
 import importlib
 import os
 import signal
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,7 +18,7 @@ KILLED = "DeadKernelError"
 
 
 def make_group(tasks: list[Task]) -> list[Outcome]:
-    """Make runs that a sweep wants; what else they write does not outlive them, or the worker.
+    """Make runs that a sweep wants, a notebook again where its kernel was killed.
 
     Args:
         tasks: of the runs: one notebook, or networks of one shape.
@@ -33,15 +31,13 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
     """
     from distributed import get_worker
 
-    worker = get_worker()
-    check(tasks[0], worker)
+    check(tasks[0], get_worker())
     if tasks[0].source is None:
         from van_tutorial.batch.networks import train_group
 
         return train_group(tasks)
     for _ in range(MOST_TRIES):
-        with tempfile.TemporaryDirectory(prefix="van-", dir=worker.local_directory) as scratch:
-            outcome = execute(tasks[0], scratch=Path(scratch))
+        outcome = execute(tasks[0])
         if not (outcome.reason or "").startswith(KILLED):
             break
     return [outcome]
