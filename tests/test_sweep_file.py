@@ -162,7 +162,7 @@ def test_what_a_file_says_beside_its_parameters_is_checked(write, text, message)
         ("grid: {depth: [[40]]}", r"grid\['depth'\]\[0\] must be a number, .* got a list"),
         ("grid: {}", "grid is empty"),
         ("grid: {depth: []}", r"grid\['depth'\] is empty"),
-        ("grid: {depth: [4, 5, '4']}", "runs 1 and 3 are the same"),
+        ("grid: {depth: [4, 5, '4']}", "runs 1 and 3 are the same, depth=4: remove one"),
         ("list: {depth: 1}", "list must be a list of cases, .* got a mapping"),
         ("list: [depth]", r"list\[0\] must be a mapping of names to values, got 'depth'"),
         ("list: []", "list is empty"),

@@ -94,9 +94,8 @@ def remove_leftovers(folder: Path, mark: str) -> None:
         return
     for left in folder.glob(f"{glob.escape(mark)}*-*"):
         process = left.name.removeprefix(mark).partition("-")[0]
-        with contextlib.suppress(
-            PermissionError, ValueError
-        ):  # it lives, or is another user's, or is no process
+        # Whose process lives, or is another user's; or what has no process in its name.
+        with contextlib.suppress(PermissionError, ValueError):
             try:
                 os.kill(int(process), 0)
             except (ProcessLookupError, OverflowError):

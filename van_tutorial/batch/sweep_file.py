@@ -231,7 +231,8 @@ def make_sweep(path: Path, settings: dict[str, Any]) -> Sweep:
     first: dict[str, int] = {}
     for number, run in enumerate(runs, 1):
         if first.setdefault(repr(run), number) != number:
+            told = ", ".join(f"{name}={run[name]!r}" for name in dict.fromkeys([*in_list, *axes]))
             raise SweepError(
-                f"runs {first[repr(run)]} and {number} are the same: a case or a value stands twice."
+                f"runs {first[repr(run)]} and {number} are the same, {told}: remove one of them."
             )
     return Sweep(path, subject, notebook, tuple(runs))
