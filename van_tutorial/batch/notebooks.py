@@ -74,9 +74,7 @@ def parse_notebook(content: bytes, where: object) -> Any:
             warnings.simplefilter("ignore")  # of cells without an id, which get one
             _, notebook = normalize(notebook, strip_invalid_metadata=True, relax_add_props=True)
             nbformat.validate(notebook, relax_add_props=True)
-    except (
-        Exception
-    ) as error:  # nbformat raises whatever Python does where a part is missing or of another type
+    except Exception as error:  # nbformat raises what Python does where a part is missing or of another type
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ValidationError):
             reason = f"{'.'.join(map(str, error.relative_path))} {error.message}"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import plotly.io
-from jinja2 import DictLoader, pass_context
+from jinja2 import FileSystemLoader, pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -20,28 +20,6 @@ from plotly.offline import get_plotlyjs
 from van_tutorial.evidence import METRICS_TYPE
 
 PLOTLY_TYPE = "application/vnd.plotly.v1+json"
-# JupyterLab's template less the scripts it would fetch; plotly's stands in the page once.
-TEMPLATE = """\
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js_requirejs -%}<script>{{ resources.plotly_script }}</script>{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block input_group -%}
-{%- if "hide-input" in cell.metadata.get("tags", []) -%}
-<details class="van-code"><summary>Code</summary>{{ super() }}</details>
-{%- else -%}{{ super() }}{%- endif -%}
-{%- endblock -%}
-{%- block html_head_css -%}
-<style>
-main { max-width: 70rem; margin: auto; }
-.van-code { padding-left: calc(var(--jp-cell-prompt-width) + 8px); font-size: 0.85em; }
-/* Fonts that systems bring along for formulas; not every browser finds them by itself. */
-math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math;
-  font-size: 1.1em; }
-</style>
-{%- endblock -%}
-"""
 # A prime is raised by itself; as an exponent it would be too small to see.
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[234];)</mi></msup>")
 TAG = re.compile(r"<[^>]*>")
@@ -62,10 +40,7 @@ def make_page(notebook: Any, title: str, folder: Path) -> str:
     """
     shown = with_html_outputs(notebook)
     shown.metadata["title"] = title
-    exporter = Exporter(
-        extra_loaders=[DictLoader({"van_tutorial.html.j2": TEMPLATE})],
-        template_file="van_tutorial.html.j2",
-    )
+    exporter = Exporter(extra_loaders=[FileSystemLoader(Path(__file__).parent)], template_file="page.html.j2")
     resources = {"plotly_script": get_plotlyjs(), "metadata": {"name": title, "path": str(folder)}}
     body, _ = exporter.from_notebook_node(shown, resources=resources)
     return str(body)
