@@ -457,6 +457,17 @@ def test_a_formula_that_cannot_be_drawn_stands_on_the_page_as_it_is_written(tmp_
     assert "<msup>" in page
 
 
+def test_a_formula_is_drawn_across_a_line_end_and_in_an_environment_and_not_in_code(tmp_path):
+    source = "See $a \\cdot\nb$, \\$5, and\n\n\\begin{equation}c = d\\end{equation}\n\n```\n$e$\n```"
+    cell = nbformat.v4.new_markdown_cell(source)
+    page = batch.make_page(nbformat.v4.new_notebook(cells=[cell]), "title", tmp_path)
+    assert page.count("<math") == 2
+    assert "<mi>b</mi>" in page
+    assert 'display="block"' in page
+    assert "$5" in page
+    assert "$e$" in page
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
