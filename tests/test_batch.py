@@ -126,6 +126,21 @@ def test_what_the_page_shows_has_a_name_and_its_headers_say_what_they_head(write
     assert page.count("<msup>") == 1  # the square; a prime as an exponent would be too small to see
 
 
+def test_code_that_is_folded_can_be_opened_on_the_page_and_its_output_is_in_sight(tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell(source, outputs=[output], metadata=metadata)
+        for source, output, metadata in (
+            ("folded()", nbformat.v4.new_output("stream", text="found"), {"tags": ["hide-input"]}),
+            ("open()", nbformat.v4.new_output("stream", text="more"), {}),
+        )
+    ]
+    page = batch.make_page(nbformat.v4.new_notebook(cells=cells), "title", tmp_path)
+    (folded,) = re.findall(r"<details[^>]*>.*?</details>", page, re.DOTALL)
+    assert "folded" in folded
+    assert "found" not in folded
+    assert "open" in page.replace(folded, "")
+
+
 def stamps(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 

@@ -13,7 +13,7 @@ instructor's notebooks/instructor/NAME.ipynb, where there are solutions. In a so
     ### end
 
 and a cell tagged `solution` is left out of the learner's notebook. Outputs are kept where a cell is tagged
-`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on the site.
+`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages.
 """
 
 import argparse

@@ -26,9 +26,15 @@ TEMPLATE = """\
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
+{%- block input_group -%}
+{%- if "hide-input" in cell.metadata.get("tags", []) -%}
+<details class="van-code"><summary>Code</summary>{{ super() }}</details>
+{%- else -%}{{ super() }}{%- endif -%}
+{%- endblock -%}
 {%- block html_head_css -%}
 <style>
 main { max-width: 70rem; margin: auto; }
+.van-code { padding-left: calc(var(--jp-cell-prompt-width) + 8px); font-size: 0.85em; }
 /* Fonts that systems bring along for formulas; not every browser finds them by itself. */
 math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math;
   font-size: 1.1em; }
