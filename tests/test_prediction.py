@@ -117,6 +117,6 @@ def test_without_anybody_to_answer_the_questions_are_listed_and_the_result_is_sh
 
 def test_a_result_that_answers_no_question_is_refused(ask):
     with pytest.raises(
-        ValueError, match="question must be one of 'accuracy', .*, got 'acuracy'. Did you mean"
+        ValueError, match=r"question must be one of 'accuracy', .*, got 'acuracy'. Did you mean"
     ):
         ask().compare({"acuracy": 0.5})
