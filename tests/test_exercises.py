@@ -505,9 +505,12 @@ def test_the_width_check_wants_the_smallest(width, is_right, words):
 def test_the_gain_check_asks_for_the_fraction_of_the_parameters(fraction, is_right, words):
     scores = {"master": 0.3, "wide master": 0.36, "slave, sum": 0.38}
     runs = pd.DataFrame({"network": scores.keys(), "mean_iou": scores.values()})
-    feedback = exercises.check_gain_fraction(fraction, runs)
-    assert feedback.is_right is is_right
-    assert words in feedback.message
+    for measure in ("mean_iou", "pixel_accuracy"):
+        feedback = exercises.check_gain_fraction(
+            fraction, runs.set_axis(["network", measure], axis=1), measure
+        )
+        assert feedback.is_right is is_right
+        assert words in feedback.message
 
 
 @pytest.mark.parametrize(

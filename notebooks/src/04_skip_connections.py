@@ -4,8 +4,8 @@
 # *What exactly does a skip-connection repair, and which kinds are there?*
 #
 # In this lesson you take trained networks apart, layer by layer and skip by skip. A network with skips turns out to be
-# shallow when its training begins. Once it is trained, its layers and its skips matter very differently. That decides how
-# a skip can be removed, which is the subject of lesson 5.
+# shallow when its training begins. Once it is trained, its layers and its skips matter very differently. That decides
+# how a skip can be removed, which is the subject of lesson 5.
 #
 # **So far**: skip-connections keep a gradient's size ([lesson 2](02_vanishing_exploding.ipynb)) and keep it from
 # shattering ([lesson 3](03_shattered_gradients.ipynb)). Now we ask how.
@@ -60,8 +60,8 @@ inputs, labels = images.train_images[:256], images.train_labels[:256]
 # | highway | $T(x) \, f(x) + (1 - T(x)) \, x$ | mostly $x$ | a gate for each unit, computed from $x$ |
 # | ReZero | $x + s \, f(x)$ | $x$, since $s = 0$ | $s$, one number a layer |
 #
-# The **transform gate** $T(x) = \mathrm{sigmoid}(W_T x + b_T)$ of a highway layer lies between 0 and 1, for each unit. Its
-# bias starts *negative*. At $b_T = -3$ and small $W_T x$ the gate is 0.05, and 95 % of $x$ goes around the layer.
+# The **transform gate** $T(x) = \mathrm{sigmoid}(W_T x + b_T)$ of a highway layer lies between 0 and 1, for each unit.
+# Its bias starts *negative*. At $b_T = -3$ and small $W_T x$ the gate is 0.05, and 95 % of $x$ goes around the layer.
 #
 # ![Three layers with a skip-connection: a residual one adds x and f of x; in a highway layer a gate T divides the output between them; in ReZero f of x is multiplied by a number s](../assets/figures/skip_connections.svg)
 #
@@ -155,8 +155,8 @@ exercises.findings(
 plots.layer_norm_curves(gradients, caption="Before training: gradient norm at each layer's output.")
 
 # %% [markdown]
-# **See**: in the plain network the gradient explodes in the backward pass, as in lesson 2. With each kind of skip it keeps
-# its size to within a factor of ten.
+# **See**: in the plain network the gradient explodes in the backward pass, as in lesson 2. With each kind of skip it
+# keeps its size to within a factor of ten.
 
 # %% [markdown]
 # ## Short paths carry the gradient
@@ -167,8 +167,8 @@ plots.layer_norm_curves(gradients, caption="Before training: gradient norm at ea
 # $\prod_l (1 + \gamma_l)$. So the fraction that paths of length $k$ carry is a coefficient of a polynomial, which a loop
 # multiplies out.
 #
-# **Predict** for a residual network of `depth` layers before training: how many layers does the gradient pass, on average
-# over what it carries?
+# **Predict** for a residual network of `depth` layers before training: how many layers does the gradient pass, on
+# average over what it carries?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -225,8 +225,8 @@ prediction.compare(
 )
 
 # %% [markdown]
-# **See**: by number, the paths lie around half the depth. With batch normalization, what carries the gradient lies far to
-# the left: in effect a network of a few layers. Without it, long paths carry as much as short ones.
+# **See**: by number, the paths lie around half the depth. With batch normalization, what carries the gradient lies far
+# to the left: in effect a network of a few layers. Without it, long paths carry as much as short ones.
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -279,17 +279,17 @@ exercises.findings(
 # normalization does to a residual network what ReZero does explicitly.
 #
 # Without normalization $\gamma_l$ stays near 1. Independent paths would then double the squared gradient in every layer.
-# Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent: a
-# ReLU never gives less than 0, so all layers add to $x$ in a common direction, and their contributions add up. Give the
-# units random signs after the ReLU, and the factor is 1.9 to 2.0.
+# Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent:
+# a ReLU never gives less than 0, so all layers add to $x$ in a common direction, and their contributions add up. Give
+# the units random signs after the ReLU, and the factor is 1.9 to 2.0.
 #
 # So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
 
 # %% [markdown]
 # ## No single layer is needed, but the skips are
 #
-# Which layers of a trained network do the work? Ask the highway gates first. Their mean $T(x)$ over units and test images
-# starts at about 0.05 in every layer. **Predict**: how large is the largest after training?
+# Which layers of a trained network do the work? Ask the highway gates first. Their mean $T(x)$ over units and test
+# images starts at about 0.05 in every layer. **Predict**: how large is the largest after training?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction("4.3", {"largest mean gate": (0, 1)}, interactive=interactive)
@@ -326,8 +326,8 @@ prediction.compare(
 # every layer.
 #
 # Now remove one layer, so that its input goes straight to the next one, and test again. Last, remove *all skips* of the
-# trained residual network, and keep its layers. **Predict** how much *test accuracy* one layer costs, on average over the
-# layers, and how much accuracy is left without the skips.
+# trained residual network, and keep its layers. **Predict** how much *test accuracy* one layer costs, on average over
+# the layers, and how much accuracy is left without the skips.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -397,16 +397,16 @@ exercises.findings(
 )
 
 # %% [markdown]
-# Keep both halves in mind. No single *layer* of a residual network matters much: removing one of $L$ layers leaves half of
-# the paths, and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If you
-# want a plain network in the end, its layers need time to learn to do without.
+# Keep both halves in mind. No single *layer* of a residual network matters much: removing one of $L$ layers leaves half
+# of the paths, and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If
+# you want a plain network in the end, its layers need time to learn to do without.
 
 # %% [markdown]
 # ## A skip weight below 1 weakens the direct path
 #
-# Multiply each skip by a skip weight $\alpha$. The first term of the sum over paths was $I$; now it is $\alpha^L I$. With 40
-# layers that is 0.015 at $\alpha = 0.9$, and 45 at 1.1. A highway network does this with $1 - T$. So does the VAN of
-# lesson 3, which *mixes* input and output: $\alpha x + (1 - \alpha) f(x)$.
+# Multiply each skip by a skip weight $\alpha$. The first term of the sum over paths was $I$; now it is $\alpha^L I$.
+# With 40 layers that is 0.015 at $\alpha = 0.9$, and 45 at 1.1. A highway network does this with $1 - T$. So does the
+# VAN of lesson 3, which *mixes* input and output: $\alpha x + (1 - \alpha) f(x)$.
 #
 # He and others measured it on CIFAR-10 with a residual network of 110 layers (published test errors, median of five
 # runs):
@@ -417,9 +417,9 @@ exercises.findings(
 # | mix, $0.5 \, x + 0.5 \, F(x)$ | 12.35 % |
 # | 1 × 1 convolution | 12.22 % |
 #
-# This is the standing objection to phasing out a skip: the mix is the identity at $\alpha = 1$ and plain at $\alpha = 0$,
-# but what happens in between? **Predict**: at which of 1, 0.95, 0.75, 0.5, 0.25 and 0 does least of the gradient arrive at
-# the first layer, without normalization and with batch normalization?
+# This is the standing objection to phasing out a skip: the mix is the identity at $\alpha = 1$ and plain at
+# $\alpha = 0$, but what happens in between? **Predict** with and without batch normalization: at which of 1, 0.95, 0.75,
+# 0.5, 0.25 and 0 does least of the gradient arrive at the first layer?
 
 # %% tags=["nbval-ignore-output"]
 alphas = ("1.0", "0.95", "0.75", "0.5", "0.25", "0.0")
@@ -473,8 +473,8 @@ exercises.findings(
 # %% [markdown]
 # ## Three seeds agree: every kind trains 80 layers
 #
-# The same networks were recorded at three depths with three seeds, ten epochs each. Accuracy in eval mode at the end, mean
-# ± standard deviation:
+# The same networks were recorded at three depths with three seeds, ten epochs each. Accuracy in eval mode at the end,
+# mean ± standard deviation:
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -498,11 +498,11 @@ plots.accuracy_by_depth(by_depth)
 # another. Residual networks lose a little with depth even on the training set (0.92, 0.90, 0.89). Highway and ReZero
 # networks do not.
 #
-# At 80 layers highway networks are ahead of residual ones; at 10 and 40 three seeds do not tell them apart. But a highway
-# layer has twice as many weights, so this is no contest of equals.
+# At 80 layers highway networks are ahead of residual ones; at 10 and 40 three seeds do not tell them apart. But a
+# highway layer has twice as many weights, so this is no contest of equals.
 #
-# Does the *negative* bias of the gates matter? **Predict** the test accuracy at depth 40 with batch normalization, for each
-# bias.
+# Does the *negative* bias of the gates matter? **Predict** the test accuracy at depth 40 with batch normalization, for
+# each bias.
 
 # %% tags=["nbval-ignore-output"]
 biases = (0, -1, -3, -5)
@@ -518,16 +518,16 @@ prediction.compare({f"bias {bias}": found[bias] for bias in biases})
 by_bias.pivot_table("test_accuracy", "transform_bias", "normalization", mean_and_sd, sort=False)
 
 # %% [markdown]
-# Gates that start half open (bias 0) reach 0.46 on the test set, and a quarter open (-1) 0.65; without normalization it is
-# 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
+# Gates that start half open (bias 0) reach 0.46 on the test set, and a quarter open (-1) 0.65; without normalization it
+# is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
 # $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
 
 # %% [markdown]
 # ## Explore
 #
-# **Misconception**: *any way around a layer will do.* Choose a **depth** and a **connection**, and see its gradient before
-# training, layer by layer. For which $\alpha$ are the gradients of 80 layers as level as with 1? Which transform bias does a
-# highway network of 80 layers need? Which of this does normalization change?
+# **Misconception**: *any way around a layer will do.* Choose a **depth** and a **connection**, and see its gradient
+# before training, layer by layer. For which $\alpha$ are the gradients of 80 layers as level as with 1? Which transform
+# bias does a highway network of 80 layers need? Which of this does normalization change?
 
 # %% tags=["hide-input"]
 KINDS = {
@@ -574,8 +574,8 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: what counts is the product along the direct path. Multiply every skip by 0.9, or start with gates half open,
-# and a deep network has lost it. A way around a layer helps as far as it lets $x$ pass *undiminished*.
+# **Set right**: what counts is the product along the direct path. Multiply every skip by 0.9, or start with gates half
+# open, and a deep network has lost it. A way around a layer helps as far as it lets $x$ pass *undiminished*.
 
 # %% [markdown]
 # ## Exercise 1 · Short paths
@@ -629,37 +629,38 @@ exercises.check_highway(my_highway)
 
 # %% [markdown] tags=["solution"]
 # *For the instructor.* A good question after the removal of layers: is every layer superfluous, then? No: each one alone
-# costs little; let them remove two, five and ten together. Why do the gates next to the input open most? An open question:
-# one data set. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$. The library takes -4 beyond 50 layers, with which a sixth is
-# left. In the figure of the paths independence is an assumption. At depth 40 with batch normalization the product
-# $\prod (1 + \gamma_l)$ predicts 0.7 of the measured gradient. Without it the product is off by a factor of a
-# thousand, since ReLU outputs have a mean in common, which adds up.
+# costs little; let them remove two, five and ten together. Why do the gates next to the input open most? An open
+# question: one data set. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$. The library takes -4 beyond 50 layers, with
+# which a sixth is left. In the figure of the paths independence is an assumption. At depth 40 with batch normalization
+# the product $\prod (1 + \gamma_l)$ predicts 0.7 of the measured gradient. Without it the product is off by a factor of
+# a thousand: ReLU outputs have a mean in common, which adds up.
 
 # %% [markdown]
 # ## Take away
 #
 # - Residual, highway and ReZero layers differ in what divides the output between $x$ and $f(x)$: nothing, a gate, a
 #   number.
-# - Through a sum the gradient has $2^L$ paths. With batch normalization, or with $s$ and $T$ near 0, the short ones carry
-#   it: a deep network with skips starts out shallow. What skips repair here is the *beginning*, as far as we measured.
+# - Through a sum the gradient has $2^L$ paths. With batch normalization, or with $s$ and $T$ near 0, the short ones
+#   carry it: a deep network with skips starts out shallow. What skips repair here is the *beginning*, as far as we
+#   measured.
 # - After training no single layer with a skip is needed much, but the skips together are.
-# - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path. At depth 40 gates must start nearly closed, and
-#   a mix without normalization loses its gradient halfway.
+# - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path. At depth 40 gates must start nearly
+#   closed, and a mix without normalization loses its gradient halfway.
 #
-# **Next**: a network can spare a layer with a skip, but not its skips: not simultaneously, and not after training. Can it
-# learn *while it loses them*, in spite of the valley? [5 · Phasing out](05_phasing_out.ipynb).
+# **Next**: a network can spare a layer with a skip, but not its skips: not simultaneously, and not after training. Can
+# it learn *while it loses them*, in spite of the valley? [5 · Phasing out](05_phasing_out.ipynb).
 #
 # **Limits of the evidence.** One small data set, one width, three seeds. The learning rate was chosen for other networks
 # (lesson 5), and none was tuned here. Layers were removed from one network of each kind. The fractions of the paths are
 # those of one untrained network, and assume independent paths.
 #
 # **References.** K. He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR. ·
-# The same (2016), *Identity mappings in deep residual networks*, ECCV (scaled skips; the published errors: its table
-# 1). · R. K. Srivastava, K. Greff and J. Schmidhuber (2015), *Highway networks*. · T. Bachlechner and others (2020),
-# *ReZero is all you need*. · S. De and S. Smith (2020), *Batch normalization biases residual blocks towards the
-# identity function in deep networks*. · H. Zhang, Y. Dauphin and T. Ma (2019), *Fixup initialization: residual learning
-# without normalization*, ICLR (small branches at initialization, by hand). · A. Veit, M. Wilber and S. Belongie (2016), *Residual networks behave like
-# ensembles of relatively shallow networks*, NIPS (the paths, and layers taken out).
+# The same (2016), *Identity mappings in deep residual networks*, ECCV (scaled skips; the published errors: its table 1).
+# · R. K. Srivastava, K. Greff and J. Schmidhuber (2015), *Highway networks*. · T. Bachlechner and others (2020), *ReZero
+# is all you need*. · S. De and S. Smith (2020), *Batch normalization biases residual blocks towards the identity
+# function in deep networks*. · H. Zhang, Y. Dauphin and T. Ma (2019), *Fixup initialization: residual learning without
+# normalization*, ICLR (small branches at initialization, by hand). · A. Veit, M. Wilber and S. Belongie (2016),
+# *Residual networks behave like ensembles of relatively shallow networks*, NIPS (the paths, and layers taken out).
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 batch.record_metrics(comparison)

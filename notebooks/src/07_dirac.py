@@ -3,17 +3,17 @@
 #
 # *Can the skip-connection hide inside the weights?*
 #
-# Yes. In this lesson a plain network of 40 layers trains about as well as a residual one, because its weights start close
-# to the identity. Its graph never holds a skip-connection, and after training it folds into ordinary weights. So is the
-# skip gone, or only hidden? You will measure it, and see what the ReLU and weight decay do to it.
+# Yes. In this lesson a plain network of 40 layers trains about as well as a residual one. Its weights start close to the
+# identity. Its graph never holds a skip-connection, and after training it folds into ordinary weights. So is the skip
+# gone, or only hidden? You will measure it, and see what the ReLU and weight decay do to it.
 #
 # **So far**: a skip leads $x$ around the layer, and phasing it out removes it again ([lesson 5](05_phasing_out.ipynb),
 # [lesson 6](06_multiplier_dynamics.ipynb)). The next three lessons try other answers. This one needs no second path.
 #
 # **Time**: 35 minutes of reading and thinking; the cells take about 25 seconds on two idle processor cores.
 #
-# **You need**: lessons [1](01_degradation.ipynb) to [3](03_shattered_gradients.ipynb) and [5](05_phasing_out.ipynb); what an
-# identity matrix is, and what weight decay does.
+# **You need**: lessons [1](01_degradation.ipynb) to [3](03_shattered_gradients.ipynb) and [5](05_phasing_out.ipynb);
+# what an identity matrix is, and what weight decay does.
 #
 # **Afterwards you can**
 #
@@ -47,17 +47,17 @@ images = data.load()
 # ## The idea: write the identity into the weight
 #
 # A layer that has learned nothing yet should pass its input on (lesson 1). A residual layer does so by a second path,
-# $x + f(x)$. Zagoruyko and Komodakis instead *start from a weight that is nearly the identity*. They write each weight of
-# their **DiracNets** as
+# $x + f(x)$. Zagoruyko and Komodakis instead *start from a weight that is nearly the identity*. They write each weight
+# of their **DiracNets** as
 #
 # $$W = \mathrm{diag}(a) \, I + \mathrm{diag}(b) \, \frac{V}{|V|} \qquad \text{so} \qquad
 # W x = a \odot x + b \odot \frac{V}{|V|} \, x$$
 #
 # $V$ is learned, and $|V|$ is the norm of each of its rows. $a$ and $b$ have one entry for each output. They are learned
-# too, from $a = 1$ and $b = 0.1$. ($b$ is not the bias here.) For a convolution, $I$ is the kernel that leaves an image as
-# it is: 1 at the centre, 0 elsewhere. This *Dirac delta* gave the networks their name.
+# too, from $a = 1$ and $b = 0.1$. ($b$ is not the bias here.) For a convolution, $I$ is the kernel that leaves an image
+# as it is: 1 at the centre, 0 elsewhere. This *Dirac delta* gave the networks their name.
 #
-# ![Three layers: residual with a skip around weight and rectifier, Dirac with the identity inside the weight, and Dirac folded into one weight](../assets/figures/dirac.svg)
+# ![Three layers: residual with a skip around weight and ReLU, Dirac with the identity inside the weight, and Dirac folded into one weight](../assets/figures/dirac.svg)
 #
 # So there is a skip-connection, $a \odot x$, but only in the way the weight is *written*:
 #
@@ -139,8 +139,8 @@ prediction.compare(
 )
 
 # %% [markdown]
-# **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual one.
-# Without it, the same parametrization learns hardly more than the plain network.
+# **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual
+# one. Without it, the same parametrization learns hardly more than the plain network.
 
 # %% [markdown]
 # ## Evidence: the identity is what counts, not the division by $|V|$
@@ -158,9 +158,9 @@ exercises.findings(
 # %% [markdown]
 # ## The graph has no skip, and folding changes nothing
 #
-# The exported graph of a network is all that is computed. `has_skip` looks for a sum that joins two paths from one node, one
-# of which passes fewer weights. In the Dirac network it finds none, *even before folding*: $a I$ is added to a weight, not
-# to a signal. `collapse` folds the network: it computes $W$ once and keeps only that.
+# The exported graph of a network is all that is computed. `has_skip` looks for a sum that joins two paths from one node,
+# one of which passes fewer weights. In the Dirac network it finds none, *even before folding*: $a I$ is added to a
+# weight, not to a signal. `collapse` folds the network: it computes $W$ once and keeps only that.
 
 # %% tags=["keep_output"]
 dirac = results["dirac"].model.cpu()
@@ -203,8 +203,8 @@ exercises.findings(
 # %% [markdown]
 # ## Training does not remove the identity here
 #
-# Nothing holds $a$ at 1. This is what Oyedotun and others (2023) object to: $a$ is free, so training may lose the identity,
-# and the skip is merely implicit. Here are $a$ and $b$ of three layers in the training above.
+# Nothing holds $a$ at 1. This is what Oyedotun and others (2023) object to: $a$ is free, so training may lose the
+# identity, and the skip is merely implicit. Here are $a$ and $b$ of three layers in the training above.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 shown = layers[layers["layer"].isin([1, depth // 2, depth])]
@@ -222,8 +222,9 @@ plots.measure_curves(
 # %% [markdown]
 # ## Three seeds do not tell Dirac and residual networks of 40 layers apart
 #
-# The same networks, recorded at three depths with three seeds, ten epochs each. The plain network stands there twice: with
-# the common learning rate, and with its best one at depth 40 on a validation set. Test accuracy, mean ± standard deviation:
+# The same networks, recorded at three depths with three seeds, ten epochs each. The plain network stands there twice:
+# with the common learning rate, and with its best one at depth 40 on a validation set. Test accuracy, mean ± standard
+# deviation:
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -241,22 +242,22 @@ by_depth.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=Fals
 plots.accuracy_by_depth(by_depth)
 
 # %% [markdown]
-# **See**: residual networks keep their accuracy with depth, and Dirac networks lose a little. The three networks without an
-# identity lose most of it. A better learning rate only moves the loss of the plain ones to larger depths.
+# **See**: residual networks keep their accuracy with depth, and Dirac networks lose a little. The three networks without
+# an identity lose most of it. A better learning rate only moves the loss of the plain ones to larger depths.
 #
-# At depth 10 the Dirac networks are 0.013 above the residual ones. At 40 and 60 three seeds do not tell the two apart: the
-# 95 % interval of the paired difference includes 0 (lesson 5 says how it is computed).
+# At depth 10 the Dirac networks are 0.013 above the residual ones. At 40 and 60 three seeds do not tell the two apart:
+# the 95 % interval of the paired difference includes 0 (lesson 5 says how it is computed).
 
 # %% [markdown]
 # ## Is the skip gone, or only hidden?
 #
-# And compared with a VAN? Take 30 epochs and the settings of lesson 5. The recorded VAN reached 0.85, the residual network
-# 0.845.
+# And compared with a VAN? Take 30 epochs and the settings of lesson 5. The recorded VAN reached 0.85, the residual
+# network 0.845.
 #
 # Look at the weights themselves, too. The cosine between a weight matrix and the identity is
-# $\mathrm{tr}(W) / (|W| \sqrt n)$. It is 1 for a multiple of the identity. For a random matrix of this size it is 0, give
-# or take 0.03. **Predict** the Dirac network's test accuracy, the mean of its $a$, and the mean cosine over the layers of a
-# collapsed VAN and of the folded Dirac network.
+# $\mathrm{tr}(W) / (|W| \sqrt n)$. It is 1 for a multiple of the identity. For a random matrix of this size it is 0,
+# give or take 0.03. **Predict** the Dirac network's test accuracy and the mean of its $a$. Predict also the mean cosine
+# over the layers, of a collapsed VAN and of the folded Dirac network.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -309,24 +310,25 @@ identity.agg(
 ).round(3)
 
 # %% [markdown]
-# After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they become?
+# After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they
+# become?
 #
-# **The Dirac network kept its identity.** The mean of $a$ is still 0.99, and the smallest of the 1,280 in a network is 0.58
-# on average. It could have vanished: the learning rates of these 30 epochs add up to about 1.75, and Adam takes steps of
-# about that size where the gradient keeps its sign. So the graph is plain, and the skip is in it all the same, about ten
-# times as large as what was learned beside it.
+# **The Dirac network kept its identity.** The mean of $a$ is still 0.99, and the smallest of the 1,280 in a network is
+# 0.58 on average. It could have vanished. The learning rates of these 30 epochs add up to about 1.75, and Adam's steps
+# add up to about as much where the gradient keeps its sign. So the graph is plain, but the skip is still in it. It is
+# about ten times as large as what was learned beside it.
 #
-# **The collapsed VAN has learned a small part of one.** Its weights have a cosine of 0.15 to the identity on average and
-# above 0.06 in every layer, against 0.00 in the plain network. Whether a plain network that trains well (BatchNorm bias 1)
-# learns as much was not measured. Neither network shows that depth does without identities altogether.
+# **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
+# and above 0.06 in every layer. In the plain network it is 0.00. Whether a plain network that trains well (BatchNorm
+# bias 1) learns as much was not measured. Neither network shows that depth does without identities altogether.
 
 # %% [markdown]
 # ## Before the ReLU, the identity is cut off
 #
-# Is a Dirac weight then the skip of a residual layer, in another position? Look at the gradients before training. The table
-# has their correlation at pairs of images, as in lesson 3 (with batch statistics), and the fraction of images whose gradient
-# is *exactly 0*. It also has the co-activation of lesson 2 in the last layer (independent units: 0.25), and the gradient
-# norm at the first layer divided by that at the last.
+# Is a Dirac weight then the skip of a residual layer, in another position? Look at the gradients before training. The
+# table has their correlation at pairs of images, as in lesson 3 (with batch statistics). It has the fraction of images
+# whose gradient is *exactly 0*. It also has the co-activation of lesson 2 in the last layer (independent units: 0.25),
+# and the gradient norm at the first layer divided by that at the last.
 
 # %% tags=["keep_output", "hide-input"]
 columns = {
@@ -341,16 +343,16 @@ means["gradient_ratio"] = means["gradient_ratio"].map("{:,.1f}".format)
 means.round(3).rename(columns=columns)
 
 # %% [markdown]
-# Two things hold. The gradients of a Dirac network neither vanish nor explode, and at two images they have more in common
+# Two things hold. The gradients of a Dirac network neither vanish nor explode. At two images they have more in common
 # than those of a plain network. But at 40 layers two images share hardly any active unit, and four images in ten have a
 # gradient of 0: a small change of the image changes nothing.
 #
-# The ReLU does this. Batch normalization subtracts the mean, the ReLU cuts off what is below it, and the identity hands the
-# rest to the next layer, which does the same again. A few peaks are left at the end. A residual layer adds $x$ *after* the
-# ReLU, so nothing is cut off twice.
+# The ReLU does this. Batch normalization subtracts the mean, and the ReLU cuts off what is below it. The identity hands
+# the rest to the next layer, which does the same again. A few peaks are left at the end. A residual layer adds $x$
+# *after* the ReLU, so nothing is cut off twice.
 #
-# What if there is no normalization? A ReLU never gives less than 0. **Predict** the co-activation in the last layer then,
-# and how many of 64 images have a gradient of 0.
+# What if there is no normalization? A ReLU never gives less than 0. **Predict** the co-activation in the last layer
+# then, and how many of 64 images have a gradient of 0.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -405,8 +407,8 @@ exercises.findings(
 # Weight decay pulls numbers to 0, and $a = 0$ is a network without its skip. The authors let only parameters of two
 # dimensions and more decay, and so does `training.TrainConfig`: $V$, but not $a$ and $b$. Does it matter?
 #
-# A strong weight decay of 5 was recorded at depth 40. Alone, it would take $a$ to 0.05 with batch normalization, where the
-# learning rate is 0.003, and to 0.38 without, at 0.001. **Predict** the test accuracy by what decays, with batch
+# A strong weight decay of 5 was recorded at depth 40. Alone, it would take $a$ to 0.05 with batch normalization, where
+# the learning rate is 0.003, and to 0.38 without, at 0.001. **Predict** the test accuracy by what decays, with batch
 # normalization and without.
 
 # %% tags=["nbval-ignore-output"]
@@ -429,9 +431,9 @@ decay.agg(
 ).round(3)
 
 # %% [markdown]
-# **With batch normalization** $a$ and $b$ may decay *together*: both become small, and three seeds do not tell the accuracy
-# apart. Batch normalization divides the output by its size, so only the **ratio** counts, and that is still 7 to 1. Where
-# $a$ decays alone the ratio falls below 1, and the accuracy falls with it.
+# **With batch normalization** $a$ and $b$ may decay *together*: both become small, and three seeds do not tell the
+# accuracy apart. Batch normalization divides the output by its size, so only the **ratio** counts, and that is still 7
+# to 1. Where $a$ decays alone the ratio falls below 1, and the accuracy falls with it.
 #
 # **Without normalization** nothing is divided. Every layer multiplies the signal by about $a$, and $0.38^{40}$ is
 # $10^{-17}$: the network stays at chance.
@@ -459,8 +461,8 @@ exercises.findings(
 )
 
 # %% [markdown]
-# What was trained and recorded is small: images averaged to 14 by 14, three epochs, 16 channels in the first group at depth
-# 10 and 8 at depth 34. **Predict**: is Dirac ahead of plain at depth 10, and at depth 34?
+# What was trained and recorded is small: images averaged to 14 by 14, three epochs, 16 channels in the first group at
+# depth 10 and 8 at depth 34. **Predict**: is Dirac ahead of plain at depth 10, and at depth 34?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -486,7 +488,8 @@ convolutions.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=
 #
 # **Misconception**: *with $a = 1$ a Dirac layer is a residual layer.* One is $\mathrm{relu}(x + b \, V x / |V|)$ and the
 # other $x + \mathrm{relu}(W x)$. Compare untrained networks: the gradient by layer, and the numbers in the caption. Take
-# the identity away ($a = 0$). Make $b$ as large as $a$. Then switch the **normalization** off and watch the co-activation.
+# the identity away ($a = 0$). Make $b$ as large as $a$. Then switch the **normalization** off and watch the
+# co-activation.
 
 
 # %% tags=["hide-input"]
@@ -518,14 +521,14 @@ panel
 
 # %% [markdown]
 # **Set right**: the ReLU makes the difference. It cuts off below 0 what the identity carries, in every layer. With batch
-# normalization that leaves few units in common, and many images without a gradient. A residual network has the same identity
-# *after* the ReLU, and neither problem.
+# normalization that leaves few units in common, and many images without a gradient. A residual network has the same
+# identity *after* the ReLU, and neither problem.
 
 # %% [markdown]
 # ## Exercise 1 · Fold by hand
 #
-# With $a = (1, \frac{1}{2})$, $b = (0.1, 0.2)$ and $V$ as below: which ordinary weight does the layer fold into?
-# (You can do these numbers in your head.)
+# With $a = (1, \frac{1}{2})$, $b = (0.1, 0.2)$ and $V$ as below: which ordinary weight does the layer fold into? (You
+# can do these numbers in your head.)
 
 # %% tags=["nbval-ignore-output"]
 a, b = torch.tensor([1.0, 0.5]), torch.tensor([0.1, 0.2])
@@ -552,35 +555,35 @@ my_number = 2 * 10 * (16 + 32 + 64)
 exercises.check_saved_parameters(my_number, models.diracnet(depth=34, k=1, seed=seed))
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Exercise 1: the rows of $V$ have norms 5 and 2. A good question afterwards: which norm has a row of
-# $W$ at initialization? $\sqrt{a^2 + b^2 + 2 a b \, v_{ii}}$, with $v_{ii}$ the diagonal entry of the normalized row. That
-# is $\sqrt{1.01} = 1.005$ on average over random $V$, which is why signals without normalization keep their size. Another:
-# why can weight decay on $V$ not make the layer smaller? $V / |V|$ does not depend on the norm of $V$. Only its direction
-# counts, and a shorter $V$ turns faster.
+# *For the instructor.* Exercise 1: the rows of $V$ have norms 5 and 2. A good question afterwards: which norm has a row
+# of $W$ at initialization? $\sqrt{a^2 + b^2 + 2 a b \, v_{ii}}$, with $v_{ii}$ the diagonal entry of the normalized row.
+# That is $\sqrt{1.01} = 1.005$ on average over random $V$, which is why signals without normalization keep their size.
+# Another: why can weight decay on $V$ not make the layer smaller? $V / |V|$ does not depend on the norm of $V$. Only its
+# direction counts, and a shorter $V$ turns faster.
 
 # %% [markdown]
 # ## Take away
 #
-# - With an identity inside the weight, $W = \mathrm{diag}(a) I + \mathrm{diag}(b) V / |V|$, a plain network of 40 layers
-#   is not told apart from a residual one in these runs. Without the identity the same parametrization brings little.
-# - There is no skip in the graph at any time, and folding leaves an ordinary weight with the same outputs, to the last bit.
-# - It is not the skip of a residual layer: it lies before the ReLU, which cuts it off below 0. And it is folded in at nearly
-#   full strength, where a VAN's skip weight reaches zero and its weights have learned a small part of an identity.
-# - Under batch normalization the ratio of $a$ and $b$ counts, and otherwise the product of all $a$. Weight decay of $a$ can
-#   destroy either: a good reason to spare it.
+# - With an identity inside the weight, $W = \mathrm{diag}(a) I + \mathrm{diag}(b) V / |V|$, three seeds do not tell a
+#   plain network of 40 layers from a residual one. Without the identity the same parametrization brings little.
+# - There is never a skip in the graph. Folding leaves an ordinary weight with the same outputs, to the last bit.
+# - It is not the skip of a residual layer: it lies before the ReLU, which cuts it off below 0. And it is folded in at
+#   nearly full strength. A VAN's skip weight reaches zero, and its weights have learned a small part of an identity.
+# - Under batch normalization the ratio of $a$ and $b$ counts, and otherwise the product of all $a$. Weight decay of $a$
+#   can destroy either: a good reason to spare it.
 #
 # **Next**: a Dirac network is initialized close to a linear map, except for its ReLUs. What if it were *exactly* linear,
 # without any identity at all? [8 · Looks linear](08_looks_linear.ipynb).
 #
-# **Limits of the evidence.** One small data set, three seeds, short trainings: 390 steps, and 1,170 in the longer
-# one. That $a$ stays near 1 says nothing about 200 epochs of gradient descent. Adam throughout, where the authors
-# used gradient descent with momentum; no learning rate was tuned for Dirac networks. The convolutional ones are tiny and
-# were trained for three epochs.
+# **Limits of the evidence.** One small data set, three seeds, short trainings: 390 steps, and 1,170 in the longer one.
+# That $a$ stays near 1 says nothing about 200 epochs of gradient descent. Adam throughout, where the authors used
+# gradient descent with momentum; no learning rate was tuned for Dirac networks. The convolutional ones are tiny and were
+# trained for three epochs.
 #
 # **References.** S. Zagoruyko and N. Komodakis (2017, version 2 of 2018), *DiracNets: training very deep neural
 # networks without skip-connections*, arXiv 1706.00388. · O. K. Oyedotun and others (2023), *Why is everyone training
-# very deep neural network with skip connections?*, IEEE Transactions on Neural Networks and Learning Systems. · K.
-# He, X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR.
+# very deep neural network with skip connections?*, IEEE Transactions on Neural Networks and Learning Systems. · K. He,
+# X. Zhang, S. Ren and J. Sun (2016), *Deep residual learning for image recognition*, CVPR.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 batch.record_metrics(comparison)

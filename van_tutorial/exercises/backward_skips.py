@@ -69,24 +69,24 @@ def count_parameters(**choices: Any) -> int:
     return sum(parameter.numel() for parameter in models.msnet(**choices).parameters())
 
 
-def check_gain_fraction(fraction: float | None, table: pd.DataFrame, network: str = "slave, sum") -> Feedback:
+def check_gain_fraction(fraction: float | None, table: pd.DataFrame, measure: str = "mean_iou") -> Feedback:
     """Check which fraction of what a slave brings more parameters bring as well.
 
     Args:
         fraction: the learner's number; None where there is none yet.
-        table: the recorded runs: network, mean_iou.
-        network: the one with the slave.
+        table: the recorded runs: network, and the measure.
+        measure: the column that is compared.
 
     Returns:
         The verdict with a hint: right to two significant digits.
     """
-    mean = table.groupby("network")["mean_iou"].mean()
-    wide, slave = (float(mean[name] - mean["master"]) for name in ("wide master", network))
+    mean = table.groupby("network")[measure].mean()
+    wide, slave = (float(mean[name] - mean["master"]) for name in ("wide master", "slave, sum"))
     slips = {
         "percent": 100.0 * wide / slave,
         "wide": wide,
         "slave": slave,
-        "levels": float(mean["wide master"] / mean[network]),
+        "levels": float(mean["wide master"] / mean["slave, sum"]),
         "rest": 1.0 - wide / slave,
     }
     return judge("gain_fraction", fraction, Check(wide / slave, slips))
