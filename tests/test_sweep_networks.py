@@ -54,6 +54,53 @@ def test_a_table_depends_neither_on_the_workers_nor_on_a_resume_at_a_width_that_
     pd.testing.assert_frame_equal(undisturbed, table("one", 1), check_exact=True)
 
 
+def compiled(file):
+    return {
+        (task.parameters["depth"], task.parameters["compile"]) for task in tasks_of(batch.read_sweep(file))
+    }
+
+
+def test_networks_are_compiled_where_eight_of_a_shape_have_50000_steps_to_come_or_the_file_says_so(write):
+    def sweep_of(**choices):  # 39 steps an epoch
+        return write(fixed={"num_epochs": 161} | choices, grid={"depth": [2, 3]}, seeds=8)
+
+    assert compiled(sweep_of()) == {(2, True), (3, True)}
+    assert compiled(sweep_of(num_epochs=160)) == {(2, False), (3, False)}
+    assert compiled(sweep_of(validation_fraction=0.1)) == {(2, False), (3, False)}
+    assert compiled(sweep_of(compile=False)) == {(2, False), (3, False)}
+    assert compiled(sweep_of(num_epochs=1, compile=True)) == {(2, True), (3, True)}
+    assert compiled(write(fixed={"depth": 2, "num_epochs": 1000}, seeds=7)) == {(2, False)}
+
+
+def test_without_a_compiler_networks_are_trained_as_they_are_and_it_is_said(write, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    file = write(fixed={"num_epochs": 200, "depth": 2}, seeds=8)
+    with pytest.warns(
+        RuntimeWarning, match="half the time, but there is no C\\+\\+ compiler 'no-such-compiler'"
+    ):
+        assert compiled(file) == {(2, False)}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor:UserWarning"
+)  # that torch.compile looks at
+def test_the_numbers_of_compiled_networks_do_not_depend_on_how_many_are_trained_at_once(
+    write, tmp_path, clusters
+):
+    file = write(fixed={**SMALL, "compile": True}, seeds=9)  # eight at once, and one
+
+    def table():
+        swept = batch.sweep(file, runs=tmp_path / "runs", scheduler=clusters[1])
+        assert swept.is_complete, swept
+        return batch.results(swept.folder).set_index("seed")[["test accuracy", "train loss"]].sort_index()
+
+    undisturbed = table()
+    for metrics in list((tmp_path / "runs").rglob("metrics.json"))[:3]:
+        shutil.rmtree(metrics.parent)
+    pd.testing.assert_frame_equal(undisturbed, table(), check_exact=True)
+
+
 def test_the_history_of_every_network_is_kept(write, tmp_path, clusters):
     file = write(fixed={**SMALL, "log_every": 5}, grid={"dual_lr": [None, 0.1]})
     folder, _ = batch.sweep(file, runs=tmp_path / "runs", scheduler=clusters[1]).finished

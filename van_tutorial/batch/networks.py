@@ -1,7 +1,12 @@
 """Networks that a sweep trains without a notebook, those of one shape at once."""
 
+import functools
 import math
+import os
+import shutil
+import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -18,6 +23,8 @@ from van_tutorial.batch.parameters import Declared
 KINDS: dict[str, Any] = {"mlp": models.MLPConfig, "convnet": models.ConvNetConfig}
 FROM_DATA = ("in_features", "in_channels", "num_classes")  # choices that the data set makes
 DATA = "fashion-mnist-mini"
+# Compiled, a step takes half the time. Compiling takes about as long as 30,000 steps of a network, of whatever depth.
+COMPILED_AT_ONCE, WORTH_COMPILING = 8, 50_000
 
 
 def declared_choices(kind: str) -> Declared:
@@ -41,6 +48,8 @@ def declared_choices(kind: str) -> Declared:
             if field.name not in FROM_DATA:
                 declared[field.name] = field.default
                 declared.kinds.setdefault(field.name, hints[field.name])
+    if kind == "mlp":  # None: where it pays
+        declared["compile"], declared.kinds["compile"] = None, bool | None
     return declared
 
 
@@ -64,19 +73,58 @@ def configs_of(kind: str, parameters: dict[str, Any], **from_data: Any) -> tuple
     return network, training.TrainConfig(**choose(training.TrainConfig))
 
 
-def shape_of(task: Task) -> str:
-    """Return a text that is the same for runs that can be made at once, and for no others."""
-    if task.name != "mlp":
-        return task.key
+def shape_of(parameters: dict[str, Any]) -> str:
+    """Return a text that is the same for fully connected networks that can be trained at once, and for no others."""
     free = {*ensemble.MAY_DIFFER["model"], *ensemble.MAY_DIFFER["training"]}
-    return repr(sorted((name, value) for name, value in task.parameters.items() if name not in free))
+    return repr(sorted((name, value) for name, value in parameters.items() if name not in free))
+
+
+def choose_compiled(runs: Sequence[dict[str, Any]]) -> None:
+    """Decide of the runs of a sweep that leave it open whether they are compiled; all of one shape are or none.
+
+    Args:
+        runs: the parameters of all fully connected networks of a sweep, done or not; `compile` is set in them.
+
+    Warns:
+        RuntimeWarning: where it would pay and there is no C++ compiler.
+    """
+    shapes: dict[str, list[dict[str, Any]]] = {}
+    for parameters in runs:
+        if parameters["compile"] is None:
+            shapes.setdefault(shape_of(parameters), []).append(parameters)
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    for same in shapes.values():
+        pays = len(same) >= COMPILED_AT_ONCE and len(same) * num_steps(same[0]) >= WORTH_COMPILING
+        has_compiler = shutil.which(compiler) is not None
+        if pays and not has_compiler:
+            warnings.warn(
+                f"Compiled networks would train in half the time, but there is no C++ compiler {compiler!r}: install "
+                "it, or name one by the environment variable CXX.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        for parameters in same:
+            parameters["compile"] = pays and has_compiler
+
+
+def num_steps(parameters: dict[str, Any]) -> int:
+    """Return how many steps a run has."""
+    num_train = round((1.0 - parameters["validation_fraction"]) * num_images(parameters["data"]))
+    return int(parameters["num_epochs"] * (num_train // parameters["batch_size"]))
+
+
+@functools.cache
+def num_images(name: str) -> int:
+    """Return how many images a data set has to train on."""
+    return len(data.load(name).train_labels)
 
 
 def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     """Train networks of one shape at once.
 
     Args:
-        tasks: of the networks, all of one shape.
+        tasks: of the networks, all of one shape. What is compiled is filled up to 8 networks, so that a result does
+            not depend on how many there are.
 
     Returns:
         For each network config.json, metrics.json, history.csv and layers.csv (the two tables of
@@ -91,13 +139,17 @@ def train_group(tasks: Sequence[Task]) -> list[Outcome]:
     images = data.load(tasks[0].parameters["data"])
     channels, height, width = images.train_images.shape[1:]
     sizes = {"in_features": channels * height * width} if kind == "mlp" else {"in_channels": channels}
-    configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in tasks]
+    # a pool of processes that compile would outlive a worker that is ended
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    num_empty = COMPILED_AT_ONCE - len(tasks) if kind == "mlp" and tasks[0].parameters["compile"] else 0
+    filled = [*tasks, *[tasks[0]] * num_empty]
+    configs = [configs_of(kind, task.parameters, num_classes=images.num_classes, **sizes) for task in filled]
     networks = [models.build(network) for network, _ in configs]
     results, errors = train_all(networks, images, [training for _, training in configs])
     seconds = (time.time() - started) / len(tasks)
     return [
         outcome_of_network(task, result, error, started, seconds)
-        for task, result, error in zip(tasks, results, errors, strict=True)
+        for task, result, error in zip(tasks, results, errors, strict=False)
     ]
 
 

@@ -208,6 +208,8 @@ class Driver:
         num_workers = max(1, len(client.nthreads()))
         self.waiting.extend(groups_of(missing, num_workers))
         self.check_workers(missing[0], client)
+        if any(task.source is None and task.parameters["compile"] for task in missing):
+            self.say("Each shape of network is compiled first: a minute or two, seconds where it was before.")
         look_at = 0.0
         try:
             while self.waiting or self.held or self.flying:
@@ -322,17 +324,21 @@ def tasks_of(plan: Sweep) -> Iterator[Task]:
     source = plan.notebook.read_bytes() if plan.notebook else None
     home = str(plan.notebook.parent.resolve()) if plan.notebook else ""
     identity = identify(source)
-    for parameters in plan.runs:
-        if source is None:
-            from van_tutorial.batch.networks import configs_of
+    runs = [dict(parameters) for parameters in plan.runs]
+    if source is None:
+        from van_tutorial.batch.networks import choose_compiled, configs_of
 
+        for parameters in runs:
             try:
-                configs_of(plan.subject, parameters)
+                configs_of(plan.subject, parameters | {"compile": bool(parameters["compile"])})
             except ValueError as error:
                 which = name_parameters({name: parameters[name] for name in plan.varying})
                 raise SweepError(
                     f"{plan.path}: {error}{f' (In the run {which}.)' if which else ''}"
                 ) from error
+        if plan.subject == "mlp":
+            choose_compiled(runs)
+    for parameters in runs:
         yield Task(plan.subject, source, parameters, identity, home)
 
 
@@ -341,20 +347,23 @@ def groups_of(tasks: Sequence[Task], num_workers: int) -> list[list[Task]]:
 
     Args:
         tasks: of the runs.
-        num_workers: of networks a group has no more than leaves something to do for each worker, and at most 16.
+        num_workers: of networks a group has no more than leaves something to do for each worker, and at most 16;
+            of compiled ones 8.
 
     Returns:
         The groups.
     """
     if not tasks or tasks[0].source is not None:
         return [[task] for task in tasks]
-    from van_tutorial.batch.networks import shape_of
+    from van_tutorial.batch.networks import COMPILED_AT_ONCE, shape_of
 
     shapes: dict[str, list[Task]] = {}
     for task in tasks:
-        shapes.setdefault(shape_of(task), []).append(task)
+        shape = shape_of(task.parameters) if task.name == "mlp" else task.key
+        shapes.setdefault(shape, []).append(task)
     groups = []
     for same in shapes.values():
-        size = min(MOST_AT_ONCE, math.ceil(len(same) / num_workers))
+        is_compiled = same[0].parameters["compile"]
+        size = COMPILED_AT_ONCE if is_compiled else min(MOST_AT_ONCE, math.ceil(len(same) / num_workers))
         groups += [same[start : start + size] for start in range(0, len(same), size)]
     return groups
