@@ -25,7 +25,7 @@ def spread_of(values: pd.Series) -> str:
     if numbers.empty:
         return "–"
     mean = round(float(numbers.mean()), 6)  # so that 0.8455 is rounded alike, however it was summed
-    return f"{mean:.3f}" + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
+    return f"{mean:.3f}".replace("-", "−") + (f" ± {numbers.std():.3f}" if len(numbers) > 1 else "")
 
 
 def means(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.Series:

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tools.recordings.lab import ALL_AT_ONCE, SEEDS, Lab, Row, recording, rounded
-from van_tutorial import data, diagnostics, models, training
+from van_tutorial import constraints, data, diagnostics, ensemble, models, training
 
 SKIP_WEIGHT = 0.95
 
@@ -91,3 +94,63 @@ def held(lab: Lab, trainer: training.Trainer, images: data.Images, multiplier: f
     lab.finish(trainer, images, look)
     predicted = round(SKIP_WEIGHT / (trainer.config.skip_lr * multiplier))
     return [{"predicted_step": predicted, "largest_again": rounded(value)} for value in again[-1].tolist()]
+
+
+@recording({"depth": 40})
+def price_order(lab: Lab, depth: int) -> list[Row]:
+    """Let a market remove the skips, then a clock in the market's order and in others; eight seeds.
+
+    In the market skip weights are fast and multipliers slow, and rise by 1 % more each step: a skip is removed when
+    its multiplier passes its price. Each layer has a window of the same length by the clock, in whichever order.
+    """
+    images, seeds = lab.load(), range(2 if lab.is_quick else 8)
+    num_steps = lab.config(num_epochs=20).num_epochs * (len(images.train_labels) // 128)
+    market: dict[str, Any] = {"stagger": 0.0, "skip_lr": 0.03, "dual_growth": 1.01}
+    market["dual_lr"] = constraints.size_dual_lr(0.6 * num_steps, 0.95, market["skip_lr"])
+
+    def train(order: Tensor | None = None, **settings: Any) -> list[training.TrainResult]:
+        networks = [
+            models.mlp(depth=depth, width=32, connection="van", norm_shift=1.0, seed=seed) for seed in seeds
+        ]
+        common = {"num_epochs": 20, "remove_by": 0.85, "population_statistics": True}
+        configs = [lab.config(seed=seed, **common, **settings) for seed in seeds]
+        trainer = ensemble.Trainer(networks, images, configs)
+        if order is not None:
+            for member, ranks in zip(trainer.members, order.argsort(dim=1).argsort(dim=1), strict=True):
+                assert member.phase_out is not None
+                member.phase_out.starts.copy_(member.phase_out.starts.clone()[ranks])
+        for _ in trainer:
+            pass
+        return trainer.results()
+
+    def steps(results: list[training.TrainResult]) -> Tensor:
+        return torch.tensor(
+            [[step or num_steps for step in run.first_zero_steps] for run in results]
+        ).double()
+
+    found = {"removed by the market": train(**market)}
+    cheapest_first = steps(found["removed by the market"])
+    layers = torch.arange(depth, dtype=torch.float64)
+    orders = {  # each by the clock
+        "the cheapest first": cheapest_first,
+        "the dearest first": -cheapest_first,
+        "from the input side": layers.expand(len(seeds), -1),
+        "from the output side": -layers.expand(len(seeds), -1),
+        "at random": torch.rand(len(seeds), depth, generator=torch.Generator().manual_seed(0)),
+    }
+    found |= {name: train(order, stagger=0.9) for name, order in orders.items()}
+    return [
+        {
+            "network": name,
+            "seed": seed,
+            "layer_correlation": rounded(
+                torch.corrcoef(torch.stack((layers, row.argsort().argsort().double())))[0, 1].item()
+            ),
+            "mean_removal": rounded(row.mean().item() / num_steps),
+            "num_capped": run.num_capped,
+            "train_accuracy": round(float(run.history["train_accuracy"].iloc[-1]), 4),
+            "test_accuracy": round(run.test_accuracy, 4),
+        }
+        for name, runs in found.items()
+        for seed, run, row in zip(seeds, runs, steps(runs), strict=True)
+    ]
