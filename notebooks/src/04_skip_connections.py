@@ -159,7 +159,7 @@ plots.layer_norm_curves(gradients, caption="Before training: gradient norm at ea
 # keeps its size to within a factor of ten.
 
 # %% [markdown]
-# ## Short paths carry the gradient
+# ## Which paths carry the gradient?
 #
 # Most of the $2^L$ paths are about $L / 2$ layers long, simply because there are so many of that length. Do they also
 # *carry* most of the gradient? Let $\gamma_l$ be the factor by which $J_l$ multiplies a gradient's squared norm. If the
@@ -286,7 +286,7 @@ exercises.findings(
 # So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
 
 # %% [markdown]
-# ## No single layer is needed, but the skips are
+# ## What does the trained network need?
 #
 # Which layers of a trained network do the work? Ask the highway gates first. Their mean $T(x)$ over units and test
 # images starts at about 0.05 in every layer. **Predict**: how large is the largest after training?

@@ -3,9 +3,9 @@
 #
 # *Can the skip-connection hide inside the weights?*
 #
-# Yes. In this lesson a plain network of 40 layers trains about as well as a residual one. Its weights start close to the
-# identity. Its graph never holds a skip-connection, and after training it folds into ordinary weights. So is the skip
-# gone, or only hidden? You will measure it, and see what the ReLU and weight decay do to it.
+# Yes. In this lesson a plain network of 40 layers trains nearly as well as a residual one. Its weights start close to
+# the identity. Its graph never holds a skip-connection, and after training it folds into ordinary weights. So is the
+# skip gone, or only hidden? You will measure it, and see what the ReLU and weight decay do to it.
 #
 # **So far**: a skip leads $x$ around the layer, and phasing it out removes it again ([lesson 5](05_phasing_out.ipynb),
 # [lesson 6](06_multiplier_dynamics.ipynb)). The next three lessons try other answers. This one needs no second path.

@@ -4,9 +4,8 @@
 # *What if the network starts as a linear map?*
 #
 # Then 80 layers train without a skip-connection and without normalization. All it takes is an activation that keeps both
-# signs, and the right values of the weights at initialization. You will prove that such a network is linear, and watch
-# how it learns to bend. Then you build a case in which it never does. The last comparison is a warning: what did the
-# depth bring?
+# signs, and the right values of the weights at initialization. You will prove that such a network is linear, watch it
+# learn to bend, and build a case in which it never does. One comparison is a warning: what did the depth bring?
 #
 # **So far**: a skip repairs a deep network, and an identity in its weights does too ([lesson 7](07_dirac.ipynb)). Both
 # pass $x$ on in every layer. Is an identity needed for that?
@@ -254,8 +253,8 @@ plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, L
 #
 # ## How non-linear does it become?
 #
-# A network that only *started* well could stay linear: one linear layer tells ten classes of clothes apart quite well.
-# **Predict**: in the end, does looks-linear bend as much as the residual network, more, or less?
+# A network that only *started* well could stay linear. **Predict**: in the end, does looks-linear bend as much as the
+# residual network, more, or less?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -300,14 +299,13 @@ exercises.findings(
 #
 # What makes $V$ and $-V$ come apart? Their gradients. With $\delta$ the gradient at the layer's output, $V$ gets
 # $\sum_i \delta_i \, \mathrm{relu}(z_i)^T$ and $-V$ gets $\sum_i \delta_i \, \mathrm{relu}(-z_i)^T$. They stay mirrored
-# as long as the sum of the two, $\sum_i \delta_i |z_i|^T$, is 0.
+# as long as their sum, $\sum_i \delta_i |z_i|^T$, is 0.
 #
 # Take the squared loss, and a batch that holds with every $x$ its negative $-x$, with the opposite target. Then $|z|$ is
 # the same for both, and $\delta$ has opposite signs. The sum is 0, and the network stays linear *for ever*. **Predict**:
 # will it stay linear with the images alone?
 #
-# (We use double precision and plain gradient steps. Adam divides a gradient by its size, and would make whole steps of
-# rounding errors.)
+# (In double precision, and by plain gradient steps: Adam would turn rounding errors into full steps.)
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -344,17 +342,15 @@ exercises.findings(
 )
 
 # %% [markdown]
-# With the cross-entropy, and the same class for an image and its negative, $\delta$ has no such symmetry. Images do not
-# come with their negatives anyway, so you need not fear this in practice. It shows what makes the network non-linear:
-# the part of the task that is not odd.
+# With the cross-entropy, and one class for an image and its negative, $\delta$ has no such symmetry. In practice you
+# need not fear this. It shows what makes the network non-linear: the part of the task that is not odd.
 
 # %% [markdown]
 # ## Convolutions can look linear, too
 #
-# Put an orthogonal matrix at the centre of each kernel, and 0 elsewhere: where the stride is 1, every image keeps its
-# norm. With tanh that is the **delta-orthogonal** initialization of Xiao and others (2018), who trained plain
-# convolutional networks of 10,000 layers with it. With crelu and mirrored weights it gives a convolutional looks-linear
-# network.
+# An orthogonal matrix at the centre of each kernel, and 0 elsewhere, keeps every image's norm where the stride is 1.
+# With tanh that is the **delta-orthogonal** initialization of Xiao and others (2018), who trained plain convolutional
+# networks of 10,000 layers with it. With crelu and mirrored weights it gives a convolutional looks-linear network.
 
 # %% tags=["keep_output", "hide-input"]
 network = models.make("looks-linear-conv", depth=20, in_channels=1, seed=seed).eval()
@@ -490,7 +486,7 @@ exercises.check_crelu_width(my_width, plain_width=64)
 # - crelu and mirrored weights make a network of ReLUs exactly linear at initialization. With orthogonal $V$ every
 #   singular value of its Jacobian is 1, at any depth, and its gradient is the same at every input.
 # - Nothing else is needed to train 80 layers without skips and without normalization. On the test set three seeds do not
-#   tell them apart from a residual network with batch normalization. The same layers with He initialization reach 0.59.
+#   tell them from a residual network with batch normalization. The same layers with He initialization reach 0.59.
 # - It becomes non-linear by what in the task is not odd. Where there is nothing of that, it never does.
 # - Compare initializations only with a learning rate of its own for each, and with the simplest model that could work.
 #

@@ -4,9 +4,8 @@
 # *What if a skip-connection points backward?*
 #
 # Then late features, which know *what* is in an image, can help early ones, which know *where*. It takes a second
-# network. In this lesson you label every pixel of a scene with and without one. The second network clearly raises the
-# score. Then a simple control asks how much of that the backward skips earned, and how much any added parameters would
-# have.
+# network. You label every pixel of a scene with and without one, and the second network clearly raises the score. Then a
+# simple control asks how much of that any added parameters would have earned.
 #
 # **So far**: every answer to degradation helped a signal forward, past or through its layers: skips
 # ([lesson 4](04_skip_connections.ipynb)), identities ([lesson 7](07_dirac.ipynb)), mirrored weights
@@ -71,9 +70,9 @@ scenes = segmentation.scenes(data.load(), num_train=num_scenes, num_test=200)
 # Only the first `num_backward` layers have the part after $\oplus$. Both networks are trained together, by the master's
 # loss alone, and both halve the image twice.
 #
-# > **What we know of the source.** We read only the paper's abstract (its full text is arXiv 1707.05537). We do not know
-# > whether $\oplus$ was a sum or a concatenation, which layers and widths it had, or how well it did. So `combine` is an
-# > argument here, and no number below is theirs. Their images were photographs. Ours are scenes of Fashion-MNIST garments.
+# > **What we know of the source.** We read only the paper's abstract (its full text is arXiv 1707.05537). So we do not
+# > know its layers and widths, its results, or whether $\oplus$ was a sum. `combine` is an argument here, and no number below
+# > is theirs. Their images were photographs. Ours are scenes of Fashion-MNIST garments.
 
 # %% [markdown]
 # ## Pixel accuracy misleads; mean IoU asks every class
@@ -218,7 +217,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
 # The master alone labels a pixel by what is around it: 30 rows, hardly more than a garment has (28). With the slave it
-# has the whole scene. Keep that in mind when you ask *why* a slave may help.
+# has the whole scene. That may be *why* a slave helps.
 
 # %% [markdown]
 # ## Both networks find the garments, and confuse their kinds
@@ -252,10 +251,10 @@ look(1)
 # %% [markdown]
 # ## A control: how much would more parameters bring?
 #
-# A longer training was recorded: twice as many scenes, 8 epochs, three seeds. A slave doubles the parameters. A
-# comparison with the master alone cannot separate what the *backward skips* bring from what *more weights* bring. So
-# there is a further network, a **wide master** without a slave. Its first layer has 12 channels instead of 8. So it has
-# at least as many parameters as the master with its slave and a sum.
+# A longer training was recorded: twice as many scenes, 8 epochs, three seeds. A slave doubles the parameters. So a
+# comparison with the master alone cannot tell the *backward skips* from *more weights*. The control is a **wide master**
+# without a slave. With 12 channels instead of 8 in its first layer, it has at least as many parameters as master and
+# slave with a sum.
 #
 # **Predict**: where does its mean IoU lie, from that of the master (0) to that with a slave and a sum (1)?
 
@@ -291,18 +290,16 @@ recorded.table.groupby("network", sort=False).agg(
 # of the gain are just parameters*. The remaining 0.02 is small, and three seeds, compared in pairs, do not tell it from
 # 0.
 #
-# The pixel accuracy shows the same order with smaller differences, since most pixels are background. Sum and
-# concatenation are not told apart, though the concatenation has more parameters.
+# Sum and concatenation are not told apart, though the concatenation has more parameters.
 #
-# Did the *backward* skips earn the rest? These runs do not say. With its slave the master also has nine layers in a row
-# instead of five, and sees the whole scene. A master alone that is as deep was not trained.
+# Did the *backward* skips earn the rest? These runs do not say. With its slave the master is also nine layers deep
+# instead of five, and sees the whole scene. A master alone of that depth was not trained.
 
 # %% [markdown]
 # ## Explore
 #
 # **Misconception**: *a skip that points backward makes a loop; such a network is recurrent.* Then some layer would have
-# to run twice, or wait for itself. In which order do the layers run? Decide, then let them say it (cell below the
-# panel).
+# to run twice. In which order do they run? Decide, then look below the panel.
 #
 # Go through the test **scenes**. Where do the two networks differ, at the edges of the garments or inside them? With the
 # slave **silenced**, what is left of the master's labels?
