@@ -75,7 +75,7 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def read(path: Path) -> nbformat.NotebookNode:
+def on_disk(path: Path) -> nbformat.NotebookNode:
     """Return the notebook on disk; one without cells where there is none."""
     return nbformat.read(path, as_version=4) if path.exists() else nbformat.v4.new_notebook()
 
@@ -84,7 +84,7 @@ def differs(made: nbformat.NotebookNode, path: Path) -> bool:
     """Tell whether a notebook on disk has other cells than the one made from its source."""
     here, there = (
         [[cell[key] for key in ("id", "cell_type", "source", "metadata")] for cell in notebook.cells]
-        for notebook in (made, read(path))
+        for notebook in (made, on_disk(path))
     )
     return here != there
 
@@ -92,7 +92,7 @@ def differs(made: nbformat.NotebookNode, path: Path) -> bool:
 def keep_outputs(made: nbformat.NotebookNode, path: Path) -> bool:
     """Take over the outputs on disk, and tell whether they could be: whether all code is the same."""
     here, there = (
-        [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (made, read(path))
+        [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (made, on_disk(path))
     )
     if [cell.source for cell in here] != [cell.source for cell in there]:
         return False

@@ -41,7 +41,7 @@ SMALL = {"data": "fashion-mnist-mini", "num_epochs": 2}
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Entry:
     """What recordings.yaml says of a recorded result.
 
     Attributes:
@@ -77,7 +77,7 @@ class Recorded:
 
 
 RECORDED = {
-    name: Recorded(name, **said)
+    name: Entry(name, **said)
     for name, said in yaml.safe_load(
         course_path("tools", "recordings.yaml").read_text(encoding="utf-8")
     ).items()
@@ -92,7 +92,7 @@ class Journal:
         folder: where the file is written; what it holds of the same question goes on.
     """
 
-    def __init__(self, recorded: Recorded, folder: Path) -> None:
+    def __init__(self, recorded: Entry, folder: Path) -> None:
         torch.set_num_threads(1)
         self.recorded, self.path = recorded, folder / f"{recorded.name}.json"
         self.started, self.hours_before = time.monotonic(), 0.0

@@ -324,14 +324,18 @@ for skip_rate, dual_rate in ((0.001, 0.01), (0.5, 1e-4)):
 
 # %% tags=["keep_output"]
 orders = batch.recorded("price_order").table
-by_order = orders.groupby("network", sort=False)[["layer_correlation", "train_accuracy", "test_accuracy"]].mean()
+by_order = orders.groupby("network", sort=False)[
+    ["layer_correlation", "train_accuracy", "test_accuracy"]
+].mean()
 by_order.rename_axis("order of removal").round(3)
 
 # %% tags=["keep_output"]
 cheap, dear = "the cheapest first", "the dearest first"
 exercises.findings(
     {
-        "The market removes skips at the output side first.": by_order.layer_correlation["removed by the market"]
+        "The market removes skips at the output side first.": by_order.layer_correlation[
+            "removed by the market"
+        ]
         < -0.5,
         "By the clock, its order ends lower than its own reverse, and than a random order.": all(
             batch.compare(orders, cheap, other).high < 0.0 for other in (dear, "at random")

@@ -141,9 +141,9 @@ def grade(
                 executed.metadata[KEY] = key
                 ran = {submission.file: zlib.compress(notebook_bytes(executed))}
             rows, notebooks = rows + found, notebooks | ran
-            write(into, rows, ran)
+            write_out(into, rows, ran)
     (into / UNFINISHED).unlink(missing_ok=True)
-    return write(into, rows, notebooks)  # over what a submission may have put in their places
+    return write_out(into, rows, notebooks)  # over what a submission may have put in their places
 
 
 def key_of(submission: Submission, lesson: "Lesson | None", timeout: int) -> str:
@@ -167,7 +167,7 @@ def kept_notebook(path: Path, key: str) -> Any:
     return None
 
 
-def write(into: Path, rows: list[list[Any]], notebooks: Mapping[Path, bytes]) -> pd.DataFrame:
+def write_out(into: Path, rows: list[list[Any]], notebooks: Mapping[Path, bytes]) -> pd.DataFrame:
     """Write executed notebooks and the table of verdicts, which says of a notebook where it cannot be written."""
     for file, compressed in notebooks.items():
         try:
