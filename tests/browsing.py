@@ -78,7 +78,6 @@ def jupyterlab(folder):
 QUICK = {
     "00_start_here": {"width: int = 32": "width: int = 16"},
     "01_degradation": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 10": "num_epochs: int = 2"},
-    "03_shattered_gradients": {"num_epochs: int = 10": "num_epochs: int = 1"},
     "04_skip_connections": {
         "depth: int = 40": "depth: int = 8",
         "num_epochs: int = 6": "num_epochs: int = 1",
