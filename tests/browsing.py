@@ -158,6 +158,11 @@ def watch(page):
     page.on("console", lambda message: message.type == "error" and page.failures.append(message.text))
 
 
+def panel_with(page, label):
+    """The panel that has a button of that label; predictions have others."""
+    return page.locator(".van-panel").filter(has=page.get_by_role("button", name=label)).first
+
+
 def assert_no_error(page):
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.failures == []
