@@ -78,7 +78,6 @@ def jupyterlab(folder):
 QUICK = {
     "00_start_here": {"width: int = 32": "width: int = 16"},
     "01_degradation": {"depth: int = 40": "depth: int = 8", "num_epochs: int = 10": "num_epochs: int = 2"},
-    "03_shattered_gradients": {"num_epochs: int = 10": "num_epochs: int = 1"},
     "04_skip_connections": {
         "depth: int = 40": "depth: int = 8",
         "num_epochs: int = 6": "num_epochs: int = 1",
@@ -157,6 +156,11 @@ def watch(page):
     page.on("request", lambda request: page.requested.append(request.url))
     page.on("pageerror", lambda error: page.failures.append(str(error)))
     page.on("console", lambda message: message.type == "error" and page.failures.append(message.text))
+
+
+def panel_with(page, label):
+    """The panel that has a button of that label; predictions have others."""
+    return page.locator(".van-panel").filter(has=page.get_by_role("button", name=label)).first
 
 
 def assert_no_error(page):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened, watch
+from tests.browsing import assert_no_error, keep_picture, needs_chromium, opened, panel_with, watch
 from van_tutorial._course import course_path
 
 pytestmark = needs_chromium
@@ -44,7 +44,7 @@ def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
 @pytest.mark.parametrize(
     ("name", "at_the_end", "control"),
     [
-        ("02_vanishing_exploding", "first to last layer", "scale of the weights"),
+        ("02_vanishing_exploding", "measured", "scale of the weights"),
         ("03_shattered_gradients", "Try some in diagnostics.predicted_correlation", "depth (layers)"),
         ("04_skip_connections", "First the gate: T = torch.sigmoid", "depth (layers)"),
         ("06_multiplier_dynamics", "final multiplier", "dual learning rate"),
@@ -59,7 +59,7 @@ def test_a_lesson_runs_to_its_end_and_its_panel_draws_what_was_chosen(
     with opened(browser, lab, name, at_the_end) as page:
         assert_no_error(page)
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
-        panel = page.locator(".widget-vbox").first
+        panel = panel_with(page, "Show")
         expect(panel.get_by_text("Choose, then press Show.")).to_be_visible()
         expect(panel.locator(".widget-slider", has_text=control).first).to_be_visible()
         expect(panel.get_by_role("slider", name=control)).to_be_visible()  # as a screen reader finds it
@@ -115,7 +115,7 @@ def test_the_lesson_on_degradation_collects_runs_of_the_chosen_depth(browser, la
         page.get_by_role("button", name="Train").scroll_into_view_if_needed()
         page.get_by_role("button", name="Train").click()
         expect(page.get_by_text(re.compile(r"Step 78 of 78: plain, depth 4"))).to_be_visible(timeout=60_000)
-        keep_picture(page.locator(".widget-vbox").first, "01_degradation")
+        keep_picture(panel_with(page, "Train"), "01_degradation")
         assert page.failures == []
 
 
@@ -128,7 +128,7 @@ def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser
         expect(page.get_by_text(re.compile(r"Step 39 of 39: 0 of 3 skips left"))).to_be_visible(
             timeout=60_000
         )
-        keep_picture(page.locator(".widget-vbox").first, "10_convolutional_van")
+        keep_picture(panel_with(page, "Train"), "10_convolutional_van")
         assert page.failures == []
 
 
@@ -136,7 +136,7 @@ def test_the_lesson_on_convolutional_networks_phases_skips_out_by_button(browser
 def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
     with opened(browser, lab, "09_backward_skips", "background everywhere") as page:
         assert_no_error(page)
-        panel = page.locator(".widget-vbox").first
+        panel = panel_with(page, "Show")
         page.get_by_role("button", name="Show").scroll_into_view_if_needed()
         box = panel.locator(".widget-readout").first
         box.fill("12")
@@ -153,7 +153,7 @@ def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
 def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
     with opened(browser, lab, "11_after_van", "accuracy, finished") as page:
         assert_no_error(page)
-        panel = page.locator(".widget-vbox").first
+        panel = panel_with(page, "Train")
         page.get_by_role("button", name="Train").scroll_into_view_if_needed()
         panel.locator("select").first.select_option("every second activation")
         page.get_by_role("button", name="Train").click()
@@ -174,7 +174,7 @@ def test_train_makes_the_skips_go_and_stop_stops(page):
     expect(page.get_by_text(re.compile(r"^Finished. Step 39 of 39, 0 of 6 skips left"))).to_be_visible(
         timeout=60_000
     )
-    panel = page.locator(".van-panel").first
+    panel = panel_with(page, "Train")
     expect(panel.locator(".scatterlayer path.js-line").first).to_be_attached()
     assert panel.locator(".hm image, .heatmaplayer image").count() >= 1
     keep_picture(panel, "05_phasing_out")

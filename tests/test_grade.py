@@ -1,5 +1,6 @@
 """Students' notebooks run into one table of verdicts: strict about what counts, unmoved by what they hold."""
 
+import json
 import os
 import signal
 import subprocess
@@ -71,14 +72,30 @@ def test_each_exercise_of_each_student_has_a_row_with_what_its_check_says(tmp_pa
     write(handed_in / "bob_05_numbers.ipynb", "my_low = 5")  # as a file of its own
     write(handed_in / "cem" / "05_numbers.ipynb", "my_low = no_such_name", "my_high = 10")
     (handed_in / "ada" / "notes.ipynb").write_text("{}")
+    kept = {"5.1": {"low": 1}, "5.2": {"high": "many"}, "5.3": {}, "15.1": {"low": 1}}
+    (handed_in / "ada" / "predictions.json").write_text(json.dumps(kept))
+    (handed_in / "cem" / "predictions.json").symlink_to(handed_in / "ada" / "predictions.json")
     table = batch.grade(handed_in, into, course=lessons)
-    assert list(table) == ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
+    assert list(table) == [
+        "student",
+        "lesson",
+        "exercise",
+        "verdict",
+        "message",
+        "changed",
+        "predictions",
+        "file",
+    ]
     assert set(table["exercise"]) == {"Exercise 1 · Low", "Exercise 2 · High"}
     assert verdicts(table, "ada") == ["right", "right"]
     assert verdicts(table, "bob") == ["not yet", "not yet"]
     assert verdicts(table, "cem") == ["failed", "right"]  # an error does not cost the next exercise
     assert "NameError" in table.query("verdict == 'failed'")["message"].item()
     assert set(table["changed"]) == {0}
+    done = table.groupby("student")[
+        "predictions"
+    ].first()  # there is no file beside bob's, and cem's is not his own
+    assert done.astype(object).where(done.notna(), None).to_dict() == {"ada": 2, "bob": None, "cem": 0}
     assert (into / "ada" / "05_numbers.ipynb").is_file()
     assert pd.read_csv(into / "verdicts.csv")["verdict"].tolist() == table["verdict"].tolist()
 

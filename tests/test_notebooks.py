@@ -175,7 +175,7 @@ SMALL = {
     "00_start_here": {},
     "01_degradation": {"depth": 8, "num_epochs": 1},
     "02_vanishing_exploding": {"num_images": 64},
-    "03_shattered_gradients": {"depth": 4, "num_epochs": 1},
+    "03_shattered_gradients": {},
     "04_skip_connections": {"depth": 8, "num_epochs": 1},
     "05_phasing_out": {"depth": 8, "num_epochs": 8, "num_networks": 3},
     "06_multiplier_dynamics": {"depth": 4, "num_epochs": 4},

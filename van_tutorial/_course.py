@@ -10,6 +10,7 @@ from van_tutorial._files import write_atomic
 PACKAGE = Path(__file__).resolve().parent
 LEARNERS = ("notebooks/*.ipynb", "assets/figures/*", "docs/*.md", "docs/evidence/*")
 INSTRUCTORS = ("notebooks/instructor/*.ipynb",)
+PREDICTIONS = "predictions.json"  # beside a learner's notebooks: what was predicted, by number
 GIVEN = ".van_tutorial.json"  # in a copy: the checksum of each file as it was given out last
 
 

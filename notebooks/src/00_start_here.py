@@ -18,8 +18,8 @@
 #
 # This notebook tests your installation and shows how a lesson works, with a network of two layers.
 #
-# **Time**: 15 minutes of reading and trying; the cells take about 10 seconds on two processor cores, longer on a busy
-# machine.
+# **Time**: 15 minutes of reading and trying; the cells take about 10 seconds on two idle processor cores.
+# A busy machine takes two or three times as long.
 #
 # **You need**: Python, to the point of reading a function, and a first idea of what a fully connected network is.
 #

@@ -12,7 +12,7 @@
 # represents would need exponentially many units in a shallow one (Telgarsky 2016). The network that won the ImageNet
 # competition of 2015 had 152 layers. Its authors first had to solve the problem of this lesson.
 #
-# **Time**: 20 minutes of reading and thinking; the cells take about 30 seconds on two processor cores.
+# **Time**: 20 minutes of reading and thinking; the cells take about 25 seconds on two idle processor cores.
 #
 # **You need**: no earlier lesson; what a fully connected network computes and how it is trained; what training set and test
 # set are; enough Python to read a loop.

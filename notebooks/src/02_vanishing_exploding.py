@@ -11,7 +11,7 @@
 # multiplies it, and the initial weights decide by how much. You will compute that factor by hand, find it in real
 # networks, and see batch normalization make matters worse where one expects it to help.
 #
-# **Time**: 30 minutes of reading and thinking; the cells take about 15 seconds on two processor cores.
+# **Time**: 30 minutes of reading and thinking; the cells take about 10 seconds on two idle processor cores.
 #
 # **You need**: [lesson 1](01_degradation.ipynb); the chain rule for matrices, and what a variance is.
 #

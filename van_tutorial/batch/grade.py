@@ -22,7 +22,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from van_tutorial._checks import check_count
-from van_tutorial._course import course_path
+from van_tutorial._course import PREDICTIONS, course_path, read_given
 from van_tutorial._files import csv_bytes, write_atomic
 from van_tutorial.batch.kernel import running
 from van_tutorial.batch.notebooks import (
@@ -37,7 +37,7 @@ from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import identify, key_of_run
 
-COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "file"]
+COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "predictions", "file"]
 MESSAGE = COLUMNS.index("message")
 TABLE, UNFINISHED = "verdicts.csv", ".unfinished"
 KEY = "van_tutorial"  # of an executed notebook's metadata: all that its verdicts hang on, hashed
@@ -101,7 +101,7 @@ def grade(
         Columns student, lesson, exercise; verdict: "right", "not yet", "failed" (an error, or a file that cannot be
         run), or "none" (the check is missing or altered, or did not run; or a student without a notebook of the
         course); message; changed: how many of the course's other code cells are missing or altered, predictions not
-        counted; file.
+        counted; predictions: how many of the lesson's lie beside the notebook; file.
 
     Raises:
         NotebookError: where the folder holds no notebook of the course, for a lesson that cannot be read, and for a
@@ -177,7 +177,7 @@ def write_out(into: Path, rows: list[list[Any]], notebooks: Mapping[Path, bytes]
             for row in rows:
                 if row[-1] == printable(file) and remark not in row[MESSAGE]:
                     row[MESSAGE] += remark
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64"})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64", "predictions": "Int64"})
     table = table.sort_values(["student", "lesson", "file"], kind="stable", ignore_index=True)
     write_atomic(into / TABLE, csv_bytes(table))
     return table
@@ -302,7 +302,19 @@ def grade_one(
             titles = [title for title, *_ in verdicts(lesson.notebook, lesson.notebook)]
             found, executed = [(title, "failed", reason) for title in titles], None
     student, file = printable(submission.student), printable(submission.file)
-    return [[student, submission.lesson, *verdict, changed, file] for verdict in found], executed
+    done = predictions_done(submission, folder)
+    return [[student, submission.lesson, *verdict, changed, done, file] for verdict in found], executed
+
+
+def predictions_done(submission: Submission, folder: Path) -> int | None:
+    """Return how many predictions of its lesson lie beside a notebook; None where its folder is not the student's."""
+    path, own = folder / submission.file.with_name(PREDICTIONS), folder / submission.file.parts[0]
+    if submission.file.parent == Path() or not submission.lesson:
+        return None
+    is_own = path.is_file() and path.resolve().is_relative_to(own.resolve())
+    number = submission.lesson.partition("_")[0].lstrip("0") or "0"
+    kept = read_given(path) if is_own else {}
+    return sum(bool(answers) and name.partition(".")[0] == number for name, answers in kept.items())
 
 
 def run_submission(submission: Submission, parameters: Mapping[str, Any], timeout: int, folder: Path) -> Any:

@@ -15,10 +15,10 @@ import plotly.graph_objects as go
 from IPython.display import HTML, display
 
 from van_tutorial._checks import check_choice
+from van_tutorial._course import PREDICTIONS
 from van_tutorial._files import write_atomic
 from van_tutorial.widgets.panel import Panel, button
 
-FILE = "predictions.json"
 HIDDEN = "<i>Prediction {}: the result appears here once you press Predict or Pass above.</i>"
 TABLE = "<table><tr><th>Prediction {}</th><th>predicted ○</th><th>result ●</th><th></th></tr>{}</table>"
 ROW = "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"
@@ -108,7 +108,7 @@ class Prediction(Panel):
         self.name, self.is_open, self.is_interactive = name, interactive, interactive
         self.questions = {key: Question(key, answers) for key, answers in questions.items()}
         self.answers: dict[str, Any] = {}
-        self._file, self._places = Path(FILE).resolve(), list[tuple[Any, Any]]()
+        self._file, self._places = Path(PREDICTIONS).resolve(), list[tuple[Any, Any]]()
         predict = button("Predict", "check", "Keep this prediction and show the results")
         skip = button("Pass", "forward", "Show the results without a prediction")
         super().__init__(list(self.questions.values()), {"predict": predict, "skip": skip})
@@ -152,7 +152,7 @@ class Prediction(Panel):
                     self.questions[name].read(answer),
                 )
         if self.answers:
-            self._reveal(f"kept in {FILE}")
+            self._reveal(f"kept in {PREDICTIONS}")
 
     def _predict(self) -> None:
         """Keep what is in the boxes, and show the results."""
@@ -161,7 +161,7 @@ class Prediction(Panel):
         if not self.answers:
             raise ValueError("fill in at least one box, or press Pass.")
         write_atomic(self._file, json.dumps(self._read() | {self.name: self.answers}, indent=1).encode())
-        self._reveal(f"kept in {FILE}")
+        self._reveal(f"kept in {PREDICTIONS}")
 
     def _reveal(self, done: str) -> None:
         """Show the results, and close the boxes."""
