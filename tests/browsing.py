@@ -105,6 +105,7 @@ QUICK = {
     "playground": {
         'settings: str = \\"defaults\\"': 'settings: str = \\"depth=10 num_epochs=40 dual_lr=0.1\\"'
     },
+    "12_your_network": {"num_epochs: int = 4": "num_epochs: int = 1"},
     "13_capstone": {
         "depth: int = 20": "depth: int = 4",
         "num_epochs: int = 10": "num_epochs: int = 1",

@@ -571,6 +571,63 @@ def test_the_endings_check_goes_through_the_answers_one_by_one(answers, is_right
     assert words in feedback.message
 
 
+@pytest.mark.parametrize(
+    ("function", "is_right", "words"),
+    [
+        (lambda f, s, alpha: None, False, "returns nothing yet"),
+        (lambda f, s, alpha: (f + alpha * s).relu(), True, "as it was"),
+        (lambda f, s, alpha: f + alpha * s, False, "around the sum"),
+        (lambda f, s, alpha: torch.relu((1 - alpha) * f + alpha * s), False, "nothing is left of f"),
+        (lambda f, s, alpha: alpha * torch.relu(f + s), False, "the whole block"),
+        (lambda f, s, alpha: torch.relu(f + s), False, "no effect"),
+        (lambda f, s, alpha: torch.relu(alpha * f + s), False, "weights f"),
+        (lambda f, s, alpha: torch.relu(f) + alpha * s, False, "inside the ReLU"),
+        (lambda f, s, alpha: torch.relu(f - alpha * s), False, "the skip is weighted alone"),
+    ],
+)
+def test_the_check_of_a_weighted_block_knows_the_usual_slips(function, is_right, words):
+    feedback = exercises.check_weighted_block(function)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("with_skip", "without", "is_right", "words"),
+    [
+        (None, None, False, "with its skip: no answer yet"),
+        (96, None, False, "without: no answer yet"),
+        (96, 64, True, "three tensors"),
+        (64, 64, False, "x is still needed"),
+        (96, 96, False, "nothing waits"),
+        (24, 64, False, "of four bytes each"),
+        (32, 64, False, "fewer tensors"),
+        (96, 128, False, "no longer read is freed"),
+    ],
+)
+def test_the_check_of_a_blocks_peak_counts_the_tensors_alive(with_skip, without, is_right, words):
+    feedback = exercises.check_block_peaks({"with its skip": with_skip, "without": without}, 2, size=2)
+    assert feedback.is_right is is_right
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(("has_skip", "name"), [(True, "with its skip"), (False, "without")])
+def test_a_blocks_peak_is_what_the_costs_say(has_skip, name):
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = (torch.nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
+
+        def forward(self, x):
+            inside = self.two(self.one(x))
+            return inside + x if has_skip else inside
+
+    peak = diagnostics.costs({"": Block()}, torch.zeros(1, 3, 5, 5), 0.0)["peak_activation_bytes"].item()
+    other = dict.fromkeys(("with its skip", "without"))
+    assert f"{name}: " not in exercises.check_block_peaks(other | {name: peak}, 3, size=5).message.replace(
+        "with its skip: no answer", ""
+    )
+
+
 FREE = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
 
 
@@ -853,10 +910,12 @@ FUNCTIONS = {
     "mirrored_weight": (exercises.check_mirrored_weight, lambda v: torch.cat((v, -v), dim=1)),
     "subsample": (exercises.check_subsample, lambda x, n: pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, n))),
     "merge": (exercises.check_merge, lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1 + b2)),
+    "weighted_block": (exercises.check_weighted_block, lambda f, s, alpha: torch.relu(f + alpha * s)),
 }
 SEVERAL = {
     "skip_counts": (lambda answers: exercises.check_skip_counts(answers, 110), COUNTS),
     "endings": (exercises.check_endings, {"van": True, "rezero": False}),
+    "block_peaks": (exercises.check_block_peaks, {"with its skip": 2_408_448, "without": 1_605_632}),
     "design": (lambda design: exercises.check_design(design, "skip_weight"), DESIGN),
     "paired_difference": (
         lambda answers: exercises.check_paired_difference(answers, SWEPT, "slow", "fast"),

@@ -102,10 +102,11 @@ def test_some_of_the_skips_can_be_chosen(seeded):
     names = models.find_skips(network, IMAGES)["name"]
     gated = models.gate_skips(network, IMAGES, only=names[::2])
     assert gated.skips == ("blocks.0:1", "blocks.1:1")
+    assert models.num_skips(gated) == models.num_skips(copy.deepcopy(gated)) == 4
     with torch.no_grad():
         gated.skip_weight.zero_()
     left = models.find_skips(models.collapse(gated), IMAGES)
-    assert len(left) == 2
+    assert len(left) == models.num_skips(gated) == models.num_skips(models.collapse(gated)) == 2
     with pytest.raises(ValueError, match=r"Did you mean 'blocks\.0:1'"):
         models.gate_skips(network, IMAGES, only=["blocks.0.1"])
 

@@ -184,6 +184,7 @@ SMALL = {
     "09_backward_skips": {"num_scenes": 50, "num_epochs": 1},
     "11_after_van": {"depth": 4, "num_epochs": 1},
     "10_convolutional_van": {"depth": 8, "num_epochs": 1},
+    "12_your_network": {"num_epochs": 1},
     "13_capstone": {"depth": 4, "num_epochs": 1, "num_seeds": 3, "num_workers": 1},
 }
 

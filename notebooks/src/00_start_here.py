@@ -120,7 +120,7 @@ image_panel
 # - say what other methods remove, when, and at what cost, and compare them fairly,
 # - run a sweep of your own, and state what it shows and what it does not.
 #
-# ![Ten stations in two rows: deeper is worse; why: gradients; skips repair it; must we keep them?; phasing out; how fast do they go?; other answers; convolutions and photographs; what came after; your own question](../assets/figures/course_map.svg)
+# ![Ten stations in two rows: deeper is worse; why: gradients; skips repair it; must we keep them?; phasing out; how fast do they go?; other answers; convolutions and photographs; what came after; your network, your question](../assets/figures/course_map.svg)
 #
 # | lesson | its question | minutes |
 # | --- | --- | --- |
@@ -142,12 +142,13 @@ image_panel
 # | [10 Convolutional networks](10_convolutional_van.ipynb) | Does the phase-out carry over to convolutional networks and real photographs? | 35 |
 # | *what came after* | | |
 # | [11 After VAN](11_after_van.ipynb) | Who else removes something during training: what, when, by whom, and what is left? | 40 |
-# | *your own question* | | |
+# | *your network, your question* | | |
+# | [12 Your own network](12_your_network.ipynb) | Can the skip-connections of a network that you have written, and trained, be taken out? | 40 |
 # | [13 Capstone](13_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |
 # | [Playground](playground.ipynb) | Any network of the course, any settings: what happens if …? | |
 #
 # **Little time?** Lessons 1 and 5 hold the question and the answer. **For the theory**, go on with 3 and 6; **for
-# practice** with 4, 10 and 11. The [glossary](../docs/glossary.md) has the terms. For those who teach there is a plan in
+# practice** with 4, 10, 11 and 12. The [glossary](../docs/glossary.md) has the terms. For those who teach there is a plan in
 # [docs/teaching.md](../docs/teaching.md).
 
 # %% [markdown]

@@ -451,8 +451,8 @@ exercises.check_endings(my_endings)
 #   ends where it and the loss balance, and what is between must be rounded, which costs.
 # - A graph without skips says nothing about the training: VAN, Dirac and RepVGG had theirs, of three kinds.
 #
-# **Next**: you have the questions, the measures and the methods. Take a network of your own, and find out what it can do
-# without: [13 · Capstone](13_capstone.ipynb).
+# **Next**: all of these networks were made for it. Can the skips of a network of your own be taken out, trained as it is?
+# [12 · Your own network](12_your_network.ipynb).
 #
 # *Further ones*, which the library has not: RMNet (2021) keeps a block's input in additional channels and so removes the
 # skip without changing the function. Residual distillation (2020) trains a plain network with the help of a residual

@@ -3,8 +3,8 @@
 #
 # *How does a question of your own become an experiment, and how do its runs become a claim that holds?*
 #
-# **So far**: eleven questions, all of them ours, up to what came after variable activation networks
-# ([lesson 11](11_after_van.ipynb)). Now it is your turn.
+# **So far**: twelve questions, all of them ours, up to the skips of a network of your own
+# ([lesson 12](12_your_network.ipynb)). Now it is your turn.
 #
 # **Time**: 60 minutes of reading and thinking; the cells take about 20 seconds on two processor cores.
 #

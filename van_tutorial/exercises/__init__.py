@@ -20,12 +20,14 @@ from van_tutorial.exercises.shattered_gradients import check_autocorrelation, ch
 from van_tutorial.exercises.skip_connections import check_highway, check_number_of_paths, check_transform_bias
 from van_tutorial.exercises.start_here import check_accuracy, check_wrong_images
 from van_tutorial.exercises.vanishing_exploding import check_layer_factor, check_level_gradients
+from van_tutorial.exercises.your_network import check_block_peaks, check_weighted_block
 
 __all__ = [
     "Feedback",
     "beside",
     "check_accuracy",
     "check_autocorrelation",
+    "check_block_peaks",
     "check_claims",
     "check_cost",
     "check_crelu_width",
@@ -55,6 +57,7 @@ __all__ = [
     "check_stretch",
     "check_subsample",
     "check_transform_bias",
+    "check_weighted_block",
     "check_wrong_images",
     "findings",
 ]

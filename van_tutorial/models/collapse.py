@@ -21,18 +21,22 @@ from van_tutorial.models.traced import Traced, copied
 
 
 def num_skips(model: nn.Module) -> int:
-    """Count the skip-connections that a network of this package still has.
+    """Count the skip-connections that a network of this package, or one that `gate_skips` made, still has.
 
     Args:
-        model: a network that is one stack, as `mlp` and `convnet` make it; it may be wrapped (`unwrapped`).
+        model: a network that is one stack, as `mlp` and `convnet` make it, or what `gate_skips` and `collapse` made of
+            any other; it may be wrapped (`unwrapped`).
 
     Returns:
-        The number of skip weights that are not 0; every layer with a connection where the skips are not weighted
-        (residual, rezero, highway); and every convolution with the input as its third branch (repvgg).
+        The number of skip weights that are not 0; every skip that `gate_skips` was not to weight (`only`); every layer
+        with a connection where the skips are not weighted (residual, rezero, highway); and every convolution with the
+        input as its third branch (repvgg).
 
     Raises:
-        ValueError: for a network that is not one stack.
+        ValueError: for any other network.
     """
+    if isinstance(network := unwrapped(model), Traced):
+        return int(torch.count_nonzero(skip_weights(network))) + network.num_kept
     model = own_stack(
         model, "counted", hint="has_skip(torch.export.export(model, (inputs,))) takes any network"
     )

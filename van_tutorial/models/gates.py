@@ -89,7 +89,7 @@ def gate_skips(
     like = next((weight for weight in gated.parameters() if weight.is_floating_point()), inputs[0])
     dtype = torch.promote_types(torch.float32, like.dtype)
     gated.register_parameter(NAME, nn.Parameter(torch.ones(len(names), dtype=dtype, device=like.device)))
-    return Traced(gated, graphs, asked, tuple(names))
+    return Traced(gated, graphs, asked, names, len(skips) - len(names))
 
 
 def check_buffers(network: nn.Module) -> None:
@@ -201,7 +201,7 @@ def without_gates(model: Traced) -> Traced:
     for name in sorted(before - after):
         remove(network, name, after, used)
     network.training = model.training
-    return Traced(network, plain.graphs, plain.asked)
+    return Traced(network, plain.graphs, plain.asked, num_kept=plain.num_kept)
 
 
 def remove_gate(graph: fx.Graph, gate: fx.Node, modules: Mapping[str, nn.Module]) -> None:

@@ -49,6 +49,7 @@ class Traced(fx.GraphModule):
         graphs: one for each combination of the modes of the modules `asked`.
         asked: names of the modules that branch on their mode.
         skips: names of the skips that `skip_weight` weights, in its order.
+        num_kept: number of the other skips.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Traced(fx.GraphModule):
         graphs: Mapping[Modes, fx.Graph],
         asked: Iterable[str],
         skips: Iterable[str] = (),
+        num_kept: int = 0,
     ) -> None:
         super().__init__(nn.Module(), fx.Graph(), type(network).__name__)
         self.__dict__.update(network.__dict__)  # parameters, buffers and modules are then in both
         self.own = (network,)  # in a tuple: it is no submodule
         self.graphs, self.asked, self.skips = dict(graphs), tuple(asked), tuple(skips)
+        self.num_kept = num_kept
         forwards = {}
         for modes, graph in self.graphs.items():
             self.graph = graph  # compiles `forward`
@@ -84,7 +87,8 @@ class Traced(fx.GraphModule):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Traced":
         """Copy the network, and the graphs."""
         graphs = {modes: copy.deepcopy(graph) for modes, graph in self.graphs.items()}
-        copied = memo[id(self)] = Traced(copy.deepcopy(self.own[0], memo), graphs, self.asked, self.skips)
+        network = copy.deepcopy(self.own[0], memo)
+        copied = memo[id(self)] = Traced(network, graphs, self.asked, self.skips, self.num_kept)
         copied.training = self.training
         return copied
 
