@@ -16,6 +16,15 @@ def state_of(model):
     )
 
 
+def opened(model):
+    """A network in which no parameter of a connection is 0 any more, where no gradient would get into a layer."""
+    for layer in model.layers:
+        for parameter in layer.connection.parameters():
+            if not parameter.any():
+                nn.init.constant_(parameter, 0.5)
+    return model
+
+
 class Map(nn.Module):
     """A function as a network without parameters."""
 

@@ -184,5 +184,5 @@ def test_a_new_connection_without_a_weight_is_counted_and_refused_by_collapse(mo
     with pytest.raises(ValueError, match="connection 'kept' keeps its skips"):
         models.collapse(network)
     monkeypatch.setitem(connections.SKIPS, "kept", Kept)  # where a skip weight is expected
-    with pytest.raises(ValueError, match=r"^skip 'kept' keeps its skips: only skips with a skip weight"):
-        models.collapse(models.mlp(depth=3, width=4, skip="kept", seed=0))
+    with pytest.raises(ValueError, match=r"^skip 'kept' has no skip weight to phase out"):
+        models.mlp(depth=3, width=4, skip="kept", seed=0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.state import logits, same_bits
+from tests.state import logits, opened, same_bits
 from van_tutorial import connections, models, training
 from van_tutorial.models import parts
 
@@ -314,10 +314,7 @@ def test_a_short_training_of_a_van_removes_its_skips_and_learns(few_images, quic
 @pytest.mark.parametrize("normalization", parts.NORMALIZATIONS)
 @pytest.mark.parametrize("connection", connections.CONNECTIONS)
 def test_a_network_learns_under_bfloat16_autocast(few_images, connection, normalization, order):
-    model = small(connection=connection, normalization=normalization, order=order, skip_weight=0.5)
-    if connection == "rezero":
-        for block in model.layers:
-            torch.nn.init.constant_(block.connection.scale, 0.5)
+    model = opened(small(connection=connection, normalization=normalization, order=order, skip_weight=0.5))
     x, labels = few_images.train_images[:16], few_images.train_labels[:16]
     exact = logits(model, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):

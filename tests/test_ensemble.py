@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from van_tutorial import diagnostics, ensemble, models, training
+from van_tutorial import connections, diagnostics, ensemble, models, training
 
 DEPTH = 6
 
@@ -299,6 +299,23 @@ CHANGED = {
     "pruning": lambda network: prune.l1_unstructured(network.head, "weight", 0.5),
     "a forward of its own": lambda network: setattr(network.layers[0], "forward", lambda x, alpha: x),
 }
+
+
+class Normalized(connections.Connection):
+    """x + f(x) / |f(x)|, which couples the units of a layer."""
+
+    def forward(self, x, transform, activation, skip_weight=None):
+        return self.shortcut(x) + nn.functional.normalize(transform(x, activation), dim=1)
+
+
+@pytest.mark.parametrize("kind", [models.mlp, models.convnet])
+def test_a_connection_that_may_couple_units_is_refused(monkeypatch, few_images, quick, kind):
+    monkeypatch.setitem(connections.CONNECTIONS, "normalized", Normalized)
+    networks = [kind(depth=8, width=4, connection="normalized", seed=seed) for seed in (0, 1)]
+    with pytest.raises(
+        ValueError, match="has a Normalized, which is not made for many networks, in its module"
+    ):
+        ensemble.train(networks, few_images, [quick()] * 2)
 
 
 @pytest.mark.parametrize("kind", CHANGED)

@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from tests.state import logits, same_bits
+from tests.state import logits, opened, same_bits
 from van_tutorial import connections, models, training
 from van_tutorial.models import parts
 
@@ -265,10 +265,7 @@ def test_networks_without_skips_to_phase_out_have_no_skip_weights(connection):
 @pytest.mark.parametrize("normalization", parts.NORMALIZATIONS)
 @pytest.mark.parametrize("order", parts.ORDERS)
 def test_every_combination_of_choices_learns_in_every_layer(few_images, connection, normalization, order):
-    model = small(connection=connection, normalization=normalization, order=order, skip_weight=0.5)
-    if connection == "rezero":  # at its initial scale of 0 no gradient gets into a layer
-        for layer in model.layers:
-            torch.nn.init.constant_(layer.connection.scale, 0.5)
+    model = opened(small(connection=connection, normalization=normalization, order=order, skip_weight=0.5))
     outputs = model(few_images.train_images[:32])
     assert outputs.shape == (32, 10)
     torch.nn.functional.cross_entropy(outputs, few_images.train_labels[:32]).backward()
@@ -482,10 +479,9 @@ def test_orthogonal_weights_are_orthogonal_with_the_activations_gain(activation,
     ],
 )
 def test_a_network_learns_under_bfloat16_autocast(few_images, connection, skip, normalization, order):
-    model = small(connection=connection, skip=skip, skip_weight=0.5, normalization=normalization, order=order)
-    if connection == "rezero":  # at its initial scale of 0 no gradient gets into a layer
-        for layer in model.layers:
-            torch.nn.init.constant_(layer.connection.scale, 0.5)
+    model = opened(
+        small(connection=connection, skip=skip, skip_weight=0.5, normalization=normalization, order=order)
+    )
     x, labels = few_images.train_images[:64], few_images.train_labels[:64]
     exact = logits(model, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):

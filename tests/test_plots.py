@@ -179,6 +179,12 @@ def test_the_map_holds_every_skip_weight_at_its_layer_and_step(phased_out):
         assert trace.z[list(trace.y).index(row.layer)][column] == pytest.approx(row.skip_weight)
 
 
+@pytest.mark.parametrize("name", ["skip_weight_map", "skip_weight_range", "multiplier_range"])
+def test_where_there_is_no_skip_weight_nothing_is_drawn(name, phased_out):
+    with pytest.raises(ValueError, match="no skip weights to draw"):
+        getattr(plots, name)(phased_out.layers.iloc[:0])
+
+
 @pytest.mark.parametrize(
     ("name", "column"), [("skip_weight_range", "skip_weight"), ("multiplier_range", "multiplier")]
 )

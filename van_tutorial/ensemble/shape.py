@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from van_tutorial.connections import Connection
 from van_tutorial.ensemble.stacked import AS_THEY_ARE, STACKED
 from van_tutorial.models import MLP, ConvNet
 from van_tutorial.models.stack import build
@@ -100,8 +101,9 @@ def difference(model: nn.Module, expected: nn.Module) -> str:
         if name not in found or name not in known:
             return f"has {'lost' if name in known else 'been given'} {where}"
         kind = type_before_parametrizations(known[name])
-        if name and kind not in {*STACKED, *AS_THEY_ARE} and describe_tensors(known[name]):
-            return f"has parameters or buffers of a {kind.__name__}, which is not made for many networks, in {where}"
+        can_couple = isinstance(known[name], Connection) or describe_tensors(known[name])
+        if name and can_couple and kind not in {*STACKED, *AS_THEY_ARE}:
+            return f"has a {kind.__name__}, which is not made for many networks, in {where}"
         here, there = (describe(each) for each in (found[name], known[name]))
         for key in sorted(there.keys() | here.keys()):
             mine, other = here.get(key, "nothing"), there.get(key, "nothing")

@@ -17,7 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
-from van_tutorial.connections import Activation, LearnedResidual, Subsample, Transform
+from van_tutorial.connections import (
+    Activation,
+    ActivationSkip,
+    AdditiveSkip,
+    ConvexSkip,
+    Highway,
+    LearnedResidual,
+    Plain,
+    Residual,
+    Subsample,
+    Transform,
+)
 from van_tutorial.ensemble.memory import LANES, Memory
 from van_tutorial.models import MLP, ConvNet
 from van_tutorial.models.parametrizations import Dirac
@@ -95,9 +106,11 @@ STACKED: dict[type[nn.Module], Callable[..., Tensor]] = {
     Subsample: subsample,
     LearnedResidual: learned_residual,
 }
-# Those with parameters or buffers that work as they are, and what number of theirs is K times as large.
+# Those that work as they are, and what number of theirs is K times as large: modules with parameters or buffers, and
+# connections, which must act on every unit or channel by itself.
 AS_THEY_ARE: dict[type[nn.Module], str] = {
     nn.Conv2d: "groups", nn.GroupNorm: "num_groups", nn.BatchNorm2d: "", Center: "", Dirac: "", ParametrizationList: "",
+    Plain: "", Residual: "", Highway: "", ConvexSkip: "", AdditiveSkip: "", ActivationSkip: "",
 }  # fmt: skip
 
 

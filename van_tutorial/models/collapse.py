@@ -99,10 +99,9 @@ def check_can_collapse(model: Stack, alphas: Tensor, target: str = "0") -> None:
     """Raise unless the network is plain or a VAN, and none of `alphas` is other than 0."""
     kind = model.config.connection_class
     if kind.has_skip and not kind.is_weighted:
-        config = model.config
-        is_form = config.connection == "van"
-        name = f"skip {config.skip!r}" if is_form else f"connection {config.connection!r}"
-        raise ValueError(f"{name} keeps its skips: only skips with a skip weight can be removed.")
+        raise ValueError(
+            f"connection {model.config.connection!r} keeps its skips: only skips with a skip weight can be removed."
+        )
     check_removed(
         alphas,
         [f"layer {number}" for number, each in enumerate(model.connections, 1) if each.is_weighted],

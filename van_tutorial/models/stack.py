@@ -59,6 +59,10 @@ class StackConfig:
             check_seed(self.seed)
         concatenates = self.expansion > 1
         connection = self.connection_class
+        if self.connection == "van" and not connection.is_weighted:
+            raise ValueError(
+                f"skip {self.skip!r} has no skip weight to phase out (is_weighted): name it in CONNECTIONS."
+            )
         if self.init == "looks-linear" and not concatenates:
             raise ValueError(f"init 'looks-linear' needs activation 'crelu', got {self.activation!r}.")
         if self.init == "looks-linear" and self.parametrization != "none":

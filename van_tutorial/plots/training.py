@@ -19,17 +19,28 @@ def skip_weight_map(
 
     Returns:
         A heat map, layer over step, from 0 to 1.
+
+    Raises:
+        ValueError: where there is no skip weight.
     """
+    check_weighted(layers)
     table = layers.pivot_table(index="layer", columns="step", values="skip_weight")
     weights = table.to_numpy(dtype=float)
     fig = go.Figure(skip_heat_map(table.columns, table.index, weights, colorbar={"title": "skip weight"}))
     return finish(fig, "Skip weights, layer by layer", caption, "step", "layer (1 is next to the input)")
 
 
+def check_weighted(layers: pd.DataFrame) -> None:
+    """Raise where there is no skip weight."""
+    if layers.empty:
+        raise ValueError("There are no skip weights to draw: layers has no row. Was a VAN trained?")
+
+
 def per_layer_range(
     layers: pd.DataFrame, column: str, title: str, y: str, caption: str, series: int = 0
 ) -> go.Figure:
     """Draw the mean over the layers of a column with the range from smallest to largest, over the steps."""
+    check_weighted(layers)
     spread = layers.groupby("step")[column].agg(["mean", "min", "max"])
     steps = spread.index.to_numpy()
     fig = go.Figure(
@@ -52,6 +63,9 @@ def skip_weight_range(
 
     Returns:
         A figure of skip weight over step.
+
+    Raises:
+        ValueError: where there is no skip weight.
     """
     return per_layer_range(layers, "skip_weight", "Skip weights", "skip weight", caption)
 
@@ -68,6 +82,9 @@ def multiplier_range(
 
     Returns:
         A figure of multiplier, in nats per unit of skip weight, over step.
+
+    Raises:
+        ValueError: where there is no skip weight.
     """
     return per_layer_range(
         layers, "multiplier", "Multipliers", "multiplier (nats per unit of skip weight)", caption, 1
