@@ -162,6 +162,9 @@ def test_an_exported_run_replays_in_a_page_without_a_kernel_by_keyboard(page, br
 
 
 def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_still_there(page):
+    for name in ("More settings", "Unpin"):  # alone, or after the tests above
+        for there in page.get_by_role("button", name=re.compile(name)).all():
+            there.click()
     text = page.get_by_label("settings as text")
     text.fill("depth=40")
     text.press("Enter")
@@ -169,6 +172,7 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     expect(page.get_by_role("textbox", name="depth (layers)")).to_have_text("40", timeout=20_000)
     press(page, "Train")
     status(page, "^Finished. Step 390 of 390, 0 of 40 skips left")
+    press(page, "Fewer settings")
     scrubber(page).focus()
     page.keyboard.press("Home")
     for _ in range(3):
@@ -180,16 +184,7 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     assert shown[0] == 0.0 < 0.3 < shown[-1]
     assert shown[1:].count(0.0) > 5
     names = page.locator(".van-score-name").all_text_contents()
-    assert [name.partition(",")[0] for name in names] == [
-        "VAN",
-        "plain",
-        "residual",
-        "plain",
-        "VAN",
-    ]  # and the pinned one
-    press(page, "Fewer settings")
-    press(page, "Unpin")
-    expect(page.locator(".van-score")).to_have_count(4)
+    assert [name.partition(",")[0] for name in names] == ["VAN", "plain", "residual", "plain"]
     page.wait_for_timeout(1000)
     keep_picture(page.locator(".widget-vbox").first, "playground")
 

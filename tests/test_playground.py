@@ -331,7 +331,10 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.skip.disabled
     for preset, kind in (("clock", "a clock"), ("market", "a market")):
         panel.presets[preset].click()
-        assert panel.predicted.value.endswith(f": {kind}.")
+        assert f": {kind}, " in panel.predicted.value
+        assert panel.predicted.value.startswith(f"<i>{playground.PRESETS[preset][0]}.</i> Predicted: ")
+    panel.depth.value = 7
+    assert panel.predicted.value.startswith("Predicted: ")  # of a choice of one's own the preset says nothing
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):

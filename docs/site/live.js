@@ -3,7 +3,7 @@
 
 const HEIGHT = 150;
 const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
-const DELAY = 170; // milliseconds between two moments
+const DELAY = 350; // milliseconds between two moments: time to read beside
 
 function live(root) {
   const runs = JSON.parse(root.querySelector(".van-live-data").textContent);

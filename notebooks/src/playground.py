@@ -10,7 +10,7 @@
 settings: str = "defaults"  # to begin with, as the panel writes them into its line of text
 interactive: bool = True  # controls to press; false trains one network and draws it
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 import torch
 
 from van_tutorial import playground, widgets
@@ -24,8 +24,9 @@ panel
 # accuracies at the same step. **See**: the arcs fade, those next to the input first. The dotted line over the map of skip
 # weights is where theory expects each of them to be removed.
 #
-# - The buttons in the first row set all controls to something worth seeing; point at one to read what.
-# - **auto** sizes the dual learning rate from the number of steps.
+# - The buttons in the first row set all controls to something worth seeing, and say what it is. Then press **Train**.
+# - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. **auto** sizes it from the number
+#   of steps.
 # - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to
 #   set its weight. The accuracy answers. While it trains, the training answers.
 # - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
@@ -37,6 +38,6 @@ panel
 #
 # 1. What is the fastest phase-out from which a network of 40 layers still recovers?
 # 2. At the end, which skips does a VAN miss most if you restore and cut them one at a time?
-# 3. How much of the result is the phase-out's, and how much the initial bias's? (Compare *no shift*, and the plain network
+# 3. How much of the result is the phase-out's, and how much the initial bias's? (Compare *bias 0*, and the plain network
 #    with the same bias.)
 # 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?

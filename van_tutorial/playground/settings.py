@@ -40,7 +40,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "A depth at which plain networks need a start of their own",
         {"depth": 100, "norm_shift": 2.0},
     ),
-    "no shift": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
+    "bias 0": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
     "clock": (
         "No cap, and multipliers far above any price: the loss has no say in when a skip is removed",
         {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},

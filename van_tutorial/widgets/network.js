@@ -54,7 +54,7 @@ function scale(frame, by) {
     values: frame.grad_norm,
     fraction: (value) => (Math.log10(Math.max(value, 1e-300)) - low) / span,
     ends: frame.grad_norm_range.map(short),
-    name: "gradient norm |dC/dW|, logarithmic",
+    name: "gradient norm |dC/dW|, log",
   };
 }
 
@@ -80,7 +80,7 @@ function showScores(place, scores) {
     score.className = "van-score";
     score.style.setProperty("--run", RUNS[i % RUNS.length]);
     score.style.setProperty("--accuracy", `${100 * (accuracy ?? 0)}%`);
-    const parts = { name, value: accuracy === null ? "–" : accuracy.toFixed(3), note: skips ? `${skips} skips` : "no skip" };
+    const parts = { name, value: accuracy === null ? "–" : accuracy.toFixed(3), note: skips ? `${skips} skip${skips === 1 ? "" : "s"}` : "no skip" };
     for (const [part, text] of Object.entries(parts)) {
       const span = document.createElement("span");
       span.className = `van-score-${part}`;
@@ -117,7 +117,7 @@ export function network(el, touch = null) {
   const canTouch = () => touch !== null && Boolean(frame?.can_touch && frame.is_weighted);
 
   function say() {
-    const hint = canTouch() ? "Click an arc to cut or restore its skip; drag it to weigh it." :
+    const hint = canTouch() ? "Click an arc to cut or restore its skip; drag it up or down to weigh it." :
       "Point at a layer, or use the arrow keys in the drawing.";
     words.textContent = chosen === null || !frame ? hint : describeLayer(frame, chosen);
   }

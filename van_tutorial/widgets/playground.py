@@ -238,8 +238,7 @@ class Playground(RunPanel):
             }
         )
         for name, preset in self.presets.items():
-            settings = replace(self._given, **playground.PRESETS[name][1])
-            preset.on_click(self._guarded(partial(self._take_over, settings)))
+            preset.on_click(self._guarded(partial(self._preset, name)))
         self.drawing.on_msg(lambda _, said, __: self._guarded(partial(self._touch, **said))(None))
         for control in (*self._controls.values(), self.auto):
             control.observe(lambda _: self._preview(), "value")
@@ -326,6 +325,12 @@ class Playground(RunPanel):
             spec.check(values[name])
         self._set(values, is_auto=settings.dual_lr is None)
         self._preview()
+
+    def _preset(self, name: str) -> None:
+        """Set every control to something worth seeing, and say what it is."""
+        shows, changes = playground.PRESETS[name]
+        self._take_over(replace(self._given, **changes))
+        self.predicted.value = f"<i>{html.escape(shows)}.</i> {self.predicted.value}"
 
     def _set(self, values: Mapping[str, Any], is_auto: bool | None = None) -> None:
         """Set controls without a look at what each of them comes to."""
@@ -578,7 +583,11 @@ def describe_price(settings: Settings) -> str:
     if not (settings.skip_weight and settings.skip_lr and settings.dual_lr):
         return ""
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
-    kind = "a clock" if ratio > 30 else "a market" if ratio < 5 else "between clock and market"
+    kind = "between clock and market"
+    if ratio > 30 or ratio < 5:
+        kind = (
+            "a clock, which the loss does not move" if ratio > 30 else "a market, in which the loss decides"
+        )
     return f"Price ratio {f'{ratio:.2g}' if ratio < 10 else f'{ratio:,.0f}'}: {kind}."
 
 
