@@ -19,7 +19,7 @@ GRID = 200_001  # points of the integral
 
 
 def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> None:
-    """Show a table, and hand it on to the runner, which writes it into metrics.json.
+    """Show a table, folded, and hand it on to the runner, which writes it into metrics.json.
 
     Args:
         metrics: the table; its index is left out.
@@ -49,10 +49,11 @@ def record_metrics(metrics: pd.DataFrame, shown: pd.DataFrame | None = None) -> 
     table = json.loads(metrics.to_json(orient="split", index=False))
     shown = (metrics if shown is None else shown).astype(object)
     shown = shown.where(shown.notna(), "–")
+    rows = f"{len(metrics)} row{'s' * (len(metrics) != 1)}"
     display(
         {
             METRICS_TYPE: table,
-            "text/html": shown.to_html(index=False),
+            "text/html": f"<details><summary>Recorded: {rows}</summary>{shown.to_html(index=False)}</details>",
             "text/plain": shown.to_string(index=False),
         },
         raw=True,
