@@ -83,11 +83,12 @@ class Trainer(Loop[Record]):
         for record in Trainer(model, images, config):
             print(record.step, record.test_accuracy)
 
-    Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes
-    on. A network with a parameter `skip_weight` of shape (L,), in whichever of its modules, has its skips phased out
+    Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes on. A
+    network with a parameter `skip_weight` of shape (L,), in whichever of its modules, has its skips phased out
     (`PhaseOut`), unless `requires_grad` is False: such a skip weight stays as it is. Any other network is trained on
-    its loss alone. The network is trained in place, and left in eval mode when all steps are done. A submodule that
-    is in eval mode apart from the rest when the trainer is made, or is put there later, stays so in every step.
+    its loss alone. (`until` calls `_train_step` for every step, and `_make_record` when a record is due.) The network
+    is trained in place, and left in eval mode when all steps are done. A submodule that is in eval mode apart from
+    the rest when the trainer is made, or is put there later, stays so in every step.
     torch's global random state and number of threads are not touched.
 
     Args:
