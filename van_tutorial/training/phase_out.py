@@ -44,8 +44,8 @@ class PhaseOut(nn.Module):
     A skip weight that is frozen by `requires_grad_(False)` is left where it is, and so are its multipliers, as long as
     it is frozen.
 
-    Nothing in a step waits for the device: the account is kept in buffers, which go into checkpoints. A record holds a copy
-    of skip weights and multipliers, and `TrainResult.layers` has those of all records, a row for each layer.
+    Nothing in a step waits for the device: the account is kept in buffers, which go into checkpoints. A record holds a
+    copy of skip weights and multipliers; `TrainResult.layers` has those of all records, a row for each layer.
 
     Args:
         skip_weight: the network's parameter alpha, shape (L,), in [0, 1]; it is changed in place.
