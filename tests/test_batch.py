@@ -530,22 +530,29 @@ def test_a_table_that_would_not_be_kept_whole_is_refused_where_it_is_recorded(ta
         batch.record_metrics({"loss": 1})
 
 
-def test_folders_of_kernels_whose_process_was_killed_are_removed_by_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.fixture
+def short_path():
+    """A folder whose path leaves room for a kernel's sockets, as `tmp_path` does not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_folders_of_kernels_whose_process_was_killed_are_removed_by_the_next(short_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path))
     code = """
         import os, signal
         from van_tutorial.batch.kernel import kernel_folder
         with kernel_folder():
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(short_path)}
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, env=environment)
-    (left,) = tmp_path.glob("van-*")
-    (tmp_path / "van-kernel-of-mine").mkdir()
+    (left,) = short_path.glob("van-*")
+    (short_path / "van-kernel-of-mine").mkdir()
     with kernel_folder() as folder, kernel_folder():
         assert folder.exists()
         assert not left.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["van-kernel-of-mine"]
+    assert [path.name for path in short_path.iterdir()] == ["van-kernel-of-mine"]
 
 
 def test_kernel_sockets_are_gone_after_a_run(write_notebook, tmp_path):
