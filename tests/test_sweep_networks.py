@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from van_tutorial import batch, models, training
+from van_tutorial import batch, data, models, training
+from van_tutorial.batch import networks
 from van_tutorial.batch.sweep import groups_of, tasks_of
 
 SMALL = {"depth": 2, "width": 16, "num_epochs": 1, "batch_size": 500, "device": "cpu"}
@@ -60,23 +61,44 @@ def compiled(file):
     }
 
 
-def test_networks_are_compiled_where_eight_of_a_shape_have_50000_steps_to_come_or_the_file_says_so(write):
+def test_networks_are_compiled_where_eight_of_a_shape_have_100000_steps_to_come_or_the_file_says_so(write):
     def sweep_of(**choices):  # 39 steps an epoch
-        return write(fixed={"num_epochs": 161} | choices, grid={"depth": [2, 3]}, seeds=8)
+        return write(fixed={"num_epochs": 321} | choices, grid={"depth": [2, 3]}, seeds=8)
 
     assert compiled(sweep_of()) == {(2, True), (3, True)}
-    assert compiled(sweep_of(num_epochs=160)) == {(2, False), (3, False)}
+    assert compiled(sweep_of(num_epochs=320)) == {(2, False), (3, False)}
     assert compiled(sweep_of(validation_fraction=0.1)) == {(2, False), (3, False)}
     assert compiled(sweep_of(compile=False)) == {(2, False), (3, False)}
     assert compiled(sweep_of(num_epochs=1, compile=True)) == {(2, True), (3, True)}
-    assert compiled(write(fixed={"depth": 2, "num_epochs": 1000}, seeds=7)) == {(2, False)}
+    assert compiled(write(fixed={"depth": 2, "num_epochs": 2000}, seeds=7)) == {(2, False)}
+
+
+def test_whether_it_pays_to_compile_is_known_without_the_data(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("VAN_TUTORIAL_DATA", str(tmp_path / "nothing"))
+
+    def refuse(name):
+        raise AssertionError(f"{name} was read, or downloaded")
+
+    monkeypatch.setattr(networks.data, "load", refuse)
+    # 468 steps an epoch
+    assert compiled(write(fixed={"data": "fashion-mnist", "depth": 2, "num_epochs": 27}, seeds=8)) == {
+        (2, True)
+    }
+    assert compiled(write(fixed={"data": "fashion-mnist", "depth": 2, "num_epochs": 26}, seeds=8)) == {
+        (2, False)
+    }
+
+
+def test_how_many_images_each_data_set_has_is_said_once_and_right():
+    assert set(networks.NUM_IMAGES) == set(data.NAMES)
+    assert networks.NUM_IMAGES["fashion-mnist-mini"] == len(data.load().train_labels)
 
 
 def test_without_a_compiler_networks_are_trained_as_they_are_and_it_is_said(write, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    file = write(fixed={"num_epochs": 200, "depth": 2}, seeds=8)
+    file = write(fixed={"num_epochs": 400, "depth": 2}, seeds=8)
     with pytest.warns(
-        RuntimeWarning, match="half the time, but there is no C\\+\\+ compiler 'no-such-compiler'"
+        RuntimeWarning, match="two thirds of the time, but there is no C\\+\\+ compiler 'no-such-compiler'"
     ):
         assert compiled(file) == {(2, False)}
 
