@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.sweeping import COMMAND
 from van_tutorial import batch, cli
+from van_tutorial._course import course_path
 
 PARAMETERS = """limit: int = 3  # of the answer
 interactive: bool = True  # controls to press"""
@@ -83,6 +85,7 @@ def test_each_exercise_of_each_student_has_a_row_with_what_its_check_says(tmp_pa
         "verdict",
         "message",
         "changed",
+        "copied",
         "predictions",
         "file",
     ]
@@ -98,6 +101,89 @@ def test_each_exercise_of_each_student_has_a_row_with_what_its_check_says(tmp_pa
     assert done.astype(object).where(done.notna(), None).to_dict() == {"ada": 2, "bob": None, "cem": 0}
     assert (into / "ada" / "05_numbers.ipynb").is_file()
     assert pd.read_csv(into / "verdicts.csv")["verdict"].tolist() == table["verdict"].tolist()
+
+
+def add(path, *cells):
+    """Add cells to a notebook on disk."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells += cells
+    nbformat.write(notebook, path)
+
+
+def sentence(text="...", **metadata):
+    """Return the cell of the sentence that is marked, as the course has it or filled in."""
+    return nbformat.v4.new_markdown_cell(
+        f"### Your sentence\n\nWhat would change your mind?\n\n{text}", metadata=metadata
+    )
+
+
+def test_points_are_one_row_a_student_and_the_better_of_two_files_counts(tmp_path, lessons):
+    handed_in = tmp_path / "in"
+    write(lessons / "06_more_numbers.ipynb", kernel="python3")
+    write(handed_in / "ada" / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+    write(handed_in / "ada" / "again" / "05_numbers.ipynb", "my_low = 5", "my_high = 10")
+    write(handed_in / "ada" / "06_more_numbers.ipynb", "my_low = 5")
+    write(handed_in / "bob" / "06_more_numbers.ipynb", "my_low = 1")
+    (handed_in / "cem").mkdir()
+    (handed_in / "ada" / "predictions.json").write_text(json.dumps({"5.1": {"low": 1}, "6.1": {"low": 1}}))
+    found = batch.points(batch.grade(handed_in, tmp_path / "out", course=lessons))
+    assert list(found) == ["student", "05_numbers of 2", "06_more_numbers of 2", "total", "predictions"]
+    assert found.astype(object).where(found.notna(), None).to_numpy().tolist() == [
+        ["ada", 2, 0, 2, 2],
+        ["bob", None, 1, 1, 0],
+        ["cem", None, None, 0, 0],
+    ]
+    assert (tmp_path / "out" / "points.csv").read_text().splitlines()[1:] == [
+        "ada,2,0,2,2",
+        "bob,,1,1,0",
+        "cem,,,0,0",
+    ]
+
+
+def test_the_points_go_beside_canvas_columns_as_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "graded").mkdir()
+    (tmp_path / "graded" / "points.csv").write_text(
+        "student,05_numbers of 2,total,predictions\n007,2,2,1\nbob,,1,0\n"
+    )
+    (tmp_path / "gradebook.csv").write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section,Quiz (17)\n    Points Possible,,,,,5\n"
+        '"Lovelace, Ada",11,s1,007,Lab 1,4\n"Curie, Marie",12,s2,marie,Lab 1,\n'
+    )
+    text = (course_path() / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "gradebook" in each]
+    exec(block, {})
+    assert (tmp_path / "for_canvas.csv").read_text().splitlines() == [
+        "Student,ID,SIS User ID,SIS Login ID,Section,05_numbers of 2,total,predictions",
+        '"Lovelace, Ada",11,s1,007,Lab 1,2.0,2.0,1.0',
+        '"Curie, Marie",12,s2,marie,Lab 1,,,',
+    ]
+
+
+def test_the_sentence_to_be_marked_is_a_row_of_its_own_and_gives_no_points(tmp_path, lessons):
+    handed_in = tmp_path / "in"
+    for name, text in {"ada": "An accuracy above .9\nwithout skips.", "bob": "..."}.items():
+        write(handed_in / name / "05_numbers.ipynb", "my_low = 1", "my_high = 10")
+        add(handed_in / name / "05_numbers.ipynb", sentence(text))
+    write(handed_in / "cem" / "05_numbers.ipynb")  # has deleted the cell
+    (handed_in / "dan_05_numbers.ipynb").write_text("[")
+    add(lessons / "05_numbers.ipynb", sentence(tags=["sentence"]))
+    table = batch.grade(handed_in, tmp_path / "out", course=lessons)
+    own = table[table["exercise"] == "Your sentence"].set_index("student")
+    assert own["verdict"].to_dict() == {"ada": "written", "bob": "not written", "cem": "not written"}
+    assert own["message"].tolist() == ["An accuracy above .9 without skips.", "", ""]
+    assert batch.points(table)["05_numbers of 2"].tolist() == [2, 2, 0, 0]
+
+
+def test_cells_that_only_the_instructors_lesson_has_are_counted_where_they_are_handed_in(tmp_path, lessons):
+    solved = lessons / "instructor" / "05_numbers.ipynb"
+    write(solved, "# The least that is still right.\nmy_low = 1", "my_high = 10")
+    add(solved, nbformat.v4.new_markdown_cell("For lecturers: many answer 3."))
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    (tmp_path / "in" / "ada" / "05_numbers.ipynb").write_bytes(solved.read_bytes())
+    write(tmp_path / "in" / "bob" / "05_numbers.ipynb", "my_low = 1", "my_high = 11")
+    table = batch.grade(tmp_path / "in", tmp_path / "out", course=lessons)
+    assert table.groupby("student")["copied"].first().to_dict() == {"ada": 3, "bob": 0}
 
 
 def test_what_was_graded_before_is_no_submission(tmp_path, lessons):
@@ -211,7 +297,10 @@ def test_grade_prints_the_table_and_that_it_runs_what_others_wrote(tmp_path, les
     printed = capsys.readouterr()
     assert "code that others wrote" in printed.err
     assert "1 of 1: ada/05_numbers.ipynb" in printed.err
-    assert "1 of 2 are right" in printed.out
+    assert [line.split() for line in printed.out.splitlines()[:2]] == [
+        ["student", "05_numbers", "of", "2", "total", "predictions"],
+        ["ada", "1", "1", "0"],
+    ]
     assert cli.main(["grade", str(tmp_path / "course"), "--course", str(tmp_path / "in")]) == 1
     assert "There is no notebook below" in capsys.readouterr().err
 
@@ -363,7 +452,7 @@ def test_a_grading_that_was_killed_goes_on_where_it_stopped(tmp_path, lessons):
     table = batch.grade(handed_in, into, course=lessons)
     assert [verdicts(table, student)[0] for student in ("ada", "bob", "cem")] == ["right"] * 3
     assert ran.read_text().split() == ["ada", "cem", "bob"]  # ada not again, and who ended it last
-    assert {path.name for path in into.iterdir()} == {"ada", "bob", "cem", "verdicts.csv"}
+    assert {path.name for path in into.iterdir()} == {"ada", "bob", "cem", "points.csv", "verdicts.csv"}
 
 
 @pytest.mark.parametrize("content", [b"[", b"{}", b"\xff", None])

@@ -278,11 +278,11 @@ def run_grade(
     timeout: int = 300,
     course: Path | None = None,
 ) -> None:
-    """Run a folder of students' notebooks, and table what their checks say.
+    """Run a folder of students' notebooks, and count what their checks say.
 
     Args:
         folder: of submissions: STUDENT/LESSON.ipynb
-        into: folder for executed notebooks and verdicts.csv (default: graded)
+        into: folder for executed notebooks, points.csv and verdicts.csv (default: graded)
         parameter: of the lessons; repeat for several
         timeout: seconds that a cell may take (default: 300)
         course: folder of the lessons given out (default: the course's)
@@ -292,9 +292,10 @@ def run_grade(
     warning = "This runs code that others wrote, with your rights; docs/teaching.md says how to contain it."
     sys.stderr.write(f"{warning}\n")
     table = batch.grade(folder, into, dict(parameter), timeout, course, sys.stderr)
-    print(table.drop(columns="message").to_string(index=False))
-    right = int((table["verdict"] == "right").sum())
-    print(f"\n{right} of {len(table)} are right. What the checks said: {into / 'verdicts.csv'}")
+    print(batch.points(table).to_string(index=False, na_rep=""))
+    print(
+        f"\nPoints: {into / 'points.csv'}. What each check said, and what to look at: {into / 'verdicts.csv'}."
+    )
 
 
 def run_models(name: str | None = None) -> None:

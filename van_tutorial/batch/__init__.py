@@ -13,10 +13,11 @@ with needs("van_tutorial.batch", "course"):
     from van_tutorial.batch.store import BusyError
     from van_tutorial.batch.sweep import Swept, Unfinished, sweep
     from van_tutorial.batch.sweep_file import Sweep, SweepError, find_notebook, read_sweep
+    from van_tutorial.batch.verdicts import points
     from van_tutorial.evidence import Difference, Recorded, compare, record_metrics, recorded
 
 __all__ = [
     "BusyError", "ClusterError", "Difference", "NotebookError", "Recorded", "Run", "RunFailedError", "Sweep",
     "SweepError", "Swept", "Unfinished", "check_parameters", "compare", "find_notebook", "grade", "make_page",
-    "measurements", "read_sweep", "record_metrics", "recorded", "report", "results", "run", "sweep",
+    "measurements", "points", "read_sweep", "record_metrics", "recorded", "report", "results", "run", "sweep",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """A folder of students' notebooks run, and what the checks of their exercises say, as one table."""
 
-import ast
 import contextlib
 import ctypes
 import hashlib
@@ -18,7 +17,6 @@ from typing import Any, TextIO
 import nbformat
 import pandas as pd
 import psutil
-from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from van_tutorial._checks import check_count
@@ -29,19 +27,26 @@ from van_tutorial.batch.notebooks import (
     NotebookError,
     notebook_bytes,
     one_line,
-    parse_code,
     read_notebook,
     with_parameters,
 )
 from van_tutorial.batch.parameters import declared_parameters, fit_parameters
 from van_tutorial.batch.run import sigterm_as_interrupt
 from van_tutorial.batch.store import identify, key_of_run
+from van_tutorial.batch.verdicts import (
+    NOT_WRITTEN,
+    code_cells,
+    num_changed,
+    num_copied,
+    points,
+    verdicts,
+)
 
-COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "predictions", "file"]
+COLUMNS = ["student", "lesson", "exercise", "verdict", "message", "changed", "copied", "predictions", "file"]
 MESSAGE = COLUMNS.index("message")
-TABLE, UNFINISHED = "verdicts.csv", ".unfinished"
+COUNTS = dict.fromkeys(("changed", "copied", "predictions"), "Int64")
+TABLE, POINTS, UNFINISHED = "verdicts.csv", "points.csv", ".unfinished"
 KEY = "van_tutorial"  # of an executed notebook's metadata: all that its verdicts hang on, hashed
-CHECK = "exercises.check"
 UNTIL_KILLED = 10  # seconds that a cell has after it was interrupted
 MOST_OUTPUT = 2_000_000  # characters kept of a notebook's outputs
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
@@ -83,14 +88,14 @@ def grade(
     keeps slips out, and nobody who sets out to deceive it.
 
     All submissions are read before the first one runs. What a submission starts is ended with it; on Linux also what
-    made itself independent, and any other process that the caller starts meanwhile. The table is written after each
-    submission. At the end it is written once more, with the executed notebooks, over whatever stands there. A grading
-    that was killed or interrupted goes on where it stopped, and the submission that it stopped at comes last.
+    made itself independent, and any other process that the caller starts meanwhile. The tables are written after each
+    submission. At the end they are written once more, with the executed notebooks, over whatever stands there. A
+    grading that was killed or interrupted goes on where it stopped, and the submission that it stopped at comes last.
 
     Args:
         folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson, whatever its
             case, spaces and hyphens.
-        into: folder for the executed notebooks and the table, verdicts.csv.
+        into: folder for the executed notebooks and the tables: verdicts.csv, and points.csv with one row a student.
         parameters: values for the lessons' parameters cells, over what the students left there; `interactive` is false.
         timeout: whole seconds after which a cell is interrupted, at least 1. Where that does not end it, its kernel is
             ended ten seconds later, and the cells after it do not run.
@@ -99,9 +104,11 @@ def grade(
 
     Returns:
         Columns student, lesson, exercise; verdict: "right", "not yet", "failed" (an error, or a file that cannot be
-        run), or "none" (the check is missing or altered, or did not run; or a student without a notebook of the
-        course); message; changed: how many of the course's other code cells are missing or altered, predictions not
-        counted; predictions: how many of the lesson's lie beside the notebook; file.
+        run), "none" (the check is missing or altered, or did not run; or a student without a notebook of the
+        course), or "written" and "not written" of the sentence that is marked by hand; message, or that sentence;
+        changed: how many of the course's other code cells are missing or altered, predictions not counted; copied:
+        how many cells stand there as only the instructor's lesson has them; predictions: how many of the lesson's lie
+        beside the notebook; file.
 
     Raises:
         NotebookError: where the folder holds no notebook of the course, for a lesson that cannot be read, and for a
@@ -177,9 +184,10 @@ def write_out(into: Path, rows: list[list[Any]], notebooks: Mapping[Path, bytes]
             for row in rows:
                 if row[-1] == printable(file) and remark not in row[MESSAGE]:
                     row[MESSAGE] += remark
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"changed": "Int64", "predictions": "Int64"})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(COUNTS)
     table = table.sort_values(["student", "lesson", "file"], kind="stable", ignore_index=True)
     write_atomic(into / TABLE, csv_bytes(table))
+    write_atomic(into / POINTS, csv_bytes(points(table)))
     return table
 
 
@@ -266,11 +274,13 @@ class Lesson:
 
     Attributes:
         notebook: with the checks of its exercises.
+        solutions: the instructor's; None where there is none.
         parameters: for its parameters cell.
         key: what a verdict hangs on beside the submission.
     """
 
     notebook: Any
+    solutions: Any
     parameters: dict[str, Any]
     key: str
 
@@ -280,14 +290,16 @@ def read_lesson(path: Path, parameters: Mapping[str, Any]) -> Lesson:
     declared = declared_parameters(path)
     chosen = {"interactive": False} if "interactive" in declared else {}
     fitted = fit_parameters({**chosen, **parameters}, declared, path.stem)
-    return Lesson(read_notebook(path), fitted, key_of_run(identify(path.read_bytes()), fitted))
+    with_solutions = path.parent / "instructor" / path.name
+    solutions = read_notebook(with_solutions) if with_solutions.is_file() else None
+    return Lesson(read_notebook(path), solutions, fitted, key_of_run(identify(path.read_bytes()), fitted))
 
 
 def grade_one(
     submission: Submission, lesson: Lesson | None, timeout: int, folder: Path, executed: Any = None
 ) -> tuple[list[list[Any]], Any]:
     """Run a submission that was not run yet; return its rows of the table, and the notebook as it ran."""
-    found, changed = [("", "none", submission.reason)], None
+    found, changed, copied = [("", "none", submission.reason)], None, None
     if lesson is not None:
         try:
             if submission.notebook is None:
@@ -296,14 +308,19 @@ def grade_one(
                 with nothing_left_running():
                     executed = run_submission(submission, lesson.parameters, timeout, folder)
             found = list(verdicts(lesson.notebook, executed))
-            changed = len(fixed_cells(lesson.notebook) - fixed_cells(executed))
+            changed = num_changed(lesson.notebook, executed)
+            if lesson.solutions is not None:
+                copied = num_copied(lesson.notebook, lesson.solutions, executed)
         except Exception as error:  # whatever a file that was handed in may hold
             reason = one_line(f"cannot be run: {printable(error)}")
-            titles = [title for title, *_ in verdicts(lesson.notebook, lesson.notebook)]
-            found, executed = [(title, "failed", reason) for title in titles], None
+            own = verdicts(lesson.notebook, lesson.notebook)
+            found = [(title, "failed", reason) for title, verdict, _ in own if verdict != NOT_WRITTEN]
+            executed = None
     student, file = printable(submission.student), printable(submission.file)
     done = predictions_done(submission, folder)
-    return [[student, submission.lesson, *verdict, changed, done, file] for verdict in found], executed
+    return [
+        [student, submission.lesson, *verdict, changed, copied, done, file] for verdict in found
+    ], executed
 
 
 def predictions_done(submission: Submission, folder: Path) -> int | None:
@@ -370,57 +387,3 @@ def adopt_orphans(is_on: bool) -> None:
     """Make this process the parent of those of its descendants whose parents end, where the system can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(is_on), 0, 0, 0)
-
-
-def code_cells(notebook: Any) -> list[Any]:
-    """Return a notebook's code cells."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def statements(source: str) -> list[str] | None:
-    """Return the statements of a cell without their spaces and comments; None where it is not Python."""
-    first, _, rest = source.lstrip().partition("\n")
-    try:
-        code = TransformerManager().transform_cell(rest if first.startswith("%%") else source)
-        return [ast.dump(statement) for statement in parse_code(code).body]
-    except SyntaxError:
-        return None
-
-
-def fixed_cells(notebook: Any) -> set[str]:
-    """Return the code that a student has no reason to change: neither exercises nor predictions."""
-    sources = [cell.source for cell in code_cells(notebook)]
-    fixed = [source for source in sources if CHECK not in source and not source.startswith("my_")]
-    return {"\n".join(statements(source) or [source.strip()]) for source in fixed}
-
-
-def verdicts(original: Any, executed: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield title, verdict and message of each exercise of a lesson."""
-    title = ""
-    answers = [(cell, statements(cell.source)) for cell in code_cells(executed)]
-    for cell in original.cells:
-        if cell.cell_type == "markdown":
-            title = (re.findall(r"^##+ (.*)$", cell.source, re.MULTILINE) or [title])[-1]
-        elif cell.cell_type == "code" and CHECK in cell.source:
-            text = cell.source[cell.source.index(CHECK) :].rstrip()
-            check = (statements(cell.source) or [text])[-1]
-            ends = [
-                answer
-                for answer, lines in answers
-                if (lines[-1:] == [check] if lines is not None else answer.source.rstrip().endswith(text))
-            ]
-            yield title, *verdict_of(ends[-1].get("outputs", []) if ends else None)
-
-
-def verdict_of(outputs: list[Any] | None) -> tuple[str, str]:
-    """Return what the outputs of a cell with a check come to."""
-    if outputs is None:
-        return "none", "the check is missing or altered"
-    for output in reversed(outputs):
-        if output.output_type == "error":
-            return "failed", one_line(f"{output.ename}: {output.evalue}")
-        said = output.get("data", {}).get("text/plain", "") if output.output_type == "execute_result" else ""
-        verdict, _, message = str(said).partition(": ")
-        if verdict in ("Right", "Not yet"):
-            return verdict.lower(), message
-    return "none", "the cell with the check did not run to its end"
