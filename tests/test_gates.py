@@ -179,6 +179,16 @@ def test_a_graph_that_checks_shapes_refuses_others(seeded):
 
 
 @pytest.mark.parametrize(
+    "ask", [lambda x: len(x.shape), lambda x: len(x.size()), lambda x: len(x.shape[1:]) + 1]
+)
+def test_code_may_ask_how_long_a_shape_is_and_its_graph_can_be_traced_again(ask):
+    gated = models.gate_skips(Made(lambda net, x: x + net.a(x) if ask(x) == 2 else x), ROWS)
+    assert len(models.find_skips(gated, ROWS)) == 1
+    with pytest.raises(ValueError, match="takes another branch now"):
+        gated(ROWS[None])
+
+
+@pytest.mark.parametrize(
     ("join", "words"),
     [
         (lambda net, x: net.a(x), "No skip-connection was found in Made"),

@@ -266,11 +266,15 @@ class Tracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
         """Go through a tuple, and have the graph check how long it is."""
-        value = self._runner.env[obj.node]
-        if not isinstance(value, tuple | list):
+        if not isinstance(self._runner.env[obj.node], tuple | list):
             raise TraceError("it goes through a tensor")
-        length = self.fix(self.create_proxy("call_function", len, (obj,), {}))
-        return iter([cast(Any, obj)[place] for place in range(length)])
+        return iter([cast(Any, obj)[place] for place in range(self.length(obj))])
+
+    def length(self, obj: fx.Proxy) -> int:
+        """Return how long a tuple is, such as a shape, and have the graph check it; refuse a tensor."""
+        if not isinstance(self._runner.env[obj.node], tuple | list):
+            raise TraceError("it takes the length of a tensor, where it can take shape[0]")
+        return int(self.fix(self.create_proxy("call_function", len, (obj,), {})))
 
 
 def check_branch(value: Any, traced: Any, line: str) -> None:
@@ -297,17 +301,20 @@ def contexts() -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def modes_read_by(tracer: Tracer) -> Iterator[None]:
-    """Let the modules of a network that is traced answer with what stands for their mode."""
+def answered_by(tracer: Tracer) -> Iterator[None]:
+    """Have a tracer answer what a network's code asks its modules for their mode, and its tuples for their length."""
 
     def write(module: nn.Module, mode: bool) -> None:
         module.__dict__.update(training=mode)
 
+    refuse = fx.Proxy.__len__
     nn.Module.training = property(tracer.mode, write)  # type: ignore[assignment]  # as fx does with __call__
+    fx.Proxy.__len__ = lambda obj: tracer.length(obj) if obj.tracer is tracer else refuse(obj)  # type: ignore[method-assign]
     try:
         yield
     finally:
         del nn.Module.training
+        fx.Proxy.__len__ = refuse  # type: ignore[method-assign]
 
 
 def trace(
@@ -331,7 +338,7 @@ def trace(
             f"The network cannot be run on the example, of shape {shapes}: {first_line(error)}."
         ) from error
     try:
-        with LOCK, random_state_kept(), modes_read_by(tracer):
+        with LOCK, random_state_kept(), answered_by(tracer):
             # Operations of torch without a look into composite ones: those that an exported program has as well.
             lowered = make_fx(lambda *values: tracer.trace_on(network, values), pre_dispatch=True)(
                 *[value.detach().clone() for value in inputs]
