@@ -7,8 +7,11 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+import torch
+from torch import nn
 
 from tools import notebooks as tool
+from tools.recordings import your_network
 from van_tutorial import batch
 
 EVERY = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
@@ -209,3 +212,18 @@ def test_an_untouched_lesson_hints_at_every_exercise(path):
     checks = [cell.source for cell in notebook.cells if "exercises.check" in cell.source]
     assert len(checks) >= 2
     assert all("None  # " in source for source in checks)
+
+
+def test_the_network_of_lesson_12_is_the_one_that_was_recorded():
+    (cell,) = [
+        cell.source
+        for cell in nbformat.read(tool.NOTEBOOKS / "12_your_network.ipynb", as_version=4).cells
+        if cell.cell_type == "code" and "class Network(" in cell.source
+    ]
+    names = {"torch": torch, "nn": nn, "functional": nn.functional, "seed": 0}
+    exec(cell, names)
+    torch.manual_seed(0)
+    network = your_network.Network()
+    torch.testing.assert_close(names["network"].state_dict(), network.state_dict(), rtol=0.0, atol=0.0)
+    images = torch.rand(4, 1, 14, 14)
+    torch.testing.assert_close(names["network"](images), network(images), rtol=0.0, atol=0.0)
