@@ -375,7 +375,7 @@ def test_the_highway_check_knows_the_usual_slips(function, is_right, words):
         (54, 2, 0, True, "54 skips"),
         (108, 2, 0, False, "skips: that is too many. Leave out the first"),
         (54, 1, 0, False, "too few"),
-        (54, 2, 512, False, "have to learn"),
+        (54, 2, 512, False, "anything to learn"),
         (54, 2, -1, False, "not negative"),
         (54, 2, "none", False, "not a number"),
     ],

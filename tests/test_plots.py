@@ -170,6 +170,20 @@ def test_no_two_series_differ_by_colour_alone(figures, name):
     assert len(set(looks)) == len(looks)
 
 
+def test_where_colors_come_again_dash_and_marker_are_another_pair():
+    styles = [plots.style(index) for index in range(49)]
+    looks = [(each["line"]["color"], each["line"]["dash"], each["marker"]["symbol"]) for each in styles]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert len({(look[one], look[other]) for look in looks}) == 49
+
+
+@pytest.mark.parametrize("name", ["accuracy_by_depth", "accuracy_curves"])
+def test_the_two_series_of_a_network_differ_by_more_than_the_fill_of_a_marker(figures, name):
+    drawn = [(trace.mode, trace.line.color, trace.line.dash) for trace in figures[name].data]
+    drawn = [look for look in drawn if "lines" in look[0]]
+    assert len(set(drawn)) == len(drawn)
+
+
 def test_the_map_holds_every_skip_weight_at_its_layer_and_step(phased_out):
     trace = plots.skip_weight_map(phased_out.layers).data[0]
     assert (trace.zmin, trace.zmax) == (0.0, 1.0)

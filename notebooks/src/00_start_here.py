@@ -139,7 +139,7 @@ image_panel
 # | [8 Looks linear](08_looks_linear.ipynb) | What if the network starts as a linear map? | 30 |
 # | [9 Skips that point backward](09_backward_skips.ipynb) | What if a skip-connection points backward? | 30 |
 # | *convolutions and real images* | | |
-# | [10 Convolutional networks](10_convolutional_van.ipynb) | Does the phase-out carry over to convolutional networks and real photographs? | 35 |
+# | [10 Convolutional networks](10_convolutional_van.ipynb) | Does the phase-out carry over to convolutional networks and photographs? | 35 |
 # | *what came after* | | |
 # | [11 After VAN](11_after_van.ipynb) | Who else removes something during training: what, when, by whom, and what is left? | 40 |
 # | *your network, your question* | | |

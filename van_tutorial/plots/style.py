@@ -16,13 +16,13 @@ SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind reade
 
 
 def style(index: int) -> dict[str, dict[str, str]]:
-    """Return line and marker of the series number `index`, from 0; where colors come again, dash and marker differ."""
-    color = PALETTE[index % len(PALETTE)]
-    shifted = (index + index // len(PALETTE)) % len(PALETTE)
-    return {
-        "line": {"color": color, "dash": DASHES[shifted]},
-        "marker": {"color": color, "symbol": MARKERS[shifted]},
-    }
+    """Return line and marker of the series number `index`, from 0; no two of 49 share two of color, dash, marker."""
+    rounds, place = divmod(index, len(PALETTE))
+    color, dash, symbol = (
+        looks[(place + shift * rounds) % len(PALETTE)]
+        for shift, looks in enumerate((PALETTE, DASHES, MARKERS))
+    )
+    return {"line": {"color": color, "dash": dash}, "marker": {"color": color, "symbol": symbol}}
 
 
 def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **more: Any) -> go.Scatter:

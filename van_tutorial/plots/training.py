@@ -93,7 +93,7 @@ def multiplier_range(
 
 def accuracy_curves(
     histories: Mapping[str, pd.DataFrame],
-    caption: str = "Lines: test images, in eval mode. Dots: training batches.",
+    caption: str = "Lines: test set, in eval mode. Dots: training batches.",
 ) -> go.Figure:
     """Draw training and test accuracy of several runs over the epochs.
 
@@ -143,17 +143,17 @@ def accuracy_by_depth(
         caption: one line under the title.
 
     Returns:
-        A figure with two series a network: training images filled markers and the network's dash, test images
-        open markers and dots.
+        A figure with two series a network: training set with filled markers and a solid line, test set with open
+        markers and a dotted one.
     """
     fig = go.Figure()
     for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
-        fig.add_trace(
-            mean_and_spread(runs, "depth", "train_accuracy", f"{name}, training images", index, marker_size=9)
-        )
-        symbol = f"{style(index)['marker']['symbol']}-open"
-        look = {"line_dash": "dot", "marker_symbol": symbol, "marker_size": 9}
-        fig.add_trace(mean_and_spread(runs, "depth", "test_accuracy", f"{name}, test images", index, **look))
+        for column, images, dash, opening in (
+            ("train_accuracy", "training set", "solid", ""), ("test_accuracy", "test set", "dot", "-open"),
+        ):  # fmt: skip
+            symbol = style(index)["marker"]["symbol"] + opening
+            look = {"line_dash": dash, "marker_symbol": symbol, "marker_size": 9}
+            fig.add_trace(mean_and_spread(runs, "depth", column, f"{name}, {images}", index, **look))
     fig.update_yaxes(range=[0, 1.02])
     return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy")
 
