@@ -66,8 +66,7 @@ def share_left(recipe: str, model: Any) -> float | None:
 def finished(recipe: str, model: Any) -> Any:
     """Return the network that is left: collapsed, merged or folded; the model itself where it keeps its skips.
 
-    Where activations are removed, skip weights are rounded to 0 or 1 before layers are merged; where no activation is
-    left, the network becomes the one linear layer that it is.
+    Where activations are removed, skip weights are rounded to 0 or 1 before layers are merged.
     """
     if recipe in ("residual", "rezero"):
         return model
@@ -76,19 +75,7 @@ def finished(recipe: str, model: Any) -> Any:
     model = copy.deepcopy(model)
     with torch.no_grad():
         model.skip_weight.round_()
-    is_affine = len(model.skip_weight) == len(model.layers) and bool(model.skip_weight.all())
-    return affine(model) if is_affine else models.merge(model)
-
-
-@torch.no_grad()
-def affine(model: Any) -> nn.Module:
-    """Return one linear layer that does what a network without an activation does, in eval mode."""
-    num_features = model.config.in_features
-    outputs = model.eval()(torch.cat((torch.zeros(1, num_features), torch.eye(num_features))))
-    linear = nn.Linear(num_features, model.config.num_classes)
-    linear.weight.copy_((outputs[1:] - outputs[0]).T)
-    linear.bias.copy_(outputs[0])
-    return nn.Sequential(nn.Flatten(), linear)
+    return models.merge(model)
 
 
 def num_layers(model: nn.Module, images: data.Images) -> int:

@@ -247,7 +247,7 @@ def weights_and_norms(model: Stack) -> Iterator[tuple[Place, Place]]:
     yield from zip(weights, norms, strict=True)
 
 
-def merge(model: nn.Module) -> MLP:
+def merge(model: nn.Module) -> Any:
     """Return the shallower network that is left when some activations have become the identity.
 
     Where the skip weight of a network with skip "activation" is 1, alpha z + (1 - alpha) act(z) is z: the layer is
@@ -260,12 +260,11 @@ def merge(model: nn.Module) -> MLP:
             weight 0 or 1; normalization "none" or "batch". It may be wrapped (`unwrapped`).
 
     Returns:
-        A plain network in eval mode, of as many layers as have kept their activation, with the same answers in eval
-        mode up to rounding.
+        A plain network in eval mode, of as many layers as have kept their activation, with the same outputs in eval
+        mode up to rounding. Where no activation is left, it is one linear layer, behind `nn.Flatten`.
 
     Raises:
-        ValueError: for another network, a skip weight between 0 and 1, where no activation is left, and for a network
-            that `copy_of` refuses.
+        ValueError: for another network, a skip weight between 0 and 1, and for a network that `copy_of` refuses.
 
     Example:
         >>> from van_tutorial import models
@@ -292,8 +291,6 @@ def merge(model: nn.Module) -> MLP:
     check_can_collapse(stack, alphas.where(alphas != 1.0, 0.0), target="0 or 1")
     weights = iter(alphas.tolist())
     is_affine = [each.is_weighted and next(weights) == 1.0 for each in stack.connections]
-    if all(is_affine):
-        raise ValueError("no activation is left: the network is one affine map, with no layer to keep.")
     merged = cast(MLP, copy_of(stack)).eval()
     without_skips(merged)
     before: nn.Linear | None = None
@@ -310,6 +307,8 @@ def merge(model: nn.Module) -> MLP:
             kept.append(layer)
     merged.layers = nn.ModuleList(kept)
     merged.head = compose(before, merged.head)
+    if not kept:
+        return nn.Sequential(nn.Flatten(), compose(merged.input_layer, merged.head)).eval()
     merged.config = dataclasses.replace(
         stack.config, depth=len(kept), connection="plain", parametrization="none", skip_every=1
     )
