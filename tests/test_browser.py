@@ -151,7 +151,7 @@ def test_the_lesson_on_backward_skips_shows_the_chosen_scene(browser, lab):
 
 @pytest.mark.slow
 def test_the_lesson_after_van_removes_by_button_what_was_chosen(browser, lab):
-    with opened(browser, lab, "11_after_van", "accuracy, finished") as page:
+    with opened(browser, lab, "11_after_van", "van: no answer yet") as page:
         assert_no_error(page)
         panel = panel_with(page, "Train")
         page.get_by_role("button", name="Train").scroll_into_view_if_needed()

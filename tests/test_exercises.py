@@ -537,23 +537,6 @@ def test_the_merge_check_knows_the_usual_slips(function, is_right, words):
 
 
 @pytest.mark.parametrize(
-    ("number", "is_right", "words"),
-    [
-        (None, False, "no answer yet. A layer without"),
-        (10, True, "10"),
-        (11, False, "how many are merged away"),
-        (5, False, "more stay"),
-        (20, False, "fewer stay"),
-        ("half", False, "not a number"),
-    ],
-)
-def test_the_layer_check_merges_the_network(number, is_right, words):
-    feedback = exercises.check_merged_layers(number, depth=21)
-    assert feedback.is_right is is_right
-    assert words in feedback.message
-
-
-@pytest.mark.parametrize(
     ("answers", "is_right", "words"),
     [
         ({}, False, "no answer"),
@@ -901,7 +884,6 @@ NUMBERS = {
     "equal_width": (exercises.check_equal_width, 12),
     "gain_fraction": (lambda fraction: exercises.check_gain_fraction(fraction, SCORES), 0.75),
     "peak_difference": (lambda number: exercises.check_peak_difference(number, 16, 32), 65536),
-    "merged_layers": (exercises.check_merged_layers, 10),
 }
 FUNCTIONS = {
     "accuracy": (exercises.check_accuracy, lambda first, second: (first == second).float().mean()),

@@ -141,7 +141,7 @@ image_panel
 # | *convolutions and real images* | | |
 # | [10 Convolutional networks](10_convolutional_van.ipynb) | Does the phase-out carry over to convolutional networks and photographs? | 35 |
 # | *what came after* | | |
-# | [11 After VAN](11_after_van.ipynb) | Who else removes something during training: what, when, by whom, and what is left? | 40 |
+# | [11 After VAN](11_after_van.ipynb) | Which other methods remove something during training: what, how, and what is left? | 35 |
 # | *your network, your question* | | |
 # | [12 Your own network](12_your_network.ipynb) | Can the skip-connections of a network that you have written, and trained, be taken out? | 40 |
 # | [13 Capstone](13_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |

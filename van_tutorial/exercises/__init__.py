@@ -4,7 +4,7 @@ Each module holds the checks of the notebook of its name. A check is a table, wh
 predictions and results; it judges nothing.
 """
 
-from van_tutorial.exercises.after_van import check_endings, check_merge, check_merged_layers
+from van_tutorial.exercises.after_van import check_endings, check_merge
 from van_tutorial.exercises.backward_skips import check_equal_width, check_gain_fraction, check_mean_iou
 from van_tutorial.exercises.capstone import check_claims, check_design, check_paired_difference
 from van_tutorial.exercises.checker import Feedback
@@ -45,7 +45,6 @@ __all__ = [
     "check_level_gradients",
     "check_mean_iou",
     "check_merge",
-    "check_merged_layers",
     "check_mirrored_weight",
     "check_number_of_paths",
     "check_paired_difference",

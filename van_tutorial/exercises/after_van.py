@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from van_tutorial import models
-from van_tutorial.exercises.checker import MESSAGES, Check, Feedback, judge, judge_each, judge_function
+from van_tutorial.exercises.checker import MESSAGES, Check, Feedback, judge_each, judge_function
 
 ENDINGS = tuple(name for name in MESSAGES["endings"] if name in models.FAMILY)
 
@@ -42,21 +42,6 @@ def check_merge(function: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> Fe
     }
     shapes = {"w_shape": lambda found: tuple(found[0].shape), "b_shape": lambda found: tuple(found[1].shape)}
     return judge_function("merge", as_tensors, [(w1, b1, w2, b2)], Check(None, slips), **shapes)
-
-
-def check_merged_layers(number: int | None, depth: int = 21) -> Feedback:
-    """Check how many layers a VanillaNet keeps when every second activation, from the first on, is removed.
-
-    Args:
-        number: the learner's number; None where there is none yet.
-        depth: number of layers between input layer and head.
-
-    Returns:
-        The verdict with a hint; the network itself is merged to find out.
-    """
-    network = models.make("vanillanet", depth=depth, width=2, in_features=1, skip_weight=1.0, seed=0)
-    kept = models.merge(network).config.depth
-    return judge("merged_layers", number, Check(kept, {"merged_away": depth - kept}))
 
 
 def check_endings(answers: Mapping[str, Any]) -> Feedback:
