@@ -1,6 +1,7 @@
 """The playground in JupyterLab in a real browser, and the page that it exports in one without a kernel."""
 
 import re
+from itertools import product
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -184,7 +185,7 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     assert shown[0] == 0.0 < 0.3 < shown[-1]
     assert shown[1:].count(0.0) > 5
     names = page.locator(".van-score-name").all_text_contents()
-    assert [name.partition(",")[0] for name in names] == ["VAN", "plain", "residual", "plain"]
+    assert names == ["VAN, BatchNorm bias 1", "plain, BatchNorm bias 1", "residual", "plain"]
     page.wait_for_timeout(1000)
     keep_picture(page.locator(".widget-vbox").first, "playground")
 
@@ -212,17 +213,20 @@ def test_at_1280_by_800_network_train_and_accuracy_are_in_sight_together(page):
         assert 0 < top < end <= bottom
 
 
-def test_at_1000_pixels_the_figure_fills_its_panel_and_its_colour_bar_touches_no_title(page):
+def test_at_1000_pixels_the_figure_fills_its_panel_and_colour_bar_and_toolbar_touch_no_title(page):
     page.set_viewport_size({"width": 1000, "height": 900})
     figure, panel = page.locator(".js-plotly-plot").first, page.locator(".van-panel").first
     figure.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
     drawn = page.locator(".js-plotly-plot .main-svg").first
     assert abs(drawn.bounding_box()["width"] - max(panel.bounding_box()["width"], 640)) < 30
-    bar = box_of(page.locator(".js-plotly-plot .colorbar").first)
-    for title in page.locator(
-        ".js-plotly-plot :is(.ytitle, .y2title, .y3title, .y5title, .y6title, .gtitle)"
-    ).all():
+    figure.hover()
+    bars = [box_of(page.locator(f".js-plotly-plot {bar}").first) for bar in (".colorbar", ".modebar-group")]
+    titles = page.locator(
+        ".js-plotly-plot :is(.ytitle, .y2title, .y3title, .y5title, .y6title, .annotation-text)"
+    ).all()
+    assert len(titles) == 11
+    for bar, title in product(bars, titles):
         left, top, right, bottom = box_of(title)
         assert right < bar[0] or left > bar[2] or bottom < bar[1] or top > bar[3]
     keep_picture(panel, "playground_1000")
@@ -262,6 +266,19 @@ def test_after_a_reload_the_panel_shows_what_it_showed(page):
     assert max(before) > 0
     assert len(page.locator(".js-plotly-plot").evaluate("chart => chart._fullData[1].x")) > 40
     expect(page.locator(".van-lost")).not_to_be_visible()
+
+
+def test_a_press_that_waits_for_a_running_cell_says_so(page):
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("\nimport time; time.sleep(4)")
+    page.keyboard.press("Shift+Enter")
+    more = button(page, "More settings.*")
+    more.click()
+    expect(more).to_have_class(re.compile("van-unheard"))
+    expect(button(page, "Fewer settings")).not_to_have_class(re.compile("van-unheard"))
+    press(page, "Fewer settings")
+    expect(button(page, "More settings")).to_be_visible()
 
 
 def test_reset_puts_the_run_away(page):

@@ -329,12 +329,26 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.drawing.frame["skip"] == [0.0] * 6
     assert panel.predicted.value == "No skip weights: nothing to phase out."
     assert panel.skip.disabled
-    for preset, kind in (("clock", "a clock"), ("market", "a market")):
+    for preset, words in (
+        ("clock", "A clock: the loss has hardly any"),
+        ("market", "A market: the loss decides."),
+    ):
         panel.presets[preset].click()
-        assert f": {kind}, " in panel.predicted.value
+        assert words in panel.predicted.value
         assert panel.predicted.value.startswith(f"<i>{playground.PRESETS[preset][0]}.</i> Predicted: ")
     panel.depth.value = 7
     assert panel.predicted.value.startswith("Predicted: ")  # of a choice of one's own the preset says nothing
+
+
+def test_what_is_predicted_of_the_next_run_is_not_said_of_the_one_that_is_shown(panel):
+    train(panel)
+    assert panel.predicted.value.startswith("Predicted: ")
+    panel.presets["hurry"].click()
+    assert panel.predicted.value.startswith("Next run. <i>All skips are removed simultaneously")
+    train(panel)
+    assert panel.predicted.value.startswith("<i>All skips are removed simultaneously")
+    panel.skip_lr.value = 0.01
+    assert re.match(r"Next run\. Predicted: skips removed at step \d+ of 16\.", panel.predicted.value)
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
@@ -454,7 +468,8 @@ def test_the_scrubber_takes_drawing_and_charts_back(panel):
     assert panel.drawing.frame["skip"] == panel.state.run.layers["skip_weights"][1]
     assert [shape.x0 for shape in panel.figure.layout.shapes] == [step] * 4
     assert list(panel.figure.data[6].y) == panel.state.run.layers["multipliers"][1]
-    assert panel.moment.value.startswith(f"Step {step} of 16")
+    assert panel.moment.value == f"step {step} of 16"
+    assert panel.status.value.startswith("Finished. Step 16 of 16")
 
 
 def test_who_looks_at_an_earlier_moment_is_left_there_while_training_goes_on(long_panel):
@@ -741,9 +756,26 @@ def test_runs_are_named_by_what_differs():
         Settings(dual_lr=0.5, norm_shift=0.0),
     ]
     assert playground.names_of(runs) == [
-        "VAN, dual learning rate auto, bias 1",
+        "VAN, dual learning rate auto, BatchNorm bias 1",
         "residual",
-        "VAN, dual learning rate 0.5, bias 0",
+        "VAN, dual learning rate 0.5",
+    ]
+    orders = [Settings(stagger=stagger) for stagger in (0.9, 0.0, -0.9, -0.5)]
+    assert [name.removeprefix("VAN, ") for name in playground.names_of(orders)] == [
+        "from input to output",
+        "simultaneously",
+        "from output to input",
+        "from output to input (stagger -0.5)",
+    ]
+    others = [
+        Settings(init="orthogonal", cap="none"),
+        Settings(normalization="layer"),
+        Settings(normalization="none"),
+    ]
+    assert playground.names_of(others) == [
+        "VAN, no cap, BatchNorm, BatchNorm bias 1, orthogonal weights",
+        "VAN, with cap, LayerNorm, LayerNorm bias 1, he weights",
+        "VAN, with cap, no normalization, he weights",
     ]
     assert playground.names_of([Settings(), Settings()]) == ["VAN", "VAN · 2"]
 
@@ -777,7 +809,7 @@ def test_recorded_residual_and_plain_runs_stand_beside_a_run_of_their_size(image
     beside = playground.beside(run)
     assert [there.settings.connection for there in beside] == ["plain", "residual", "plain"]
     names = [score["name"] for score in run.frame(0, beside)["scores"]]
-    assert names == ["VAN", "plain, bias 1", "residual", "plain, bias 0"]
+    assert names == ["VAN, BatchNorm bias 1", "plain, BatchNorm bias 1", "residual", "plain"]
     assert playground.beside(Recording.begin(Settings(depth=41), images)) == []
     assert playground.beside(Recording.begin(Settings(), few_images)) == []
     panel = widgets.Playground(images, folder=tmp_path)

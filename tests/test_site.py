@@ -257,6 +257,15 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             page.get_by_role("slider", name="step").focus()
             page.keyboard.press("Home")
             expect(words).to_have_text("Step 0 of 390: 10 of 10 skips left.")
+            names = page.locator(".van-score-name")
+            expect(names).to_have_text(
+                ["VAN, BatchNorm bias 1", "plain, BatchNorm bias 1", "residual", "plain"]
+            )
+            page.get_by_role("slider", name="depth").focus()
+            page.keyboard.press("End")
+            expect(page.get_by_text("6.5 (the only one recorded at this depth)")).to_be_visible()
+            expect(page.get_by_role("slider", name="dual learning rate")).to_be_disabled()
+            expect(names.first).to_have_text("VAN, BatchNorm bias 2")
             if name == "live.html":
                 assert page.requested == [(site / name).as_uri()]
     assert (site / "live.html").stat().st_size < 3e6

@@ -19,11 +19,7 @@ TITLE = "A deep network loses its skip-connections"
 def compact(run: Recording) -> dict[str, Any]:
     """Return what the page needs of a run."""
     content, settings = run.content(digits=3), run.settings
-    name = {"van": "VAN, no skip at the end", "residual": "residual, skips kept", "plain": "plain"}[
-        settings.connection
-    ]
-    if settings.connection == "plain" and settings.norm_shift:
-        name = "plain, same start as the VAN"
+    name = ", ".join(filter(None, (settings.said["connection"], settings.said["norm_shift"])))
     return {
         "name": name,
         **{key: getattr(settings, key) for key in ("connection", "depth", "dual_lr", "stagger")},

@@ -35,9 +35,10 @@ function live(root) {
   function choose() {
     list(lists.dual_lr[controls.dual_lr.value]);
     const wanted = chosen();
-    for (const name of ["depth", "dual_lr"]) {
-      controls[name].nextElementSibling.textContent = wanted[name];
-      controls[name].setAttribute("aria-valuetext", wanted[name]);
+    const reason = controls.dual_lr.disabled ? " (the only one recorded at this depth)" : "";
+    for (const [name, text] of [["depth", wanted.depth], ["dual_lr", `${wanted.dual_lr}${reason}`]]) {
+      controls[name].nextElementSibling.textContent = text;
+      controls[name].setAttribute("aria-valuetext", text);
     }
     const run = vans.find((there) => Object.keys(wanted).every((name) => there[name] === wanted[name]));
     const beside = runs.filter((there) => there.connection !== "van" && there.depth === wanted.depth);

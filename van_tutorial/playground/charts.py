@@ -57,7 +57,8 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
         template="plotly_white",
         height=600,
         font={"size": 13},
-        margin={"l": 60, "r": 15, "t": 36, "b": 90},
+        margin={"l": 60, "r": 40, "t": 36, "b": 90},
+        modebar={"orientation": "v"},  # in the margin: it would cover a title
         legend={"orientation": "h", "x": 0, "y": -0.14, "xanchor": "left", "yanchor": "top"},
         hovermode="closest",
     )

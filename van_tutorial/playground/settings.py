@@ -23,10 +23,14 @@ SMALLEST_DUAL_LR = 1e-5  # the slider's
 CAPS = ("falling", "none")
 # Of weighted skips alone: no other network has these.
 OF_WEIGHTED_SKIPS = ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger", "cap")
-# Short names of settings, where a run is named by what differs.
+# Settings in words, where a run is named by what differs.
 LABELS = {
-    "dual_lr": "dual learning rate", "skip_lr": "skip learning rate", "skip_weight": "skip weight", "stagger": "order",
-    "norm_shift": "bias", "num_epochs": "epochs", "normalization": "norm",
+    "dual_lr": "dual learning rate", "skip_lr": "skip learning rate", "skip_weight": "skip weight",
+    "num_epochs": "epochs",
+}  # fmt: skip
+WORDS = {
+    "connection": {"van": "VAN"}, "cap": {"falling": "with cap", "none": "no cap"},
+    "normalization": {"batch": "BatchNorm", "layer": "LayerNorm", "none": "no normalization"},
 }  # fmt: skip
 # By their names, what presets show, and what of the settings they change.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,11 +46,11 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "bias 0": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
     "clock": (
-        "No cap, and multipliers far above any price: the loss has no say in when a skip is removed",
+        "No cap, and multipliers that overrule the loss: two learning rates set when a skip is removed",
         {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
     ),
     "market": (
-        "The same product of learning rates, multipliers near the prices: the loss decides what is removed",
+        "The same product of learning rates, weaker multipliers: the loss decides which skip is removed",
         {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
     ),
 }
@@ -242,10 +246,28 @@ class Settings:
         return [step if step <= num_steps else math.inf for step in predicted]
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The values that mean something for the network, by name."""
-        has_alpha = self.kind.is_weighted
-        return {k: v for k, v in asdict(self).items() if has_alpha or k not in OF_WEIGHTED_SKIPS}
+    def said(self) -> dict[str, str]:
+        """The settings that mean something for the network, in words by name; of an order or a bias of 0 none."""
+        return {
+            name: self._in_words(name, value)
+            for name, value in asdict(self).items()
+            if (self.kind.is_weighted or name not in OF_WEIGHTED_SKIPS)
+            and (self.normalization != "none" or name != "norm_shift")
+        }
+
+    def _in_words(self, name: str, value: Any) -> str:
+        """Return a setting in the words of the course."""
+        if name == "norm_shift":
+            return f"{WORDS['normalization'][self.normalization]} bias {value:g}" if value else ""
+        if name == "stagger":
+            order = "from input to output" if value > 0.0 else "from output to input"
+            usual = abs(value) == abs(type(self).stagger)
+            return (order if usual else f"{order} (stagger {value:g})") if value else "simultaneously"
+        if name == "init":
+            return f"{value} weights"
+        if isinstance(value, str):
+            return WORDS.get(name, {}).get(value, value)
+        return f"{LABELS.get(name, name)} {'auto' if value is None else f'{value:.3g}'}"
 
     def to_text(self) -> str:
         """Return the settings as a short string: what differs from the defaults, or "defaults"."""
@@ -290,30 +312,24 @@ class Settings:
 
 
 def names_of(settings: Sequence[Settings]) -> list[str]:
-    """Name runs by their connection and by what differs among them, the bias only among those of one connection.
+    """Name runs by their connection and by what differs among them, in words.
 
     Args:
         settings: of each run.
 
     Returns:
-        A name for each; equal settings are numbered.
+        A name for each; equal settings are numbered. An initial bias of 0 is not said.
 
     Example:
-        >>> names_of([Settings(), Settings(depth=20), Settings(depth=20, connection="plain")])
-        ['VAN, depth 40', 'VAN, depth 20', 'plain, depth 20']
+        >>> names_of([Settings(), Settings(stagger=0), Settings(connection="plain", norm_shift=0.0)])
+        ['VAN, from input to output, BatchNorm bias 1', 'VAN, simultaneously, BatchNorm bias 1', 'plain']
     """
     said = [one.said for one in settings]
     names: list[str] = []
     for one in said:
-        parts = ["VAN" if one["connection"] == "van" else one["connection"]]
-        for key, value in one.items():
-            alike = [
-                other for other in said if key != "norm_shift" or other["connection"] == one["connection"]
-            ]
-            if key != "connection" and any(other.get(key, value) != value for other in alike):
-                text = "auto" if value is None else value if isinstance(value, str) else f"{value:.3g}"
-                parts.append(f"{LABELS.get(key, key)} {text}")
-        name = ", ".join(parts)
+        differs = {key for key in one for other in said if other.get(key, one[key]) != one[key]}
+        parts = [one["connection"], *(one[key] for key in one if key in differs - {"connection"})]
+        name = ", ".join(filter(None, parts))
         number = sum(there.partition(" · ")[0] == name for there in names)
         names.append(f"{name} · {number + 1}" if number else name)
     return names

@@ -214,7 +214,7 @@ class Playground(RunPanel):
             ipywidgets.HBox([*of_a_run, self.predicted], layout=wrap),
             self.status,
             self.drawing,
-            ipywidgets.HBox([self.scrubber, self.play, self.latest, self.moment], layout=wrap),
+            ipywidgets.HBox([self.scrubber, self.moment, self.play, self.latest], layout=wrap),
             self.figure,
             self._table,
         ]
@@ -304,15 +304,24 @@ class Playground(RunPanel):
             self._enable()
             return
         self.text.value = replace(settings, dual_lr=None if self.auto.value else settings.dual_lr).to_text()
-        self.predicted.value = html.escape(describe_prediction(run))
+        self._next, self._shows = run, ""  # of a choice of one's own no preset says what it shows
         if self.state.phase == "new":
             self.state.run = run
             self.status.value = "Choose, then press Train."
             self._show_run()
-        elif self.status.value.startswith("<b>"):  # the complaint is no longer true
+        self._foretell()
+        if self.state.phase != "new" and self.status.value.startswith(
+            "<b>"
+        ):  # the complaint is no longer true
             self.state.error = None
             self._say()
         self._enable()
+
+    def _foretell(self) -> None:
+        """Say what the settings come to, and where the run that is shown has others, that it is of the next."""
+        whose = "" if self._next.settings == self.state.run.settings else "Next run. "
+        shows = f"<i>{html.escape(self._shows)}.</i> " if self._shows else ""
+        self.predicted.value = f"{whose}{shows}{html.escape(describe_prediction(self._next))}"
 
     def _take_over(self, settings: Settings) -> None:
         """Set every control, or none; `None` for the dual learning rate stands for the default one."""
@@ -330,7 +339,8 @@ class Playground(RunPanel):
         """Set every control to something worth seeing, and say what it is."""
         shows, changes = playground.PRESETS[name]
         self._take_over(replace(self._given, **changes))
-        self.predicted.value = f"<i>{html.escape(shows)}.</i> {self.predicted.value}"
+        self._shows = shows
+        self._foretell()
 
     def _set(self, values: Mapping[str, Any], is_auto: bool | None = None) -> None:
         """Set controls without a look at what each of them comes to."""
@@ -347,8 +357,9 @@ class Playground(RunPanel):
     def _begin(self, settings: Settings) -> training.Trainer:
         images = self._images(settings.data)
         trainer = settings.trainer(images, stop=self.state.stop)
-        self.state.run = Recording.begin(settings, images)
+        self.state.run = self._next = Recording.begin(settings, images)
         self.state.touched.clear()
+        self._foretell()
         self._show_run()
         return trainer
 
@@ -434,7 +445,7 @@ class Playground(RunPanel):
         index = min(self.scrubber.value, len(run) - 1)
         can_touch = self.state.trainer is not None and index == len(run) - 1
         self.drawing.frame = run.frame(index, self.state.others) | {"can_touch": can_touch}
-        self.moment.value = html.escape(run.describe(index))
+        self.moment.value = f"step {run.steps[index]} of {run.num_steps}"
         playground.redraw(self.figure, run, self.state.others, index)
 
     # What is kept
@@ -564,7 +575,7 @@ class Playground(RunPanel):
 
 
 def describe_prediction(run: Recording) -> str:
-    """Say in words when the skips of a run should be removed."""
+    """Say in words when the skips of a run should be removed, and whether the loss has a say in it."""
     if not run.predicted:
         return "No skip weights: nothing to phase out."
     cap = math.ceil(training.TrainConfig().removing_by * run.num_steps)
@@ -573,8 +584,10 @@ def describe_prediction(run: Recording) -> str:
     removal = f"no skip is removed by its multiplier in {run.num_steps} steps; {by_cap}"
     if steps:
         number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
+        first, last = f"{min(steps):.0f}", f"{max(steps):.0f}"
+        when = f"at step {first}" if first == last else f"from step {first} to {last}"
         end = f" (cap at {cap})" if run.settings.cap == "falling" and max(run.predicted) > cap else ""
-        removal = f"{number} removed from step {min(steps):.0f} to {max(steps):.0f} of {run.num_steps}{end}"
+        removal = f"{number} removed {when} of {run.num_steps}{end}"
     return f"Predicted: {removal}. {describe_price(run.settings)}".rstrip()
 
 
@@ -583,12 +596,13 @@ def describe_price(settings: Settings) -> str:
     if not (settings.skip_weight and settings.skip_lr and settings.dual_lr):
         return ""
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
-    kind = "between clock and market"
-    if ratio > 30 or ratio < 5:
-        kind = (
-            "a clock, which the loss does not move" if ratio > 30 else "a market, in which the loss decides"
-        )
-    return f"Price ratio {f'{ratio:.2g}' if ratio < 10 else f'{ratio:,.0f}'}: {kind}."
+    if ratio > 30:
+        return "A clock: the loss has hardly any say in it."
+    return (
+        "A market: the loss decides."
+        if ratio < 5
+        else "Between clock and market: the loss has some say in it."
+    )
 
 
 def warm_up(images: Images) -> None:

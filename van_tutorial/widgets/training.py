@@ -89,7 +89,8 @@ def training_figure(connections: Sequence[str], title: str) -> go.Figure:
         template="plotly_white",
         height=400,
         font={"size": 13},
-        margin={"l": 60, "r": 20, "t": 50, "b": 90},
+        margin={"l": 60, "r": 40, "t": 50, "b": 90},
+        modebar={"orientation": "v"},  # in the margin: it would cover a title
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )
 
