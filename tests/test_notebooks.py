@@ -13,6 +13,7 @@ from torch import nn
 from tools import notebooks as tool
 from tools.recordings import your_network
 from van_tutorial import batch
+from van_tutorial._course import course_path
 
 EVERY = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
 LEARNERS = [path for path in EVERY if path.stem != "playground"]  # which is no lesson, and has no solutions
@@ -97,6 +98,14 @@ def test_a_lesson_leads_from_the_one_before_to_the_one_behind(path):
     heading = re.search(r"^# (.*)$", prose(tool.NOTEBOOKS / f"{behind}.ipynb"), re.MULTILINE)
     end = text[text.index("**Next**") : text.index("**Limits of the evidence.**")]
     assert re.search(rf"\[{heading[1]}\]\((\.\./)?{behind}\.ipynb\)", end.replace("\n", " "))
+
+
+@pytest.mark.parametrize("page", ["notebooks/src/00_start_here.py", "README.md"])
+def test_the_contents_ask_every_lessons_own_question(page):
+    contents = course_path(*page.split("/")).read_text(encoding="utf-8")
+    for path in LEARNERS[1:]:
+        question = re.search(r"^\*(.+)\*$", prose(path), re.MULTILINE)[1]
+        assert re.search(rf"{path.stem}\.ipynb\) \| {re.escape(question)} \|", contents), path.stem
 
 
 @every_notebook

@@ -10,11 +10,12 @@
 # | plain | none | 0.440 |
 # | residual: a skip-connection around every layer | 40 | 0.845 |
 # | VAN: begins with 40 skips, and loses them all while it learns | none | 0.848 |
-# | plain, initialized as the VAN | none | 0.833 |
+# | plain, BatchNorm bias 1 | none | 0.833 |
 #
 # The first two rows are a well-known problem and its well-known repair. The third row is the subject of this course. The
-# fourth says how much of it a better initialization does alone. After the course you can make such a table yourself, and
-# say what it shows and what it does not.
+# fourth network is initialized closer to linear (a *BatchNorm bias* of 1 does that) and never has a skip: so much does a
+# better initialization alone. After the course you can make such a table yourself, and say what it shows and what it
+# does not.
 #
 # This notebook tests your installation and shows how a lesson works, with a network of two layers.
 #
@@ -111,8 +112,7 @@ image_panel
 # %% [markdown]
 # ## The course
 #
-# One question runs through it: **must a very deep network keep the skip-connections that made it trainable?**
-# Afterwards you can
+# After the course you can
 #
 # - show on real images that deeper is not better, and say which of the usual explanations fail,
 # - measure the gradients of any PyTorch network in the backward pass,
@@ -125,7 +125,7 @@ image_panel
 # | lesson | its question | minutes |
 # | --- | --- | --- |
 # | *deeper is worse* | | |
-# | [1 Degradation](01_degradation.ipynb) | Why does a deeper network do worse, even on its training set? | 20 |
+# | [1 Degradation](01_degradation.ipynb) | Why does a deeper network do worse? | 20 |
 # | *why: gradients* | | |
 # | [2 Vanishing and exploding](02_vanishing_exploding.ipynb) | What happens to a gradient in the backward pass through fifty layers? | 30 |
 # | [3 Shattered gradients](03_shattered_gradients.ipynb) | The gradient has the right size. Does it still point anywhere? | 40 |
@@ -133,7 +133,7 @@ image_panel
 # | [4 Skip-connections](04_skip_connections.ipynb) | What exactly does a skip-connection repair, and which kinds are there? | 40 |
 # | *phasing out, and how fast* | | |
 # | [5 Phasing out](05_phasing_out.ipynb) | Can a very deep network be trained with skip-connections and end up without them? | 35 |
-# | [6 Multiplier dynamics](06_multiplier_dynamics.ipynb) | When will a skip-connection be gone, and what is its multiplier worth in the end? | 35 |
+# | [6 Multiplier dynamics](06_multiplier_dynamics.ipynb) | At which step does a skip weight reach zero, and what does its final multiplier say? | 35 |
 # | *other answers* | | |
 # | [7 Dirac weights](07_dirac.ipynb) | Can the skip-connection hide inside the weights? | 35 |
 # | [8 Looks linear](08_looks_linear.ipynb) | What if the network starts as a linear map? | 30 |
@@ -144,8 +144,8 @@ image_panel
 # | [11 After VAN](11_after_van.ipynb) | Which other methods remove something during training: what, how, and what is left? | 35 |
 # | *your network, your question* | | |
 # | [12 Your own network](12_your_network.ipynb) | Can the skip-connections of a network that you have written, and trained, be taken out? | 40 |
-# | [13 Capstone](13_capstone.ipynb) | How does a question become an experiment, and how do its runs become a claim that holds? | 60 |
-# | [Playground](playground.ipynb) | Any network of the course, any settings: what happens if …? | |
+# | [13 Capstone](13_capstone.ipynb) | How does a question of your own become an experiment, and how do its runs become a claim that holds? | 60 |
+# | [Playground](playground.ipynb) | What happens when a deep network loses its skip-connections while it learns? | |
 #
 # **Little time?** Lessons 1 and 5 hold the question and the answer. **For the theory**, go on with 3 and 6; **for
 # practice** with 4, 10, 11 and 12. The [glossary](../docs/glossary.md) has the terms. For those who teach there is a plan in
@@ -183,7 +183,7 @@ network = models.mlp(depth=depth, width=width, connection="plain", seed=seed)
 result = training.train(network, images, config)
 
 # %% [markdown]
-# ## Evidence: one pass is five times better than chance
+# ## Evidence: after one pass
 
 # %% tags=["nbval-ignore-output"]
 prediction.compare({"test accuracy after one pass": result.test_accuracy})
@@ -204,15 +204,18 @@ exercises.findings(
 )
 
 # %% [markdown]
-# ## Evidence: more passes help the training set most
+# ## Evidence: after thirty passes
 #
 # One run is no evidence. The same network was recorded after thirty passes, from three seeds. (`tools.record` makes every
-# recording again.) What is the gap between its two accuracies called? Lesson 1 begins with it.
+# recording again.)
 
 # %% tags=["keep_output", "hide-input"]
 recorded = batch.recorded("degradation_mini")
 two_layers = recorded.table.query("network == 'plain' and depth == 2")
 two_layers[["seed", "train_accuracy", "test_accuracy"]].reset_index(drop=True)
+
+# %% [markdown]
+# More passes help the training set most. What is the gap between the two accuracies called? Lesson 1 begins with it.
 
 # %% [markdown]
 # ## Explore

@@ -1,12 +1,11 @@
 # %% [markdown]
 # # 1 · Degradation
 #
-# *Why does a deeper network do worse, even on its training set?*
+# *Why does a deeper network do worse?*
 #
 # **So far**: [0 · Start here](00_start_here.ipynb) trained a network of two layers. It learned its 5,000 training images
-# almost perfectly. In this lesson a network of 40 layers fails to learn the same images. It is not over-fitting: the
-# network is bad at what it was shown. You will see it happen, rule out the usual explanation, and see one change that
-# repairs it.
+# almost perfectly, its test images less well: it *over-fits*. A network of 40 layers does worse on the test images. Is
+# that over-fitting too? You will predict what it does on its training set, train it, and see what one change does.
 #
 # **Why want depth at all?** Each layer builds on the features of the layer before. Some functions that a deep network
 # represents would need exponentially many units in a shallow one (Telgarsky 2016). The network that won the ImageNet
@@ -20,8 +19,8 @@
 # **Afterwards you can**
 #
 # - define *degradation*, and show it on real images,
-# - tell it from over-fitting by one comparison,
-# - argue that it is a failure of training and not of the networks themselves,
+# - say by one comparison whether it is over-fitting,
+# - argue whether training fails or the networks themselves,
 # - say what a skip-connection changes about it.
 
 # %% tags=["parameters"]
@@ -66,8 +65,7 @@ images = data.load()
 # ![Three trained layers, and below them a deeper network in which three identity layers follow the same three layers](../assets/figures/degradation.svg)
 #
 # The best deep network is at least as good as the best shallow one. That says nothing about the network that *training
-# finds*. In 2015 He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than
-# networks of 20. They called it **degradation**.
+# finds*.
 
 # %% [markdown]
 # ## Predict
@@ -101,7 +99,7 @@ for name, (layers, connection) in networks.items():
     results[name] = trainer.result()
 
 # %% [markdown]
-# ## Evidence: the deep plain network does not learn its training set
+# ## Evidence: accuracy on the training set
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
@@ -110,7 +108,9 @@ prediction.compare(on_training, plots.accuracy_curves(histories))
 
 # %% [markdown]
 # Lines (test set) and dots (training set) of each network lie close together. A network that over-fits has its training
-# accuracy far above its test accuracy. The deepest plain network has both at the bottom.
+# accuracy far above its test accuracy. The deepest plain network has both at the bottom: it does not learn its training
+# set. In 2015 He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than
+# networks of 20. They called it **degradation**.
 #
 # These orderings are reproducible on any machine. (The training accuracy is the mean over the batches of the last epoch.)
 
@@ -125,15 +125,15 @@ exercises.findings(
 )
 
 # %% [markdown]
-# ## Evidence: a better learning rate moves the fall, and does not stop it
+# ## Evidence: six depths, and a better learning rate
 #
 # One run is no evidence. Recorded are six depths, three seeds, and 30 epochs instead of 10. Plain networks are recorded
 # twice: with the learning rate 0.003 used above, and with the best of 0.001, 0.003 and 0.01 for 40 plain layers. (It was
 # chosen on a validation set: training images that were set aside.) Accuracies are measured at the end, in **eval mode**:
 # batch normalization then uses running averages from training instead of the batch.
 #
-# **Predict**, on the **test set**: how good is the plain network of 40 layers with the better learning rate? And what does
-# depth bring where it does no harm: how good are residual networks of 2 and of 60 layers?
+# **Predict**, on the **test set**: how good is the plain network of 40 layers with the better learning rate? And with
+# skips: how good are residual networks of 2 and of 60 layers?
 
 # %% tags=["nbval-ignore-output"]
 names = ["plain, lr 0.01, 40 layers", "residual, 2 layers", "residual, 60 layers"]
@@ -148,7 +148,7 @@ depths_asked.compare({name: found[name] for name in names}, plots.accuracy_by_de
 
 # %% [markdown]
 # The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
-# learning rate moves the fall to larger depths. The residual networks keep their training accuracy at every depth. On
+# learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy at every depth. On
 # the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
 #
 # The training accuracies behind the figure, mean ± standard deviation of the seeds:
