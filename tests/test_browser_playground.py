@@ -33,7 +33,7 @@ def press(page, name):
 def status(page, pattern):
     """Wait until the status says so."""
     expect(page.locator(".widget-html-content", has_text=re.compile(pattern)).first).to_be_visible(
-        timeout=60_000
+        timeout=240_000
     )
 
 
