@@ -108,7 +108,6 @@ QUICK = {
     "12_your_network": {"num_epochs: int = 4": "num_epochs: int = 1"},
     "13_capstone": {
         "depth: int = 20": "depth: int = 4",
-        "num_epochs: int = 10": "num_epochs: int = 1",
         "num_seeds: int = 4": "num_seeds: int = 3",
         "num_workers: int = 2": "num_workers: int = 1",
     },

@@ -743,7 +743,7 @@ DESIGN = {
         ({"seeds": range(4)}, True, "12 runs"),
         ({"vary": None}, False, "vary: no answer yet"),
         ({"report on": None}, False, "report on: no answer yet"),
-        ({"vary": ["skip_weight", "lr"]}, False, "several things at once (skip_weight, lr)"),
+        ({"vary": ["skip_weight", "lr"]}, False, "several things (skip_weight, lr)"),
         ({"vary": 3}, False, "not a parameter's name"),
         ({"vary": "seed"}, False, "repeat over"),
         ({"vary": "skip_wait"}, False, "Similar names: skip_weight"),
@@ -753,15 +753,15 @@ DESIGN = {
         ({"values": ["low", 0.95]}, False, "got 'low'"),
         ({"values": [0.95, 0.95]}, False, "listed twice"),
         ({"values": [0.95]}, False, "nothing to be compared with"),
-        ({"values": [0.5, 0.8]}, False, "the value in use, 0.95"),
+        ({"values": [0.5, 0.8]}, False, "the default, 0.95"),
         ({"seeds": [7]}, False, "one seed tells nothing about the spread"),
         ({"seeds": 2}, False, "at least three"),
         ({"seeds": []}, False, "nothing runs"),
         ({"seeds": [0, 1, 1]}, False, "the same run once more"),
         ({"seeds": "0 to 3"}, False, "integers from 0 on"),
-        ({"validation_fraction": 0.0}, False, "no image is held out"),
+        ({"validation_fraction": 0.0}, False, "there is no validation set"),
         ({"validation_fraction": "a fifth"}, False, "a fraction from 0 to 0.9"),
-        ({"choose on": "test"}, False, "you choose on the test images"),
+        ({"choose on": "test"}, False, "you choose on the test set"),
         ({"choose on": "training"}, False, "memorizes"),
         ({"choose on": "luck"}, False, "none of training, validation, test"),
         ({"report on": "validation"}, False, "too high there"),
@@ -823,7 +823,7 @@ def test_the_paired_difference_check_recognises_a_comparison_without_pairs():
     feedback = exercises.check_paired_difference(
         {"mean": -0.22 / 3, "sd": variances.sum() ** 0.5}, whole, "slow", "fast"
     )
-    assert "nothing in common" in feedback.message
+    assert "that is unpaired" in feedback.message
 
 
 def test_the_paired_difference_check_says_where_there_is_no_pair():
@@ -845,7 +845,7 @@ def test_the_paired_difference_check_says_where_there_is_no_pair():
         ("fast", {3: True}, False, "nothing was trained"),
         ("fast", {4: True}, False, "seed by seed"),
         ("fast", {5: True}, False, "none of this was run"),
-        ("fast", {6: True}, False, "not through what"),
+        ("fast", {6: True}, False, "not why"),
         ("fast", {6: "no"}, False, "neither True nor False"),
         ("slow", {}, False, "fast was ahead of slow in 0 of 3 seeds"),
         ("slow", {1: False}, True, "None of the six is shown"),

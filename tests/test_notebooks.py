@@ -197,7 +197,7 @@ SMALL = {
     "11_after_van": {"depth": 4, "num_epochs": 1},
     "10_convolutional_van": {"depth": 8, "num_epochs": 1},
     "12_your_network": {"num_epochs": 1},
-    "13_capstone": {"depth": 4, "num_epochs": 1, "num_seeds": 3, "num_workers": 1},
+    "13_capstone": {"depth": 4, "num_seeds": 3, "num_workers": 1},
 }
 
 
