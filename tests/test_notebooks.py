@@ -87,6 +87,19 @@ def test_a_lesson_has_its_anatomy(path):
     assert 3 <= len(re.findall(r"^- ", taken_away, re.MULTILINE)) <= 5
 
 
+@pytest.mark.parametrize("path", [path for path in LEARNERS if path.stem != COURSE[0]], ids=by_name)
+def test_a_lesson_has_one_cell_for_the_sentence_that_is_marked(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert len([cell for cell in cells if "sentence" in cell.metadata.get("tags", [])]) == 1
+
+
+@every_notebook
+def test_a_heading_begins_a_slide_and_no_code_does(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        heading = re.match("#{1,3} ", cell.source) if cell.cell_type == "markdown" else None
+        assert ("slideshow" in cell.metadata) == bool(heading)
+
+
 @every_lesson
 def test_a_lesson_leads_from_the_one_before_to_the_one_behind(path):
     text = prose(path)

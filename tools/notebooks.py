@@ -13,7 +13,8 @@ instructor's notebooks/instructor/NAME.ipynb, where there are solutions. In a so
     ### end
 
 and a cell tagged `solution` is left out of the learner's notebook. Outputs are kept where a cell is tagged
-`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages.
+`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages. In a
+notebook shown as slides a heading begins one.
 """
 
 import re
@@ -29,6 +30,7 @@ from van_tutorial.batch.kernel import running
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"(#{1,3}) ")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -50,6 +52,8 @@ def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         if "hide-input" in tags:
             cell.metadata["jupyter"] = {"source_hidden": True}
+        if cell.cell_type == "markdown" and (heading := HEADING.match(cell.source)):
+            cell.metadata["slideshow"] = {"slide_type": "subslide" if heading[1] == "###" else "slide"}
         cells.append(cell)
     return nbformat.v4.new_notebook(
         cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}}, nbformat_minor=5

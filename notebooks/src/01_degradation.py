@@ -219,6 +219,14 @@ exercises.check_generalization_gap(my_gap, recorded.table, depth=40)
 # depth grows: a network that has not learned its training set has nothing to over-fit. A question that separates the
 # two: "what would more training images do?" Against over-fitting they help; here they are not what is missing.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -351,6 +351,14 @@ exercises.check_layer_factor(my_factor, init_scale=0.9)
 # $1 / \sqrt{2} = 0.71$. A little more holds the activations up against the saturation. Learners often answer exercise 2
 # with 0.81: the square.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

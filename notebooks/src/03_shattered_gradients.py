@@ -427,6 +427,14 @@ exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 # plain network with batch normalization shatter faster on the grid than the centred one (R(1) at 10 layers: 0.5 against
 # 0.7)? Dividing by the standard deviation makes every unit switch more often along the line.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -635,6 +635,14 @@ exercises.check_highway(my_highway)
 # the product $\prod (1 + \gamma_l)$ predicts 0.7 of the measured gradient. Without it the product is off by a factor of
 # a thousand: ReLU outputs have a mean in common, which adds up.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -540,6 +540,14 @@ print("seeds:", tested["seed"].nunique(), "  made by:", start.command)
 # For more seeds, or for other depths, this lesson runs headless: `van-tutorial sweep` takes a file with the values, and
 # `van-tutorial report` draws the results.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -441,6 +441,14 @@ exercises.check_damping(my_damping, skip_lr=0.01, dual_lr=0.0004)
 # values, an anti-skip that no plain network has. Another: are the recorded phase-outs evidence that multipliers *choose*?
 # No: lesson 5 leaves the loss's gradient out of their step, and no layer's step changes by more than 3.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

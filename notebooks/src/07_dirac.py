@@ -561,6 +561,14 @@ exercises.check_saved_parameters(my_number, models.diracnet(depth=34, k=1, seed=
 # Another: why can weight decay on $V$ not make the layer smaller? $V / |V|$ does not depend on the norm of $V$. Only its
 # direction counts, and a shorter $V$ turns faster.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -480,6 +480,14 @@ exercises.check_crelu_width(my_width, plain_width=64)
 # the same if all had the learning rate 0.003? Let them read it off the validation table: tanh would fall by 0.11, and
 # looks-linear would not.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -407,6 +407,14 @@ exercises.check_gain_fraction(my_fraction, recorded.table, measure="pixel_accura
 # lesion convincing: what would silencing *any* layer of a trained network do? (The networks of *Run* are trained so
 # shortly that a second seed may well exchange their order.)
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -477,6 +477,14 @@ exercises.check_subsample(my_subsample)
 # its sum is not counted; the docstring of `costs` says so. A question for the advanced: why is the peak in the first
 # stage? (Each stage has half the height, half the width and twice the channels, so half the bytes.)
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -360,6 +360,14 @@ exercises.check_endings(my_endings)
 # the graph yes, by its gradients no. A sharp student says that the input layer has no activation either, so that it could
 # go into layer 1 of a plain network. It could; the library leaves it.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #

@@ -336,6 +336,14 @@ exercises.check_block_peaks(my_peaks, channels=64, size=56)
 # parameters, should look at the column *kib*. In a whole ResNet-18 the peak lies elsewhere, in the stem, so that the plain
 # network may save nothing there; `diagnostics.costs` tells.
 
+# %% [markdown] tags=["sentence"]
+# ### Your sentence
+#
+# Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
+# dots. Where the lesson is handed in, it is what is marked.
+#
+# ...
+
 # %% [markdown]
 # ## Take away
 #
