@@ -118,6 +118,7 @@ def makers(
         ),
         "singular_value_spread": lambda **c: plots.singular_value_spread(conditioning, **c),
         "skip_and_multiplier_paths": lambda **c: plots.skip_and_multiplier_paths(paths, **c),
+        "constrained_descent": lambda **c: plots.constrained_descent(paths["clipped"], np.square, 5, **c),
         "phase_portrait": lambda **c: plots.phase_portrait(paths, slope=0.3, **c),
         "predicted_and_real_steps": lambda **c: plots.predicted_and_real_steps(removals, **c),
         "prices_and_multipliers": lambda **c: plots.prices_and_multipliers(removals, **c),
@@ -236,6 +237,22 @@ def test_norm_curves_hold_the_norms_on_a_logarithmic_axis(norms, column):
 def test_a_norm_that_is_not_measured_is_refused(norms):
     with pytest.raises(ValueError, match=r"column must be one of 'activation_norm', .* got 'norm'"):
         plots.layer_norm_curves(norms, column="norm")
+
+
+def test_a_constrained_descent_is_animated_from_its_first_moment_to_its_last(paths, figures):
+    fig, path = figures["constrained_descent"], paths["clipped"]
+    (slider,) = fig.layout.sliders
+    assert [step.label for step in slider.steps] == ["0", "12", "25", "38", "50"]
+    assert [step.args[0] for step in slider.steps] == [(frame.name,) for frame in fig.frames]
+    assert [list(trace.y) for trace in fig.data[1:]] == [list(trace.y) for trace in fig.frames[0].data]
+    for step, frame in zip((0, 12, 25, 38, 50), fig.frames, strict=True):
+        lagrangian, now, skip_weight, multiplier = frame.data
+        alpha, rise = path.loc[step, ["skip_weight", "multiplier"]]
+        assert now.x[0] == alpha
+        assert now.y[0] == pytest.approx(alpha**2 + rise * alpha)
+        np.testing.assert_allclose(lagrangian.y, np.square(lagrangian.x) + rise * np.array(lagrangian.x))
+        assert list(skip_weight.y) == path["skip_weight"][: step + 1].tolist()
+        assert list(multiplier.y) == path["multiplier"][: step + 1].tolist()
 
 
 def test_drawing_does_not_change_the_table(phased_out):

@@ -9,6 +9,7 @@ from van_tutorial.plots.gradients import (
     singular_value_spread,
 )
 from van_tutorial.plots.removal import (
+    constrained_descent,
     phase_portrait,
     predicted_and_real_steps,
     prices_and_multipliers,
@@ -32,6 +33,7 @@ __all__ = [
     "accuracy_by_depth",
     "accuracy_curves",
     "autocorrelation_panels",
+    "constrained_descent",
     "correlation_by_depth",
     "correlation_map",
     "curve",

@@ -1,12 +1,13 @@
 """Figures of skip weights and their multipliers: paths, phase portraits, predictions and prices."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from van_tutorial.plots.style import curve, finish, mean_and_spread
+from van_tutorial.plots.style import animate, curve, finish, mean_and_spread
 
 
 def skip_and_multiplier_paths(
@@ -32,10 +33,52 @@ def skip_and_multiplier_paths(
     return fig.update_layout(height=520)
 
 
+def constrained_descent(
+    path: pd.DataFrame,
+    loss: Callable[[np.ndarray], np.ndarray],
+    num_frames: int = 41,
+    caption: str = "Left: loss, and loss plus λ α, on which the point moves. Right: its path.",
+) -> go.Figure:
+    """Draw one skip weight on its Lagrangian C(alpha) + lambda alpha, step by step, as an animation.
+
+    Args:
+        path: columns step, skip_weight, multiplier, as `constraints.simulate_path` returns them.
+        loss: C, from skip weights in [0, 1] to losses in nats.
+        num_frames: number of moments, spread over the path.
+        caption: one line under the title.
+
+    Returns:
+        A figure that shows the first moment, with a button that plays the others.
+    """
+    alphas, whole = np.linspace(0.0, 1.0, 51), path.to_numpy()
+    rows = np.linspace(0, len(path) - 1, num_frames).round().astype(int)
+
+    def moving(row: int) -> list[go.Scatter]:
+        alpha, multiplier = whole[row, 1:]
+        steps, skip_weights, multipliers = whole[: row + 1].T
+        point = {"marker_size": 14, "marker_symbol": "circle"}
+        return [
+            curve(alphas, loss(alphas) + multiplier * alphas, "loss + λ α", 1, "lines"),
+            curve([alpha], [loss(alpha) + multiplier * alpha], "now", 6, "markers", **point),
+            curve(steps, skip_weights, "skip weight α", 2, "lines", xaxis="x2", yaxis="y2"),
+            curve(steps, multipliers, "multiplier λ (nats per unit)", 3, "lines", xaxis="x2", yaxis="y2"),
+        ]
+
+    fig = make_subplots(rows=1, cols=2)
+    fig.add_traces([curve(alphas, loss(alphas), "loss", 0, "lines"), *moving(0)])
+    frames = [go.Frame(name=str(row), data=moving(row), traces=[1, 2, 3, 4]) for row in rows]
+    finish(fig, "One skip weight and its multiplier", caption, "skip weight α", "nats")
+    largest = loss(alphas) + whole[-1, 2] * alphas
+    fig.update_yaxes(range=(0.0, 1.1 * largest.max()), col=1)  # animation fits no axis to its values
+    fig.update_xaxes(title="step", range=(0, len(path) - 1), col=2)
+    fig.update_yaxes(title="", range=(-0.05, 1.1 * max(1.0, whole[:, 2].max())), col=2)
+    return animate(fig, frames, whole[rows, 0].astype(int)).update_layout(height=560)
+
+
 def phase_portrait(
     paths: Mapping[str, pd.DataFrame],
     slope: float,
-    caption: str = "Each path starts at the right, below. The cross is where the forces balance.",
+    caption: str = "Each path starts at the right, below. The cross is the equilibrium.",
 ) -> go.Figure:
     """Draw paths in the plane of skip weight and multiplier.
 
@@ -45,13 +88,13 @@ def phase_portrait(
         caption: one line under the title.
 
     Returns:
-        A figure of multiplier over skip weight, with the balance (0, k).
+        A figure of multiplier over skip weight, with the equilibrium (0, k).
     """
     fig = go.Figure()
     for index, (name, path) in enumerate(paths.items()):
         fig.add_trace(curve(path["skip_weight"], path["multiplier"], name, index, "lines"))
     cross = {"symbol": "x", "size": 12, "color": "#000000"}
-    fig.add_scatter(x=[0.0], y=[slope], mode="markers", name="balance", marker=cross)
+    fig.add_scatter(x=[0.0], y=[slope], mode="markers", name="equilibrium", marker=cross)
     return finish(fig, "Phase portrait", caption, "skip weight", "multiplier (nats per unit of skip weight)")
 
 
@@ -89,8 +132,9 @@ def predicted_and_real_steps(
     fig.add_scatter(
         x=ends, y=ends, mode="lines", name="equal", line={"color": "#000000", "width": 1, "dash": "dot"}
     )
-    fig.update_xaxes(type="log")
-    fig.update_yaxes(type="log")
+    ticks = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
+    fig.update_xaxes(type="log", tickvals=ticks)
+    fig.update_yaxes(type="log", tickvals=ticks)
     return finish(fig, "Predicted and real removal", caption, "predicted step", "first step at 0")
 
 
@@ -109,7 +153,7 @@ def prices_and_multipliers(
     """
     fig = go.Figure()
     for index, (column, name) in enumerate(
-        (("multiplier", "final multiplier"), ("price", "price of the shortcut"))
+        (("multiplier", "final multiplier"), ("price", "price of the skip"))
     ):
         fig.add_trace(mean_and_spread(table, "layer", column, name, index))
     return finish(

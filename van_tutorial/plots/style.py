@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,2px,8px,2px")
 MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
 SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind readers
+AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+IN_TURN = {"fromcurrent": True, "frame": {"duration": 120, "redraw": True}, "transition": {"duration": 0}}
 
 
 def style(index: int) -> dict[str, dict[str, str]]:
@@ -143,6 +146,37 @@ def finish(fig: go.Figure, title: str, caption: str, x: str, y: str) -> go.Figur
     fig.update_xaxes(title=x)
     fig.update_yaxes(title=y)
     return fig
+
+
+def animate(fig: go.Figure, frames: Sequence[go.Frame], steps: Iterable[int], active: int = 0) -> go.Figure:
+    """Give a figure frames, a button that plays them, and a slider that goes to any of them.
+
+    Args:
+        fig: changed in place; it shows the frame `active`.
+        frames: each with a name of its own.
+        steps: the training step of each frame, which the slider shows.
+        active: where the slider stands, from 0.
+
+    Returns:
+        The figure.
+    """
+    fig.frames = frames
+    stops = [
+        {"label": str(step), "method": "animate", "args": [[frame.name], AT_ONCE]}
+        for step, frame in zip(steps, frames, strict=True)
+    ]
+    current = {"prefix": "step "}
+    slider = {
+        "active": active,
+        "currentvalue": current,
+        "steps": stops,
+        "x": 0.1,
+        "len": 0.9,
+        "pad": {"t": 90},
+    }
+    play = {"label": "Play", "method": "animate", "args": [None, IN_TURN]}
+    menu = {"type": "buttons", "buttons": [play], "x": 0.08, "y": 0.0, "pad": {"t": 115}}
+    return fig.update_layout(sliders=[slider], updatemenus=[menu], margin_b=190)
 
 
 def decades(low: float, high: float) -> tuple[float, float]:

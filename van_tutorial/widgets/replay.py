@@ -14,10 +14,9 @@ from plotly.offline import get_plotlyjs
 from van_tutorial._files import write_atomic
 from van_tutorial._pages import HEAD
 from van_tutorial.playground import Recording, charts, frames, names_of
+from van_tutorial.plots.style import animate
 
 HERE = Path(__file__).parent
-AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-IN_TURN = {"fromcurrent": True, "frame": {"duration": 120, "redraw": True}, "transition": {"duration": 0}}
 
 
 @dataclass(frozen=True)
@@ -38,26 +37,12 @@ class Replay:
     def figure(self) -> go.Figure:
         """The charts at the last moment, with a slider to go to any other."""
         fig = charts(self.run, self.pinned)
-        fig.frames = frames(self.run, self.pinned)
-        steps = [
-            {"label": str(step), "method": "animate", "args": [[frame.name], AT_ONCE]}
-            for step, frame in zip(self.run.steps, fig.frames, strict=True)
-        ]
-        slider = {
-            "active": len(steps) - 1,
-            "currentvalue": {"prefix": "step "},
-            "steps": steps,
-            "x": 0.1,
-            "y": -0.2,
-            "len": 0.9,
-        }
-        play = {"label": "Play", "method": "animate", "args": [None, IN_TURN]}
-        menu = {"type": "buttons", "buttons": [play], "x": 0.08, "y": -0.26}
+        animate(fig, frames(self.run, self.pinned), self.run.steps, active=len(self.run) - 1)
         largest = max(run.frame(0)["largest_multiplier"] for run in (self.run, *self.pinned))
         fig.update_yaxes(
             range=(0.0, 1.05 * largest or 1.0), row=1, col=3
         )  # animation fits no axis to its values
-        return fig.update_layout(sliders=[slider], updatemenus=[menu], height=720, margin_b=190)
+        return fig.update_layout(height=720)
 
     @property
     def title(self) -> str:
