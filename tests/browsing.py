@@ -85,7 +85,6 @@ QUICK = {
     "05_phasing_out": {
         "depth: int = 40": "depth: int = 6",
         "num_epochs: int = 30": "num_epochs: int = 3",
-        "num_networks: int = 16": "num_networks: int = 3",
     },
     "06_multiplier_dynamics": {
         "depth: int = 20": "depth: int = 4",

@@ -47,7 +47,7 @@ def test_jupyterlab_opens_every_lesson_without_an_error(browser, lab, name):
         ("02_vanishing_exploding", "measured", "scale of the weights"),
         ("03_shattered_gradients", "Try some in diagnostics.predicted_correlation", "depth (layers)"),
         ("04_skip_connections", "First the gate: T = torch.sigmoid", "depth (layers)"),
-        ("06_multiplier_dynamics", "final multiplier", "dual learning rate"),
+        ("06_multiplier_dynamics", "Recorded: 3 rows", "dual learning rate"),
         ("07_dirac", "b have an entry for each output channel", "a, of the identity"),
         ("08_looks_linear", "a layer of m units sees 2 m inputs", "scale of the weights"),
         ("13_capstone", "sentence 1: no answer yet", "spread over the seeds"),

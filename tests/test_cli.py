@@ -152,7 +152,7 @@ def test_data_fetch_refuses_a_set_that_it_does_not_know(capsys):
 
 
 def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
-    small = {"depth": 4, "num_epochs": 1, "num_networks": 3, "interactive": "false"}
+    small = {"depth": 4, "num_epochs": 1, "interactive": "false"}
     options = [part for name, value in small.items() for part in ("-p", name, str(value))]
     done = subprocess.run(
         [*COMMAND, "run", "05_phasing_out", *options, "--runs", str(tmp_path)],

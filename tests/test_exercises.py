@@ -37,10 +37,10 @@ def run(steps, removed_by="multipliers", accuracy=0.7):
     [
         (None, False, "no run yet"),
         (run(()), False, "no skip weights"),
-        (run((10, None)), False, "1 of 2 skips never reached 0"),
+        (run((10, None)), False, "1 of 2 skip weights never reached 0"),
         (run((10, 30), removed_by="cap"), False, "the cap removed"),
-        (run((5, 10)), False, "about a quarter"),
-        (run((10, 60)), False, "about four times"),
+        (run((5, 10)), False, "needs a quarter"),
+        (run((10, 60)), False, "needs four times"),
         (run((10, 30)), True, "after 30%"),
     ],
 )
@@ -276,10 +276,10 @@ def test_the_skip_weight_check_says_which_way_to_go(alpha, is_right, words):
         (None, False, "(25 steps more or less are accepted.)"),
         ("fast", False, "not a number"),
         (-1.0, False, "above 0"),
-        (1e-9, False, "still there"),
+        (1e-9, False, "still above 0"),
         (1e-1, False, "before 500: take a smaller"),
         (constraints.size_dual_lr(900, slope=0.3), False, "after 500: take a larger"),
-        (constraints.size_dual_lr(500, slope=0.3), True, "removed at step"),
+        (constraints.size_dual_lr(500, slope=0.3), True, "reaches 0 at step"),
     ],
 )
 def test_the_dual_learning_rate_check_lets_the_librarys_steps_decide(dual_lr, is_right, words):
@@ -297,7 +297,7 @@ def test_the_dual_learning_rate_check_lets_the_librarys_steps_decide(dual_lr, is
         (10.0, False, "upside down"),
         (0.004, False, "skip_lr c"),
         (0.4, True, "0.4"),
-        (1.0, False, "less damping"),
+        (1.0, False, "less damping is enough"),
     ],
 )
 def test_the_damping_check_wants_the_critical_one(damping, is_right, words):

@@ -202,7 +202,7 @@ SMALL = {
     "02_vanishing_exploding": {"num_images": 64},
     "03_shattered_gradients": {},
     "04_skip_connections": {"depth": 8, "num_epochs": 1},
-    "05_phasing_out": {"depth": 8, "num_epochs": 8, "num_networks": 3},
+    "05_phasing_out": {"depth": 8, "num_epochs": 8},
     "06_multiplier_dynamics": {"depth": 4, "num_epochs": 4},
     "07_dirac": {"depth": 4, "num_epochs": 1},
     "08_looks_linear": {"depth": 4, "num_epochs": 1},

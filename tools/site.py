@@ -44,7 +44,6 @@ SMALL = {
     "depth": 8,
     "num_epochs": 2,
     "num_images": 64,
-    "num_networks": 3,
     "num_scenes": 50,
     "num_seeds": 3,  # one has no spread
 }
