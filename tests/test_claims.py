@@ -157,7 +157,10 @@ def test_a_small_part_of_a_sweep_is_measured_and_a_second_call_makes_nothing_aga
     file = record.record("frontier", tmp_path / "results", is_quick=True)
     rows = json.loads(file.read_text(encoding="utf-8"))["runs"]
     assert len(rows) == 4  # the ends of two lists
-    assert {row["network"] for row in rows} == {"all alike", "input side faster (5 times)"}
+    assert {row["network"] for row in rows} == {
+        "equal dual learning rates",
+        "faster next to the input (5 times)",
+    }
     small = page.Page(tmp_path / "results")  # whatever did not happen in so short a run
     assert len(re.findall(r"^\| (?:equal|faster)", block(small.text, "frontier"), re.MULTILINE)) == 4
     assert block(small.text, "clock") == "Not measured.\n"

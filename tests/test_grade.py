@@ -46,7 +46,6 @@ def write(
     cells = [
         new.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
         new.new_code_cell(setup),
-        new.new_code_cell("my_prediction = None"),
         new.new_markdown_cell("## Exercise 1 · Low\n\nA number."),
         new.new_code_cell(f"{low}\n{low_check}"),
         new.new_markdown_cell("## Exercise 2 · High\n\nAnother."),

@@ -39,9 +39,9 @@ ENDS = {
     "left by the penalty": {"skip_schedule": "penalty", "skip_penalty": 0.0, "remove_by": None},
     "fixed": {"skip_schedule": "fixed"},
     "cut": {"skip_schedule": "cut"},
-    "linear, one after the other": {"skip_schedule": "linear", "stagger": 0.5},
-    "cap, one after the other": {"dual_lr": 0.0, "remove_by": 0.5, "stagger": 0.5},
-    "multipliers, one after the other": {"skip_lr": 0.2, "dual_lr": 1.0, "remove_by": None, "stagger": -0.5},
+    "linear, sequentially": {"skip_schedule": "linear", "stagger": 0.5},
+    "cap, sequentially": {"dual_lr": 0.0, "remove_by": 0.5, "stagger": 0.5},
+    "multipliers, sequentially": {"skip_lr": 0.2, "dual_lr": 1.0, "remove_by": None, "stagger": -0.5},
 }
 
 
@@ -59,9 +59,9 @@ ENDS = {
         ("left by the penalty", None, 0),
         ("fixed", None, 0),
         ("cut", "schedule", 0),
-        ("linear, one after the other", "schedule", 0),
-        ("cap, one after the other", "cap", 4),
-        ("multipliers, one after the other", "multipliers", 0),
+        ("linear, sequentially", "schedule", 0),
+        ("cap, sequentially", "cap", 4),
+        ("multipliers, sequentially", "multipliers", 0),
     ],
 )
 @pytest.mark.parametrize("target", [0.0, 1.0])

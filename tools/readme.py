@@ -17,7 +17,7 @@ from van_tutorial._course import course_path
 LABELS = {
     "plain": "plain",
     "plain, lr 0.01": "plain, best learning rate",
-    "plain, shifted": "plain, BatchNorm bias 1",
+    "plain, BatchNorm bias 1": "plain, BatchNorm bias 1",
     "residual": "residual, skips kept",
     "residual, lr 0.01": "residual, skips kept, best learning rate",
     "van": "**VAN, skips phased out and collapsed**",
@@ -25,15 +25,15 @@ LABELS = {
 }
 BY_DEPTH = {
     "plain": "plain",
-    "plain, shifted": "plain, BatchNorm bias 1",
+    "plain, BatchNorm bias 1": "plain, BatchNorm bias 1",
     "residual": "residual, skips kept",
-    "VAN, shifted": "**VAN, BatchNorm bias 1, no skip left**",
+    "VAN, BatchNorm bias 1": "**VAN, BatchNorm bias 1, no skip left**",
 }
 ON_PHOTOGRAPHS = {
     "plain": "plain",
     "residual": "residual, skips kept",
     "van": "**VAN, skips phased out simultaneously and collapsed**",
-    "van, one after the other": "**VAN, skips phased out sequentially and collapsed**",
+    "van, sequentially": "**VAN, skips phased out sequentially and collapsed**",
 }
 
 
@@ -47,7 +47,7 @@ def main_result() -> str:
     }
     compared = {
         "plain": "the plain network",
-        "plain, shifted": "the plain one with BatchNorm bias 1",
+        "plain, BatchNorm bias 1": "the plain one with BatchNorm bias 1",
         "residual": "the residual network",
     }
     words = ", ".join(beside(recorded.table, "van", name, words) for name, words in compared.items())

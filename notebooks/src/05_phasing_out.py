@@ -232,7 +232,7 @@ def mean_and_sd(values):
 
 
 recorded = batch.recorded("phase_out_mini")
-renamed = {"plain, shifted": "plain, BatchNorm bias 1", "van": "VAN", "van, lr 0.01": "VAN, lr 0.01"}
+renamed = {"van": "VAN", "van, lr 0.01": "VAN, lr 0.01"}
 runs = recorded.table.replace({"network": renamed})
 print(f"{runs['seed'].nunique()} seeds, recorded by: {recorded.command}")
 runs.groupby("network", sort=False).agg(

@@ -355,8 +355,7 @@ simulated.assign(ratio=simulated["ratio"].map("{:.3g}".format)).set_index(["lear
 # %% tags=["keep_output", "hide-input"]
 orders = batch.recorded("price_order")
 print(f"{orders.table['seed'].nunique()} seeds, recorded by: {orders.command}")
-sides = {"from the input side": "from input to output", "from the output side": "from output to input"}
-table = orders.table.replace({"network": sides})
+table = orders.table
 columns = {
     "layer_correlation": "correlation of layer and step",
     "train_accuracy": "training accuracy",

@@ -283,8 +283,7 @@ prediction.compare(
 # %% tags=["keep_output", "hide-input"]
 both = pd.concat([batch.recorded("phase_out_mini").table, long])
 both.groupby("network", sort=False)[["test_accuracy"]].agg(mean_and_sd).rename(
-    index={"plain, shifted": "plain, BatchNorm bias 1"},
-    columns={"test_accuracy": "test accuracy after 30 epochs"},
+    columns={"test_accuracy": "test accuracy after 30 epochs"}
 )
 
 # %% tags=["keep_output", "hide-input"]

@@ -339,10 +339,10 @@ prediction
 # %% tags=["nbval-ignore-output", "hide-input"]
 photographs = batch.recorded("cifar10")
 runs = photographs.table.sort_values(["depth", "seed"], kind="stable")
-order = batch.compare(runs[runs["depth"] == 56], "van, one after the other", "van")
+order = batch.compare(runs[runs["depth"] == 56], "van, sequentially", "van")
 ahead = "simultaneous" if order.high < 0 else "sequential" if order.low > 0 else "not told apart"
 found = position(runs) | {"ahead, 56 layers": ahead}
-words = {"van": "VAN, simultaneously", "van, one after the other": "VAN, sequentially"}
+words = {"van": "VAN, simultaneously", "van, sequentially": "VAN, sequentially"}
 runs = runs.replace({"network": words})
 by_epoch = runs.explode("accuracy_by_epoch").assign(
     layers=lambda table: table["depth"].astype(str) + " layers",

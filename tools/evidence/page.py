@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools.evidence import parts, picture, sections
-from tools.labels import METRICS, named
+from tools.labels import METRICS
 from van_tutorial._course import course_path
 from van_tutorial._files import write_atomic
 
@@ -129,8 +129,8 @@ def check_page() -> list[str]:
 
 
 def table_in(file: Path) -> pd.DataFrame:
-    """Return the runs of a recording in the page's words, with every measure as a column, also one that none has."""
-    runs = named(pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"]))
+    """Return the runs of a recording, with every measure as a column, also one that none has."""
+    runs = pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"])
     return runs.reindex(columns=[*runs, *(name for name in METRICS if name not in runs)])
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tools.labels import named
 from van_tutorial import batch
 from van_tutorial.plots import finish, style
 
@@ -15,8 +14,8 @@ RESIDUAL = "the residual network"
 
 
 def read(name: str) -> pd.DataFrame:
-    """Return the runs of a recording, with the names of the page."""
-    return named(batch.recorded(name).table)
+    """Return the runs of a recording."""
+    return batch.recorded(name).table
 
 
 def spread_of(values: pd.Series) -> str:

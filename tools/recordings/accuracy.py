@@ -15,7 +15,7 @@ NUM_EPOCHS = 30  # on the embedded images, where nothing else is said
 PHASED_OUT: dict[str, tuple[Row, Row]] = {
     "plain": ({}, {}),
     "plain, lr 0.01": ({}, {"lr": 0.01}),
-    "plain, shifted": ({"norm_shift": 1.0}, {}),
+    "plain, BatchNorm bias 1": ({"norm_shift": 1.0}, {}),
     "residual": ({"connection": "residual"}, {}),
     "residual, lr 0.01": ({"connection": "residual"}, {"lr": 0.01}),
     "van": ({"connection": "van"}, {}),

@@ -36,7 +36,7 @@ ON_PHOTOGRAPHS: dict[str, Row] = {
     "plain": {},
     "residual": {},
     "van": ALL_AT_ONCE,
-    "van, one after the other": {},
+    "van, sequentially": {},
 }
 
 

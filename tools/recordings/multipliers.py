@@ -134,8 +134,8 @@ def price_order(lab: Lab, depth: int) -> list[Row]:
     orders = {  # each by the clock
         "the cheapest first": cheapest_first,
         "the dearest first": -cheapest_first,
-        "from the input side": layers.expand(len(seeds), -1),
-        "from the output side": -layers.expand(len(seeds), -1),
+        "from input to output": layers.expand(len(seeds), -1),
+        "from output to input": -layers.expand(len(seeds), -1),
         "at random": torch.rand(len(seeds), depth, generator=torch.Generator().manual_seed(0)),
     }
     found |= {name: train(order, stagger=0.9) for name, order in orders.items()}

@@ -106,7 +106,7 @@ def grade(
         Columns student, lesson, exercise; verdict: "right", "not yet", "failed" (an error, or a file that cannot be
         run), "none" (the check is missing or altered, or did not run; or a student without a notebook of the
         course), or "written" and "not written" of the sentence that is marked by hand; message, or that sentence;
-        changed: how many of the course's other code cells are missing or altered, predictions not counted; copied:
+        changed: how many of the course's other code cells are missing or altered; copied:
         how many cells stand there as only the instructor's lesson has them; predictions: how many of the lesson's lie
         beside the notebook; file.
 

@@ -31,14 +31,13 @@ def statements(source: str) -> list[str] | None:
 
 
 def fixed_cells(notebook: Any) -> set[str]:
-    """Return the code that a student has no reason to change: neither exercises nor predictions."""
-    sources = [cell.source for cell in code_cells(notebook)]
-    fixed = [source for source in sources if CHECK not in source and not source.startswith("my_")]
+    """Return the code that a student has no reason to change: all but the exercises."""
+    fixed = [cell.source for cell in code_cells(notebook) if CHECK not in cell.source]
     return {"\n".join(statements(source) or [source.strip()]) for source in fixed}
 
 
 def num_changed(original: Any, executed: Any) -> int:
-    """Return how many of a lesson's code cells, without exercises and predictions, are missing or altered."""
+    """Return how many of a lesson's code cells, without exercises, are missing or altered."""
     return len(fixed_cells(original) - fixed_cells(executed))
 
 

@@ -54,7 +54,7 @@ def removal_starts(
     window of (1 - s) T steps, and that of layer l = 1, ..., L opens at step
 
         F + s T (l - 1) / (L - 1)      stagger > 0, from input to output
-        F + s T (L - l) / (L - 1)      stagger < 0, from the output side
+        F + s T (L - l) / (L - 1)      stagger < 0, from output to input
 
     so that the last one closes at F + T. 0 gives every layer the whole of it.
 

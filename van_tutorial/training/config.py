@@ -34,9 +34,9 @@ class TrainConfig:
             multipliers have removed the skips by the time the cap is at 0 (`default_dual_lr`).
         dual_lr_spread: ratio of the first layer's dual learning rate to their geometric mean, above 0; the
             last layer's is the mean divided by it. Above 1 the skips next to the input are removed first.
-        stagger: in (-1, 1). 0 has all multipliers rise, and all caps fall, at the same time. s > 0 compresses each
-            layer's own phase-out to the share 1 - s of `remove_by`, and lets one begin after the other, from the input
-            side (`constraints.removal_starts`); s < 0 from the output side. None is 0.9 where multipliers take skips
+        stagger: in (-1, 1). At 0 all multipliers rise, and all caps fall, simultaneously. s > 0 compresses each layer's
+            own phase-out to the fraction 1 - s of `remove_by`, and the layers follow each other from input to output
+            (`constraints.removal_starts`); s < 0 from output to input. None is 0.9 where multipliers take skips
             away, which the trials of docs/evidence.md speak for in fully connected networks (in convolutional ones
             no order was ahead), and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
