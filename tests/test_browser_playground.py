@@ -179,7 +179,7 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     for _ in range(3):
         page.keyboard.press("PageUp")
     expect(page.locator(".van-network-drawing").first).to_have_attribute(
-        "aria-label", re.compile("step 120 of")
+        "aria-label", re.compile("step 120 of"), timeout=60_000
     )
     shown = arcs(page)
     assert shown[0] == 0.0 < 0.3 < shown[-1]

@@ -263,7 +263,7 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             )
             page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("End")
-            expect(page.get_by_text("6.5 (the only one recorded at this depth)")).to_be_visible()
+            expect(page.get_by_text("6.5 (only one recorded)")).to_be_visible()
             expect(page.get_by_role("slider", name="dual learning rate")).to_be_disabled()
             expect(names.first).to_have_text("VAN, BatchNorm bias 2")
             if name == "live.html":

@@ -35,7 +35,7 @@ function live(root) {
   function choose() {
     list(lists.dual_lr[controls.dual_lr.value]);
     const wanted = chosen();
-    const reason = controls.dual_lr.disabled ? " (the only one recorded at this depth)" : "";
+    const reason = controls.dual_lr.disabled ? " (only one recorded)" : "";
     for (const [name, text] of [["depth", wanted.depth], ["dual_lr", `${wanted.dual_lr}${reason}`]]) {
       controls[name].nextElementSibling.textContent = text;
       controls[name].setAttribute("aria-valuetext", text);

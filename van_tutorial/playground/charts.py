@@ -57,7 +57,7 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
         template="plotly_white",
         height=600,
         font={"size": 13},
-        margin={"l": 60, "r": 40, "t": 36, "b": 90},
+        margin={"l": 60, "r": 36, "t": 36, "b": 90},
         modebar={"orientation": "v"},  # in the margin: it would cover a title
         legend={"orientation": "h", "x": 0, "y": -0.14, "xanchor": "left", "yanchor": "top"},
         hovermode="closest",
@@ -73,7 +73,7 @@ def run_traces(run: Recording, index: int) -> Traces:
     is_soon = predicted <= run.num_steps
     colorbar = {
         "title": "α",
-        "x": 0.632,
+        "x": 0.629,
         "y": 0.8,
         "len": 0.45,
         "thickness": 8,
