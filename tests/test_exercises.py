@@ -765,7 +765,7 @@ DESIGN = {
         ({"choose on": "training"}, False, "memorizes"),
         ({"choose on": "luck"}, False, "none of training, validation, test"),
         ({"report on": "validation"}, False, "too high there"),
-        ({"report on": "training"}, False, "images that are not in it"),
+        ({"report on": "training"}, False, "images outside it"),
     ],
 )
 def test_the_design_check_names_the_first_flaw_of_an_experiment(changed, is_right, words):
