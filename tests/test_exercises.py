@@ -13,19 +13,6 @@ from van_tutorial import constraints, diagnostics, exercises, models, segmentati
 from van_tutorial.exercises import checker
 
 
-def test_an_unfilled_prediction_shows_a_dash_and_a_filled_one_stands_beside_the_result():
-    results = {"accuracy": 0.12345, "ratio": 1.8e-5, "better": "residual", "it shatters": True, "steps": 1170}
-    table = exercises.beside({"accuracy": None, "it shatters": False, "steps": 1e3, "unasked": 1}, results)
-    assert table["prediction"].to_dict() == {
-        "accuracy": "–",
-        "ratio": "–",
-        "better": "–",
-        "it shatters": "no",
-        "steps": "1000",
-    }
-    assert table["result"].tolist() == ["0.123", "1.8e-05", "residual", "yes", "1170"]
-
-
 def run(steps, removed_by="multipliers", accuracy=0.7):
     return SimpleNamespace(
         first_zero_steps=steps, num_steps=100, removed_by=removed_by, test_accuracy=accuracy

@@ -131,7 +131,7 @@ def test_pictures_and_links_lead_somewhere(path):
 
 
 @every_notebook
-def test_every_prediction_and_answer_stands_beside_what_came(path):
+def test_every_answer_is_looked_at_again_and_no_number_is_filled_by_a_dash(path):
     cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     for place, source in enumerate(cells):
         for asked in re.finditer(r"^(my_\w+)\b[^=\n]* = ", source, re.MULTILINE):

@@ -1,7 +1,6 @@
 """The checks of the lessons: what is wrong with an answer, and a hint; never an exception on an untouched stub.
 
-Each module holds the checks of the notebook of its name. A check is a table, which `checker` reads. `beside` shows
-predictions and results; it judges nothing.
+Each module holds the checks of the notebook of its name. A check is a table, which `checker` reads.
 """
 
 from van_tutorial.exercises.after_van import check_endings, check_merge
@@ -15,7 +14,6 @@ from van_tutorial.exercises.findings import findings
 from van_tutorial.exercises.looks_linear import check_crelu_width, check_mirrored_weight, check_stretch
 from van_tutorial.exercises.multiplier_dynamics import check_damping, check_dual_lr
 from van_tutorial.exercises.phasing_out import check_cost, check_removal_window
-from van_tutorial.exercises.predictions import beside
 from van_tutorial.exercises.shattered_gradients import check_autocorrelation, check_skip_weight
 from van_tutorial.exercises.skip_connections import check_highway, check_number_of_paths, check_transform_bias
 from van_tutorial.exercises.start_here import check_accuracy, check_wrong_images
@@ -24,7 +22,6 @@ from van_tutorial.exercises.your_network import check_block_peaks, check_weighte
 
 __all__ = [
     "Feedback",
-    "beside",
     "check_accuracy",
     "check_autocorrelation",
     "check_block_peaks",
