@@ -513,6 +513,9 @@ def test_only_pictures_of_the_notebooks_own_folder_and_its_assets_get_into_the_p
     shown = re.findall(r'<img alt="picture" src="([^;"]*)', page)
     assert shown[:3] == ["data:image/svg+xml"] * 3
     assert not any(source.startswith("data:") for source in shown[3:])
+    cell = nbformat.v4.new_markdown_cell("![picture](../../assets/a.svg)")  # as the instructor's have
+    deeper = batch.make_page(nbformat.v4.new_notebook(cells=[cell]), "title", tmp_path / "course" / "deep")
+    assert 'src="data:image/svg+xml' in deeper
 
 
 @pytest.mark.parametrize(

@@ -211,12 +211,6 @@ def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
             assert {(run["data"], run["num_epochs"]) for run in small.runs} == {("fashion-mnist-mini", 2)}
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_the_words_of_the_page_keep_all_networks_apart(name):
-    runs = pd.DataFrame(recorded(name)["runs"])
-    assert labels.named(runs)["network"].nunique() == runs["network"].nunique()
-
-
 @pytest.mark.parametrize(
     ("removed", "total", "words"),
     [

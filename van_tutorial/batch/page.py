@@ -60,7 +60,7 @@ class Renderer(IPythonRenderer):
     """Writes formulas as MathML, and puts pictures into the page.
 
     Args:
-        folder: of the notebook; pictures are taken from it, and from `assets` beside it.
+        folder: of the notebook; pictures are taken from it, and from `assets` beside it or one folder further up.
         attachments: pictures that the cell itself holds.
     """
 
@@ -86,7 +86,8 @@ class Renderer(IPythonRenderer):
             if unquote(url.removeprefix("attachment:")) not in self.attachments:
                 return f"<em>{text} (this picture is missing)</em>"
             return str(super().image(text, unquote(url), title))
-        roots = (self.folder.resolve(), self.folder.resolve().parent / "assets")
+        own = self.folder.resolve()
+        roots = (own, *(above / "assets" for above in own.parents[:2]))
         kind = str(mimetypes.guess_type(url)[0])
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # an address, or a name that is none
             path = (self.folder / unquote(url)).resolve()
