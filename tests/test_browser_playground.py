@@ -268,19 +268,6 @@ def test_after_a_reload_the_panel_shows_what_it_showed(page):
     expect(page.locator(".van-lost")).not_to_be_visible()
 
 
-def test_a_press_that_waits_for_a_running_cell_says_so(page):
-    page.locator(".jp-CodeCell .cm-content").first.click()
-    page.keyboard.press("Control+End")
-    page.keyboard.type("\nimport time; time.sleep(4)")
-    page.keyboard.press("Shift+Enter")
-    more = button(page, "More settings.*")
-    more.click()
-    expect(more).to_have_class(re.compile("van-unheard"))
-    expect(button(page, "Fewer settings")).not_to_have_class(re.compile("van-unheard"))
-    press(page, "Fewer settings")
-    expect(button(page, "More settings")).to_be_visible()
-
-
 def test_reset_puts_the_run_away(page):
     press(page, "Reset")
     status(page, "^Choose, then press Train")

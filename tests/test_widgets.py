@@ -101,13 +101,6 @@ def test_close_leaves_no_thread_behind(few_images):
     assert threading.active_count() == before
 
 
-def test_a_panel_answers_the_page_that_asks_whether_the_kernel_hears(panel, monkeypatch):
-    labels, sent = panel.view.children[-1], []
-    monkeypatch.setattr(labels, "send", lambda content, buffers=None: sent.append(content))
-    labels._handle_custom_msg("pressed", [])
-    assert sent == ["heard"]
-
-
 def test_an_error_in_a_run_is_shown_and_raised_on_request(few_images):
     panel = widgets.training_panel(few_images, depth=3, width=-1, num_epochs=4, dual_lr=0.5)
     panel.train.click()

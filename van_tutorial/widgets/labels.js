@@ -1,9 +1,7 @@
 // Sliders, the numbers beside them and play buttons get the names that screen readers look for: ipywidgets gives none.
-// A button whose press the kernel has not heard, since cells are running, says so.
 
 const BUTTONS = { "fa-play": "Play or pause", "fa-pause": "Play or pause", "fa-stop": "Stop", "fa-retweet": "Repeat" };
 const LONGEST_WAIT = 20_000; // milliseconds until all controls are there
-const PATIENCE = 500; // milliseconds until a button says that it waits
 
 function nameParts(panel) {
   const sliders = [...panel.querySelectorAll(".widget-slider")];
@@ -22,37 +20,18 @@ function nameParts(panel) {
   return isThere && panel.querySelector(".js-plotly-plot .main-svg") !== null;
 }
 
-function render({ model, el }) {
+function render({ el }) {
   const started = Date.now();
-  const pressed = new Map(); // buttons that are not heard yet, each with its timer
-  const press = ({ target }) => {
-    const button = target.closest(".van-panel button.jupyter-button");
-    if (!button) return;
-    clearTimeout(pressed.get(button));
-    pressed.set(button, setTimeout(() => button.classList.add("van-unheard"), PATIENCE));
-    model.send("pressed");
-  };
-  const hear = () => {
-    for (const [button, wait] of pressed) {
-      clearTimeout(wait);
-      button.classList.remove("van-unheard");
-    }
-    pressed.clear();
-  };
-  model.on("msg:custom", hear);
   // A figure takes the width of the window's next resize: it is told of every change of its own place.
   const watch = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
   let timer = setTimeout(function wait() {
     const panel = el.closest(".van-panel");
     const isDone = panel !== null && nameParts(panel);
-    panel?.addEventListener("click", press, true); // so that this is asked before the press is heard
     for (const figure of panel?.querySelectorAll(".js-plotly-plot") ?? []) watch.observe(figure.parentElement);
     if (!isDone && Date.now() - started < LONGEST_WAIT) timer = setTimeout(wait, 200);
   });
   return () => {
     clearTimeout(timer);
-    model.off("msg:custom", hear);
-    el.closest(".van-panel")?.removeEventListener("click", press, true);
     watch.disconnect();
   };
 }

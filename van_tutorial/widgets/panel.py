@@ -115,17 +115,10 @@ def button(label: str, icon: str, tooltip: str) -> ipywidgets.Button:
 
 
 class Labels(anywidget.AnyWidget):
-    """Gives the controls of a panel the names that screen readers look for, and frames what can be typed over.
-
-    It answers every press of a button, so that the page can say for how long the kernel has not heard one.
-    """
+    """Gives the controls of a panel the names that screen readers look for, and frames what can be typed over."""
 
     _esm = HERE.joinpath("labels.js").read_text(encoding="utf-8")
     _css = "\n".join(HERE.joinpath(name).read_text(encoding="utf-8") for name in ("panel.css", "dark.css"))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.on_msg(lambda *_: self.send("heard"))
 
 
 class Panel:
