@@ -187,7 +187,7 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     names = page.locator(".van-score-name").all_text_contents()
     assert names == ["VAN, BatchNorm bias 1", "plain, BatchNorm bias 1", "residual", "plain"]
     page.wait_for_timeout(1000)
-    keep_picture(page.locator(".widget-vbox").first, "playground")
+    keep_picture(page.locator(".van-network-drawing").first, "playground")
 
 
 def test_an_automated_check_of_accessibility_finds_nothing_serious_in_the_panel(page):
