@@ -277,8 +277,8 @@ exercises.check_wrong_images(my_number, result.test_accuracy, num_images=len(ima
 # %% [markdown]
 # ## Exercise 2 · A function
 #
-# Some checks call your function with inputs of their own. `predictions` and `labels` are tensors of $N$ integers, one for
-# each image. Return the accuracy. (Try to return the *number* of correct predictions first.)
+# Write the accuracy as a function. `predictions` and `labels` are tensors of $N$ integers, one for each image. The check
+# calls your function with tensors of its own. (Try to return the *number* of correct predictions first.)
 
 
 # %% tags=["nbval-ignore-output"]

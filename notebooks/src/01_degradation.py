@@ -107,10 +107,10 @@ histories = {name: result.history for name, result in results.items()}
 prediction.compare(on_training, plots.accuracy_curves(histories))
 
 # %% [markdown]
-# Lines (test set) and dots (training set) of each network lie close together. A network that over-fits has its training
-# accuracy far above its test accuracy. The deepest plain network has both at the bottom: it does not learn its training
-# set. In 2015 He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than
-# networks of 20. They called it **degradation**.
+# **See**: line (test set) and dots (training set) of the deepest plain network lie close together, at the bottom. A network
+# that over-fits has its training accuracy far above its test accuracy. This one does not learn its training set. In 2015
+# He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than networks of 20. They
+# called it **degradation**.
 #
 # These orderings are reproducible on any machine. (The training accuracy is the mean over the batches of the last epoch.)
 
@@ -148,8 +148,8 @@ depths_asked.compare({name: found[name] for name in names}, plots.accuracy_by_de
 
 # %% [markdown]
 # The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
-# learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy at every depth. On
-# the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
+# learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy
+# at every depth. On the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
 #
 # The training accuracies behind the figure, mean ± standard deviation of the seeds:
 
@@ -165,7 +165,7 @@ texts.unstack("network", sort=False).rename_axis(columns=None)
 # your choice, plain and residual. Watch the distance between training and test accuracy. The chart at the right
 # collects your own degradation curve. Where does it begin to fall?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 connection = widgets.Choice(
     "connection", "connection", "plain", ("plain", "residual"), "With skip-connections or without"
 )
