@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from van_tutorial import batch, cli
-from van_tutorial.batch.grade import fixed_cells, verdicts
+from van_tutorial.batch.verdicts import fixed_cells, verdicts
 from van_tutorial.batch.notebooks import parse_notebook
 from van_tutorial.batch.parameters import declared_parameters
 
