@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from van_tutorial import batch, cli
-from van_tutorial.batch.verdicts import fixed_cells, verdicts
 from van_tutorial.batch.notebooks import parse_notebook
 from van_tutorial.batch.parameters import declared_parameters
+from van_tutorial.batch.verdicts import fixed_cells, verdicts
 
 INFINITE = float("inf")
 
