@@ -118,6 +118,35 @@ def moved_since(runs: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
     return 100.0 * moved.groupby(again["depth"]).max()
 
 
+# Families tuned alike.
+
+
+def trials(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what came of the trials of each family: best, middle and worst, and how many learned."""
+    columns = {
+        "network": first("network"),
+        "depth": first("depth"),
+        "best": lambda group: f"{group['validation_accuracy'].max():.3f}",
+        "median": lambda group: f"{group['validation_accuracy'].median():.3f}",
+        "worst": lambda group: f"{group['validation_accuracy'].min():.3f}",
+        "above 0.5": lambda group: f"{(group['validation_accuracy'] > 0.5).sum()} of {len(group)}",
+    }
+    return summary(runs, ["network", "depth"], columns)
+
+
+def trials_figure(runs: pd.DataFrame) -> go.Figure:
+    """Draw the accuracy of every trial."""
+    figure = go.Figure()
+    for index, (depth, part) in enumerate(runs.groupby("depth")):
+        marker = {**style(index)["marker"], "size": 8, "opacity": 0.6}
+        x, y = part["validation_accuracy"], part["network"]
+        figure.add_scatter(x=x, y=y, mode="markers", name=str(depth), marker=marker)
+    finish(figure, "Validation accuracy of every trial", "Sixteen trials each.", "validation accuracy", "")
+    order = list(runs["network"].unique())[::-1]
+    figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True)
+    return figure.update_layout(legend_title="depth", height=190 + 26 * len(order))
+
+
 # The clock.
 
 
