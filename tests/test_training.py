@@ -144,7 +144,7 @@ def test_training_leaves_the_global_random_state_and_the_threads_alone(few_image
 # How a phase-out ends.
 
 
-def test_a_run_with_the_default_step_sizes_ends_without_any_skip(phased_out):
+def test_a_run_with_the_default_learning_rates_ends_without_any_skip(phased_out):
     assert models.skip_weights(phased_out.model).tolist() == [0.0] * 4
     assert models.num_skips(phased_out.model) == 0
     assert phased_out.removed_by in ("multipliers", "cap")

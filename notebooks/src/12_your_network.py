@@ -116,7 +116,7 @@ print(skips.drop(columns=["from", "to"]).to_string())
 #
 # The network is trained with its skips. Then three things are done with the trained network:
 #
-# - its skips are **cut** all at once, and nothing is trained,
+# - its skips are **cut**, all of them, and nothing is trained,
 # - they are cut, and the plain network is **trained on** for as many epochs,
 # - they are **phased out** in as many epochs.
 #

@@ -48,7 +48,7 @@ TRIED: dict[str, list[Row]] = {
 
 @recording({"seed": (10, 11, 12), "network": tuple(TRIED)})
 def step_sizes_mini(lab: Lab, seed: int, network: str) -> list[Row]:
-    """Train a network with every choice of its learning rates, all at once, on four fifths of the training images."""
+    """Train a network with every choice of its learning rates, together, on four fifths of the training images."""
     images = lab.load()
     configs = [
         lab.config(num_epochs=NUM_EPOCHS, seed=seed, validation_fraction=0.2, **settings)

@@ -11,9 +11,7 @@ from tools.recordings.lab import ALL_AT_ONCE, SEEDS, Lab, Row, recording
 from van_tutorial import data, diagnostics, models, training
 
 FOLDING = {f"layer-folding, {strength:g}": strength for strength in (0.0, 0.01, 0.02, 0.05, 0.25)}
-FOLDING_SKIP_LR = (
-    0.2  # with which the skip weights come apart (looked at on held-out training images, seed 0)
-)
+FOLDING_SKIP_LR = 0.2  # with which the skip weights come apart (looked at on validation images, seed 0)
 METHODS = ("plain", "residual", "van", "vanillanet", *FOLDING, "rezero", "dirac", "repvgg", "plain-conv")
 BETWEEN = (0.1, 0.9)  # a skip weight in between is neither left nor removed
 

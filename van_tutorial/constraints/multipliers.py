@@ -185,7 +185,7 @@ def spread_dual_lr(dual_lr: float, spread: float, num_constraints: int) -> Tenso
         num_constraints: number of layers L.
 
     Returns:
-        Step sizes, shape (L,).
+        Dual learning rates, shape (L,).
 
     Raises:
         ValueError: for a negative learning rate or a spread that is not above 0.

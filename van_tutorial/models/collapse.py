@@ -247,7 +247,7 @@ def weights_and_norms(model: Stack) -> Iterator[tuple[Place, Place]]:
     yield from zip(weights, norms, strict=True)
 
 
-def merge(model: nn.Module) -> Any:
+def merge(model: nn.Module) -> MLP | nn.Sequential:
     """Return the shallower network that is left when some activations have become the identity.
 
     Where the skip weight of a network with skip "activation" is 1, alpha z + (1 - alpha) act(z) is z: the layer is

@@ -307,14 +307,17 @@ def answered_by(tracer: Tracer) -> Iterator[None]:
     def write(module: nn.Module, mode: bool) -> None:
         module.__dict__.update(training=mode)
 
+    def length(obj: fx.Proxy) -> int:
+        return tracer.length(obj) if obj.tracer is tracer else refuse(obj)
+
     refuse = fx.Proxy.__len__
     nn.Module.training = property(tracer.mode, write)  # type: ignore[assignment]  # as fx does with __call__
-    fx.Proxy.__len__ = lambda obj: tracer.length(obj) if obj.tracer is tracer else refuse(obj)  # type: ignore[method-assign]
+    fx.Proxy.__len__ = length  # type: ignore[method-assign]  # put back below
     try:
         yield
     finally:
         del nn.Module.training
-        fx.Proxy.__len__ = refuse  # type: ignore[method-assign]
+        fx.Proxy.__len__ = refuse  # type: ignore[method-assign]  # as it was
 
 
 def trace(
