@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.tracing import texts_of
 from tools import notebooks as tool
 from tools.recordings import your_network
 from van_tutorial import batch
@@ -152,10 +153,29 @@ def test_every_prediction_has_its_number_and_is_compared_with_a_result(path):
         assert f"{match[1]}.compare(" in source[match.end() :]
 
 
+@pytest.mark.parametrize("name", ["compare({'a': 0.25}, fig, ", "show("])
+def test_a_text_that_is_shown_with_a_result_is_prose_and_no_code(name):
+    code, texts = tool.split(
+        f'x = 0.5\nasked.{name}r"""\n    $\\alpha$ is 0.75.\n""")\nbatch.compare(x, \'b\')'
+    )
+    assert texts == ["\n    $\\alpha$ is 0.75.\n"]
+    assert "0.75" not in code
+    assert "batch.compare(x, 'b')" in code
+
+
+@every_notebook
+def test_no_text_that_is_shown_with_a_result_is_made_by_code_where_no_test_would_read_its_numbers(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    calls = [
+        each for cell in cells for each in ast.walk(ast.parse(cell.source)) if isinstance(each, ast.Call)
+    ]
+    shown = [part for call in calls if tool.TELLS.search(ast.unparse(call.func)) for part in call.args]
+    assert not any(isinstance(part, ast.JoinedStr) for part in shown)
+
+
 def prose(path):
     """Return all the text of a notebook."""
-    cells = nbformat.read(path, as_version=4).cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return "\n".join(text for cell in nbformat.read(path, as_version=4).cells for text in texts_of(cell))
 
 
 @every_notebook

@@ -90,6 +90,7 @@ CELLS = [
     "import plotly.express as px\nfrom van_tutorial import widgets",
     "asked = widgets.Prediction('1.1', {'accuracy': (0, 1)})\nasked",
     "asked.compare({'accuracy': 0.125}, px.line(y=[1, 2]))",
+    "asked.show('\\n    It is **low**:\\n\\n    $x < 1$\\n    ')",
 ]
 
 
@@ -100,17 +101,20 @@ def test_a_notebook_shows_no_result_before_the_prediction_is_made_or_passed(tmp_
     with running(notebook, tmp_path, timeout=60) as client:
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
-    table, figure = (output.data for output in notebook.cells[2].outputs)
+    table, figure, text = (output.data for cell in notebook.cells[2:4] for output in cell.outputs)
     assert ("0.125" in table["text/html"]) == bool(press)
     assert ("application/vnd.plotly.v1+json" in figure) == bool(press)
     assert not press or f"<td>{told}</td><td>0.125</td>" in table["text/html"]
     assert "result 0.125" in table["text/plain"]  # where nobody can press
+    assert text.get("text/markdown") == ("It is **low**:\n\n$x < 1$" if press else None)
 
 
 def test_without_anybody_to_answer_the_questions_are_listed_and_the_result_is_shown(ask, tmp_path, capsys):
     prediction = Prediction("1.1", QUESTIONS, interactive=False)
-    prediction.compare({"accuracy": 0.5})
-    assert capsys.readouterr().out == "accuracy: predicted –, result 0.5\n"
+    prediction.compare({"accuracy": 0.5}, "It is *low*.")
+    assert capsys.readouterr().out == (
+        "accuracy: predicted –, result 0.5\n<IPython.core.display.Markdown object>\n"
+    )
     assert not prediction.is_open
     assert list(tmp_path.iterdir()) == []
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import jupytext
 
+from tools.notebooks import split
 from van_tutorial import batch
 
 ROOT = Path(__file__).parent.parent
@@ -78,10 +79,9 @@ class Page:
 
     @classmethod
     def read(cls, path):
-        """Read a page of the course: all of a Markdown file, the Markdown cells of a notebook's source."""
+        """Read a page of the course: all of a Markdown file, all that a reader sees as text of a notebook's source."""
         if path.suffix == ".py":
-            cells = [cell.source for cell in notebook(path).cells if cell.cell_type == "markdown"]
-            text = "\n¶\n".join(cells)
+            text = "\n¶\n".join(text for cell in notebook(path).cells for text in texts_of(cell))
         else:
             text = path.read_text(encoding="utf-8")
         return cls(path.relative_to(ROOT).as_posix(), text)
@@ -103,6 +103,11 @@ class Page:
 @functools.cache
 def notebook(path):
     return jupytext.read(path, fmt="py:percent")
+
+
+def texts_of(cell):
+    """Return a Markdown cell's text, or those that a code cell shows with the result of a prediction."""
+    return [cell.source] if cell.cell_type == "markdown" else split(cell.source)[1]
 
 
 def offences(page, entries):
@@ -262,7 +267,7 @@ def numerals(name):
     """Return the numbers that stand in the code of a notebook's source, or in another file."""
     path = ROOT / name
     if path.parent.name == "src":
-        text = "\n".join(cell.source for cell in notebook(path).cells if cell.cell_type == "code")
+        text = "\n".join(split(cell.source)[0] for cell in notebook(path).cells if cell.cell_type == "code")
     else:
         text = path.read_text(encoding="utf-8")
     return {float(re.sub("[_,]", "", numeral)) for numeral in NUMERAL.findall(text)}

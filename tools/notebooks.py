@@ -13,10 +13,12 @@ instructor's notebooks/instructor/NAME.ipynb, where there are solutions. In a so
     ### end
 
 and a cell tagged `solution` is left out of the learner's notebook. Outputs are kept where a cell is tagged
-`keep_output`: nbval compares those. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages. In a
+`keep_output`: nbval compares those. In the learner's notebook they are folded until the cell runs, since they tell the
+results that are to be predicted. The code of a cell tagged `hide-input` is folded, in JupyterLab and on pages. In a
 notebook shown as slides a heading begins one.
 """
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -31,6 +33,7 @@ from van_tutorial.batch.kernel import running
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"(#{1,3}) ")
+TELLS = re.compile(r"(?<!batch)\.(?:compare|show)$")  # of a prediction
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -50,8 +53,10 @@ def make(source: Path, is_instructor: bool) -> nbformat.NotebookNode:
             )
         cell.id = f"cell-{len(cells):02d}"
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
-        if "hide-input" in tags:
-            cell.metadata["jupyter"] = {"source_hidden": True}
+        folded = {"source_hidden": "hide-input" in tags}
+        folded["outputs_hidden"] = "keep_output" in tags and not is_instructor
+        if any(folded.values()):
+            cell.metadata["jupyter"] = {part: True for part, is_folded in folded.items() if is_folded}
         if cell.cell_type == "markdown" and (heading := HEADING.match(cell.source)):
             cell.metadata["slideshow"] = {"slide_type": "subslide" if heading[1] == "###" else "slide"}
         cells.append(cell)
@@ -93,12 +98,24 @@ def differs(made: nbformat.NotebookNode, path: Path) -> bool:
     return here != there
 
 
+def split(code: str) -> tuple[str, list[str]]:
+    """Return a cell's code without the texts that a prediction shows with its result, and these texts."""
+    tree, texts = ast.parse(code), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and TELLS.search(ast.unparse(node.func)):
+            for each in [*node.args]:
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    texts.append(each.value)
+                    node.args.remove(each)
+    return ast.unparse(tree), texts
+
+
 def keep_outputs(made: nbformat.NotebookNode, path: Path) -> bool:
-    """Take over the outputs on disk, and tell whether they could be: whether all code is the same."""
+    """Take over the outputs on disk, and tell whether they could be: whether all code is the same but for its texts."""
     here, there = (
         [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (made, on_disk(path))
     )
-    if [cell.source for cell in here] != [cell.source for cell in there]:
+    if [split(cell.source)[0] for cell in here] != [split(cell.source)[0] for cell in there]:
         return False
     for cell, run_cell in zip(here, there, strict=True):
         cell.outputs, cell.execution_count = run_cell.outputs, run_cell.execution_count

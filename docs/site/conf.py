@@ -22,6 +22,7 @@ nitpicky = True
 
 nb_execution_mode = "off"  # the notebooks come with their outputs
 nb_ipywidgets_js = {}  # scripts from outside
+nb_render_markdown_format = "myst"  # of outputs: formulas and links, as in the text
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_update_mathjax = False

@@ -99,7 +99,7 @@ image_panel
 # | part | what you do there |
 # | --- | --- |
 # | **The idea** | read one formula and one picture |
-# | **Predict** | write down what you expect. Until you do, or pass, the result stays hidden; the text below it does not, so do not read ahead. Nobody grades it |
+# | **Predict** | write down what you expect. Until you do, or pass, the result stays hidden, with the text that reads it. Nobody grades it |
 # | **Run** | train; the code is short enough to be read |
 # | **Evidence** | read what is reproducible on any machine: counts, orderings, recorded results. A test compares these outputs |
 # | **Explore** | press. Each panel comes with a **misconception** that it can refute |

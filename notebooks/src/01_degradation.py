@@ -104,14 +104,18 @@ for name, (layers, connection) in networks.items():
 # %% tags=["nbval-ignore-output", "hide-input"]
 on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
 histories = {name: result.history for name, result in results.items()}
-prediction.compare(on_training, plots.accuracy_curves(histories))
+prediction.compare(
+    on_training,
+    plots.accuracy_curves(histories),
+    r"""
+    **See**: line (test set) and dots (training set) of the deepest plain network lie close together, at the bottom. A network
+    that over-fits has its training accuracy far above its test accuracy. This one does not learn its training set. In 2015
+    He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than networks of 20. They
+    called it **degradation**.
+    """,
+)
 
 # %% [markdown]
-# **See**: line (test set) and dots (training set) of the deepest plain network lie close together, at the bottom. A network
-# that over-fits has its training accuracy far above its test accuracy. This one does not learn its training set. In 2015
-# He, Zhang, Ren and Sun saw that plain networks of 56 layers ended with a higher *training error* than networks of 20. They
-# called it **degradation**.
-#
 # These orderings are reproducible on any machine. (The training accuracy is the mean over the batches of the last epoch.)
 
 # %% tags=["keep_output", "hide-input"]
@@ -144,13 +148,17 @@ depths_asked
 recorded = batch.recorded("degradation_mini")
 means = recorded.table.groupby(["network", "depth"])["test_accuracy"].mean()
 found = {f"{name}, {layers} layers": value for (name, layers), value in means.items()}
-depths_asked.compare({name: found[name] for name in names}, plots.accuracy_by_depth(recorded.table))
+depths_asked.compare(
+    {name: found[name] for name in names},
+    plots.accuracy_by_depth(recorded.table),
+    r"""
+    The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
+    learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy
+    at every depth. On the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
+    """,
+)
 
 # %% [markdown]
-# The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
-# learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy
-# at every depth. On the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
-#
 # The training accuracies behind the figure, mean ± standard deviation of the seeds:
 
 # %% tags=["keep_output", "hide-input"]

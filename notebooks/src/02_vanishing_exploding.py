@@ -106,16 +106,6 @@ norms = {f"scale {scale}": measure(init_scale=scale) for scale in scales}
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 ratio = {name: first_by_last(table) for name, table in norms.items()}
-prediction.compare(ratio, plots.layer_norm_curves(norms))
-
-# %% [markdown]
-# On a logarithmic axis the lines are straight: every layer multiplies the gradient by the same factor, the scale. A factor of
-# 0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a natural logarithm, so its
-# unit is the *nat*.)
-#
-# Theory and measurement, first by last. Products of many random factors scatter, so a single network is off by a factor:
-
-# %% tags=["nbval-ignore-output", "hide-input"]
 comparison = pd.DataFrame(
     {
         "network": list(ratio),
@@ -123,7 +113,18 @@ comparison = pd.DataFrame(
         "theory": [f"{diagnostics.predicted_mean_square(depth - 1, scale) ** 0.5:.1e}" for scale in scales],
     }
 )
-comparison.style.hide()
+prediction.compare(
+    ratio,
+    plots.layer_norm_curves(norms),
+    r"""
+    On a logarithmic axis the lines are straight: every layer multiplies the gradient by the same factor, the scale. A factor of
+    0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a natural logarithm, so its
+    unit is the *nat*.)
+
+    Theory and measurement, first by last. Products of many random factors scatter, so a single network is off by a factor:
+    """,
+    comparison.style.hide(),
+)
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(
@@ -164,22 +165,22 @@ normalized_asked.compare(
     plots.layer_norm_curves(
         normalized, caption="Two lines each for scales 0.8 and 1.25: they lie on each other."
     ),
-)
+    r"""
+    With batch normalization the *activations* keep their size, and the gradient **explodes**, at any scale. Where does that
+    come from? Follow a unit whose normalized pre-activation $z$ has mean 0 and variance 1.
 
-# %% [markdown]
-# With batch normalization the *activations* keep their size, and the gradient **explodes**, at any scale. Where does that
-# come from? Follow a unit whose normalized pre-activation $z$ has mean 0 and variance 1.
-#
-# 1. Its ReLU has mean square $1/2$ and mean $1 / \sqrt{2 \pi}$. So its variance over the batch is
-#    $\frac{1}{2} - \frac{1}{2 \pi} = \frac{\pi - 1}{2 \pi}$.
-# 2. He's weights double that: the next pre-activation has variance $\frac{\pi - 1}{\pi} = 0.68$. (The mean of the ReLU
-#    adds a constant, which normalization subtracts.)
-# 3. Normalization divides by the standard deviation $\sqrt{0.68}$. The backward pass divides the gradient by it as well.
-#
-# Everything else keeps the size, as $\chi = 1$. So each layer multiplies the gradient by $\sqrt{\pi / (\pi - 1)} = 1.21$,
-# and fifty layers by about ten thousand. Skip-connections slow this down a lot. Layer normalization divides by the
-# spread over the units, which includes what batch normalization subtracts. There the gradient about keeps its size. What
-# goes wrong instead is the next section.
+    1. Its ReLU has mean square $1/2$ and mean $1 / \sqrt{2 \pi}$. So its variance over the batch is
+       $\frac{1}{2} - \frac{1}{2 \pi} = \frac{\pi - 1}{2 \pi}$.
+    2. He's weights double that: the next pre-activation has variance $\frac{\pi - 1}{\pi} = 0.68$. (The mean of the ReLU
+       adds a constant, which normalization subtracts.)
+    3. Normalization divides by the standard deviation $\sqrt{0.68}$. The backward pass divides the gradient by it as well.
+
+    Everything else keeps the size, as $\chi = 1$. So each layer multiplies the gradient by $\sqrt{\pi / (\pi - 1)} = 1.21$,
+    and fifty layers by about ten thousand. Skip-connections slow this down a lot. Layer normalization divides by the
+    spread over the units, which includes what batch normalization subtracts. There the gradient about keeps its size. What
+    goes wrong instead is the next section.
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
 growth = {name: first_by_last(table) ** (1 / (depth - 1)) for name, table in normalized.items()}
@@ -260,12 +261,15 @@ for name, choices in recipes.items():
         tables.append(table.assign(network=name, depth=layers))
 spread = pd.concat(tables, ignore_index=True)
 deepest = spread[spread["depth"] == depth].groupby("network")["condition"].median()
-condition_asked.compare(deepest.to_dict(), plots.singular_value_spread(spread))
-
-# %% [markdown]
-# Looks-linear keeps every direction at 1, at any depth. He weights keep the root mean square and lose the smallest
-# direction from the first layers on. Orthogonal weights hold out longer; the ReLUs behind them do not keep lengths. With
-# batch normalization the largest direction explodes.
+condition_asked.compare(
+    deepest.to_dict(),
+    plots.singular_value_spread(spread),
+    r"""
+    Looks-linear keeps every direction at 1, at any depth. He weights keep the root mean square and lose the smallest
+    direction from the first layers on. Orthogonal weights hold out longer; the ReLUs behind them do not keep lengths. With
+    batch normalization the largest direction explodes.
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(

@@ -120,14 +120,16 @@ lengths = {name: float(diagnostics.correlation_length(curve)) for name, curve in
 longest_first = sorted(signals, key=lengths.get, reverse=True)
 drawn = {name: signals[name].numpy() for name in longest_first}
 prediction.compare(
-    {name: lengths[name] for name in recipes}, plots.gradient_signals(grid.flatten().numpy(), drawn)
+    {name: lengths[name] for name in recipes},
+    plots.gradient_signals(grid.flatten().numpy(), drawn),
+    r"""
+    From top to bottom the signals go from a walk to hiss. Two networks have forgotten within a point, as white noise has: plain
+    with 24 layers, and the VAN with $\alpha = 0.5$ and 50. At the brown end the order differs from one random network to the
+    next.
+    """,
 )
 
 # %% [markdown]
-# From top to bottom the signals go from a walk to hiss. Two networks have forgotten within a point, as white noise has: plain
-# with 24 layers, and the VAN with $\alpha = 0.5$ and 50. At the brown end the order differs from one random network to the
-# next.
-#
 # **Hear** the gradient of 24 plain layers at 8,000 inputs, played in one second. It hisses. *White* always means: at this
 # spacing. At points 31 times closer, neighbours still know each other a little.
 
@@ -212,17 +214,20 @@ variants = recorded[recorded["network"].str.contains("variance") & recorded["lag
 table = variants.pivot_table(index="network", columns="lag", values="mean", sort=False).round(2)
 centred = table.index.str.startswith("centred")
 assert table[centred].abs().max().max() < 0.1 < table[~centred].min().min()
-culprit_asked.compare({"what makes the difference": "centring"}, table.rename(columns="R({})".format))
+culprit_asked.compare(
+    {"what makes the difference": "centring"},
+    table.rename(columns="R({})".format),
+    r"""
+    It is the centring (50 layers, 20 initializations). With it the two other choices change next to nothing. Centring
+    subtracts every bias again, but for the last. A factor of all weights is a factor of the gradient, which the correlation
+    does not see.
 
-# %% [markdown]
-# It is the centring (50 layers, 20 initializations). With it the two other choices change next to nothing. Centring
-# subtracts every bias again, but for the last. A factor of all weights is a factor of the gradient, which the correlation
-# does not see.
-#
-# Without centring, inputs become ever more alike from layer to layer: lesson 2 saw that in the co-activation. Their
-# gradients are alike because the network hardly tells them apart. That makes it no easier to train. Biases of He's
-# variance then make no clear difference. With small weights they do: they drown what is left of $x$, and hardly any unit
-# switches on the way from -2 to 2.
+    Without centring, inputs become ever more alike from layer to layer: lesson 2 saw that in the co-activation. Their
+    gradients are alike because the network hardly tells them apart. That makes it no easier to train. Biases of He's
+    variance then make no clear difference. With small weights they do: they drown what is left of $x$, and hardly any unit
+    switches on the way from -2 to 2.
+    """,
+)
 
 # %% [markdown]
 # ## The law holds on real images
@@ -287,12 +292,12 @@ images_asked.compare(
         "against the law": "above" if excess > 0 else "below",
     },
     plots.correlation_by_depth(on_images, predicted),
+    r"""
+    The markers follow the law, most of them a little above it: the masks at two images of clothes are not quite independent
+    coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on each other:
+    $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
+    """,
 )
-
-# %% [markdown]
-# The markers follow the law, most of them a little above it: the masks at two images of clothes are not quite independent
-# coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on each other:
-# $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
 
 # %% tags=["keep_output", "hide-input"]
 residual, van = at["residual, batch norm", 50], at["VAN, alpha 0.95", 50]
@@ -323,27 +328,34 @@ training_asked
 # %% tags=["nbval-ignore-output", "hide-input"]
 course = batch.recorded("van_gradients_mini").table
 curve = plots.measure_curves(course, "pair_correlation", "Gradients at two images", "correlation (no unit)")
-training_asked.compare({"its gradients shatter": "nearly", "it stops learning": "no"}, curve)
-
-# %% [markdown]
-# They nearly shatter: at two images the correlation falls from 0.97 to 0.05 in the first ten epochs. After that the VAN keeps
-# 0.02 to 0.07, where the plain network is at about 0. Test accuracies, mean of the seeds, by epoch:
+training_asked.compare(
+    {"its gradients shatter": "nearly", "it stops learning": "no"},
+    curve,
+    r"""
+    They nearly shatter: at two images the correlation falls from 0.97 to 0.05 in the first ten epochs. After that the VAN keeps
+    0.02 to 0.07, where the plain network is at about 0. Test accuracies, mean of the seeds, by epoch:
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
 chosen = course[course["epoch"].isin([1, 3, 5, 10, 20, 30])]
 chosen.pivot_table(index="network", columns="epoch", values="test_accuracy").round(3)
 
-# %% [markdown]
-# The VAN rises from 0.82 at epoch 10 to 0.85 at the end. So nearly shattered gradients do not *stop* learning. The plain
-# network, shattered from the start, ends at 0.44. Is that because of the shattering? This experiment cannot say:
-#
-# - Plain networks with batch normalization also have exploding gradients ([lesson 2](02_vanishing_exploding.ipynb)). Two
-#   things are wrong at once.
-# - The plain network learns too, slowly, while its gradients stay shattered.
-# - The VAN learned most while its gradients were correlated. When the last skip is removed, the cosine schedule has only
-#   6.6 % of the summed learning rate left.
-#
-# Perhaps shattered gradients harm the beginning of training most. That reading is ours, and unproven.
+# %% tags=["nbval-ignore-output", "hide-input"]
+training_asked.show(
+    r"""
+    The VAN rises from 0.82 at epoch 10 to 0.85 at the end. So nearly shattered gradients do not *stop* learning. The plain
+    network, shattered from the start, ends at 0.44. Is that because of the shattering? This experiment cannot say:
+
+    - Plain networks with batch normalization also have exploding gradients ([lesson 2](02_vanishing_exploding.ipynb)). Two
+      things are wrong at once.
+    - The plain network learns too, slowly, while its gradients stay shattered.
+    - The VAN learned most while its gradients were correlated. When the last skip is removed, the cosine schedule has only
+      6.6 % of the summed learning rate left.
+
+    Perhaps shattered gradients harm the beginning of training most. That reading is ours, and unproven.
+    """
+)
 
 # %% [markdown]
 # ## Explore

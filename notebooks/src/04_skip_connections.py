@@ -222,11 +222,11 @@ prediction.compare(
         over="length",
         x="length of the path (layers passed)",
     ),
+    r"""
+    **See**: by number, the paths lie around half the depth. With batch normalization, what carries the gradient lies far
+    to the left: in effect a network of a few layers. Without it, long paths carry as much as short ones.
+    """,
 )
-
-# %% [markdown]
-# **See**: by number, the paths lie around half the depth. With batch normalization, what carries the gradient lies far
-# to the left: in effect a network of a few layers. Without it, long paths carry as much as short ones.
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -273,17 +273,21 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# Why so short? After normalization every $f$ has the same size, while the sum $x$ grows with each layer that adds to it.
-# So the fraction of a new $f$ in it falls: $\gamma_l$ is 0.5 at the first layer and 0.01 at the fortieth. Batch
-# normalization does to a residual network what ReZero does explicitly.
-#
-# Without normalization $\gamma_l$ stays near 1. Independent paths would then double the squared gradient in every layer.
-# Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent:
-# a ReLU never gives less than 0, so all layers add to $x$ in a common direction, and their contributions add up. Give
-# the units random signs after the ReLU, and the factor is 1.9 to 2.0.
-#
-# So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Why so short? After normalization every $f$ has the same size, while the sum $x$ grows with each layer that adds to it.
+    So the fraction of a new $f$ in it falls: $\gamma_l$ is 0.5 at the first layer and 0.01 at the fortieth. Batch
+    normalization does to a residual network what ReZero does explicitly.
+
+    Without normalization $\gamma_l$ stays near 1. Independent paths would then double the squared gradient in every layer.
+    Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent:
+    a ReLU never gives less than 0, so all layers add to $x$ in a common direction, and their contributions add up. Give
+    the units random signs after the ReLU, and the factor is 1.9 to 2.0.
+
+    So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
+    """
+)
 
 # %% [markdown]
 # ## What does the trained network need?
@@ -319,12 +323,13 @@ prediction.compare(
         over="layer",
         x="layer (1 is next to the input)",
     ),
+    r"""
+    **See**: training opens most gates a little, those next to the input most. Still more than four fifths of $x$ go around
+    every layer.
+    """,
 )
 
 # %% [markdown]
-# **See**: training opens most gates a little, those next to the input most. Still more than four fifths of $x$ go around
-# every layer.
-#
 # Now remove one layer, so that its input goes straight to the next one, and test again. Last, remove *all skips* of the
 # trained residual network, and keep its layers. **Predict** how much *test accuracy* one layer costs, on average over
 # the layers, and how much accuracy is left without the skips.
@@ -378,11 +383,11 @@ prediction.compare(
         over="layer",
         x="layer removed (1 is next to the input)",
     ),
+    r"""
+    **See**: the plain network needs every layer; without any one of them it is close to chance. With skips of any kind,
+    hardly a layer is missed.
+    """,
 )
-
-# %% [markdown]
-# **See**: the plain network needs every layer; without any one of them it is close to chance. With skips of any kind,
-# hardly a layer is missed.
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(
@@ -396,10 +401,14 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# Keep both halves in mind. No single *layer* of a residual network matters much: removing one of $L$ layers leaves half
-# of the paths, and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If
-# you want a plain network in the end, its layers need time to learn to do without.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Keep both halves in mind. No single *layer* of a residual network matters much: removing one of $L$ layers leaves half
+    of the paths, and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If
+    you want a plain network in the end, its layers need time to learn to do without.
+    """
+)
 
 # %% [markdown]
 # ## A skip weight below 1 weakens the direct path
@@ -451,12 +460,12 @@ arrives = {
 prediction.compare(
     {name: min(table, key=table.get).removeprefix("alpha ") for name, table in arrives.items()},
     *(plots.layer_norm_curves(mixes[name], caption=f"Mixes before training, {name}.") for name in mixes),
+    r"""
+    **See**: without normalization there is a valley. Halfway, less than a hundredth of the gradient arrives. With batch
+    normalization the valley is shallow and lies near $\alpha = 0.95$. From there the mix goes over to the plain network's
+    explosion.
+    """,
 )
-
-# %% [markdown]
-# **See**: without normalization there is a valley. Halfway, less than a hundredth of the gradient arrives. With batch
-# normalization the valley is shallow and lies near $\alpha = 0.95$. From there the mix goes over to the plain network's
-# explosion.
 
 # %% tags=["keep_output", "hide-input"]
 none, batch_norm = arrives.values()
@@ -517,10 +526,14 @@ prediction.compare({f"bias {bias}": found[bias] for bias in biases})
 # %% tags=["keep_output", "hide-input"]
 by_bias.pivot_table("test_accuracy", "transform_bias", "normalization", mean_and_sd, sort=False)
 
-# %% [markdown]
-# Gates that start half open (bias 0) reach 0.46 on the test set, and a quarter open (-1) 0.65; without normalization it
-# is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
-# $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Gates that start half open (bias 0) reach 0.46 on the test set, and a quarter open (-1) 0.65; without normalization it
+    is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
+    $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
+    """
+)
 
 # %% [markdown]
 # ## Explore

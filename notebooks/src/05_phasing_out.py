@@ -161,12 +161,12 @@ prediction.compare(
     found,
     comparison.astype(object).fillna("–").set_index("network"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
+    r"""
+    **See**: on the test set (lines) the VAN dips while its first skips are removed, and recovers. The plain network, with
+    the same layers and initial weights, does not get there. On the training set (dots) the VAN stays below the residual
+    network.
+    """,
 )
-
-# %% [markdown]
-# **See**: on the test set (lines) the VAN dips while its first skips are removed, and recovers. The plain network, with
-# the same layers and initial weights, does not get there. On the training set (dots) the VAN stays below the residual
-# network.
 
 # %% [markdown]
 # ## Evidence: far above the plain network, on both sets
@@ -313,14 +313,18 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# So this phase-out is a **clock**. The multipliers soon exceed $\partial C / \partial \alpha_l$ by far, and the loss has
-# next to no influence on the skip weights. From the step $t_l$ on at which a multiplier may rise,
-#
-# $$\alpha_l(t) \approx \alpha_0 \cos \big( \omega \, (t - t_l) \big) \qquad \omega = \sqrt{\eta_\alpha \, \eta'}$$
-#
-# It is 0 after $\pi / (2 \omega)$ steps, whatever the loss says. What does depend on the loss is how well the layers
-# learn meanwhile.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    So this phase-out is a **clock**. The multipliers soon exceed $\partial C / \partial \alpha_l$ by far, and the loss has
+    next to no influence on the skip weights. From the step $t_l$ on at which a multiplier may rise,
+
+    $$\alpha_l(t) \approx \alpha_0 \cos \big( \omega \, (t - t_l) \big) \qquad \omega = \sqrt{\eta_\alpha \, \eta'}$$
+
+    It is 0 after $\pi / (2 \omega)$ steps, whatever the loss says. What does depend on the loss is how well the layers
+    learn meanwhile.
+    """
+)
 
 # %% [markdown]
 # ## In which order should the skips be removed?
@@ -364,12 +368,16 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# **See**: the simultaneous network breaks down as all of its skips fade, and recovers in part. Eight recorded seeds agree
-# on the other two: input to output ends at 0.846, output to input at 0.781 ([lesson 6](06_multiplier_dynamics.ipynb)).
-#
-# Why? A layer without its skip is as good as its input. Next to the network's input that is an image, and all later layers
-# still have their skips. That is our reading, not a proof.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    **See**: the simultaneous network breaks down as all of its skips fade, and recovers in part. Eight recorded seeds agree
+    on the other two: input to output ends at 0.846, output to input at 0.781 ([lesson 6](06_multiplier_dynamics.ipynb)).
+
+    Why? A layer without its skip is as good as its input. Next to the network's input that is an image, and all later layers
+    still have their skips. That is our reading, not a proof.
+    """
+)
 
 # %% [markdown]
 # ## Why not just schedule the skip weights?
@@ -429,11 +437,16 @@ exercises.findings(
     }
 )
 
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    So you *can* just schedule them. The order is worth 1.0 points at depth 40 and 5.9 at depth 100. Between multipliers and
+    schedules three seeds show no difference. What multipliers add is a rule: each rises until its skip is removed, however
+    high the price.
+    """
+)
+
 # %% [markdown]
-# So you *can* just schedule them. The order is worth 1.0 points at depth 40 and 5.9 at depth 100. Between multipliers and
-# schedules three seeds show no difference. What multipliers add is a rule: each rises until its skip is removed, however
-# high the price.
-#
 # A penalty of fixed strength, $c \sum_l \alpha_l$, removes a skip only where $c$ is above its price. Nobody knows the
 # largest price beforehand. Recorded with $c = 3$ and $c = 30$, every skip weight reached zero. But in some layers next to
 # the input the loss pulled harder for a while: five of six runs end with one or two skips.
@@ -471,14 +484,18 @@ pd.DataFrame(
     }
 )
 
-# %% [markdown]
-# With a bias of 2 the *plain* network of 100 layers reaches 0.863, and the VAN 0.866: the two are level. Compared with
-# the plain network with bias 1 alone, the VAN would seem 12 points ahead. That would set a tuned method against an
-# untuned rival.
-#
-# At this depth three seeds show nothing that the phase-out adds to the best initialization. At depth 40 five seeds show
-# half a point ([docs/evidence.md](../docs/evidence.md)). Is it so everywhere? In [lesson 10](10_convolutional_van.ipynb)
-# a phase-out adds much.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    With a bias of 2 the *plain* network of 100 layers reaches 0.863, and the VAN 0.866: the two are level. Compared with
+    the plain network with bias 1 alone, the VAN would seem 12 points ahead. That would set a tuned method against an
+    untuned rival.
+
+    At this depth three seeds show nothing that the phase-out adds to the best initialization. At depth 40 five seeds show
+    half a point ([docs/evidence.md](../docs/evidence.md)). Is it so everywhere? In [lesson 10](10_convolutional_van.ipynb)
+    a phase-out adds much.
+    """
+)
 
 # %% [markdown]
 # ## Explore

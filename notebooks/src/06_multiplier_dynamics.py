@@ -106,11 +106,14 @@ found = dict(zip(questions, (free["skip_weight"].max(), removed, final), strict=
 comparison = pd.DataFrame(
     {"quantity": list(found), "found": [round(float(value), 3) for value in found.values()]}
 )
-prediction.compare(found, plots.skip_and_multiplier_paths(paths))
-
-# %% [markdown]
-# **See**: free, the skip weight oscillates with the amplitude $A$, above 1 and below 0. Clipped, it waits at 1 until the
-# multiplier has grown to the slope. Then it falls, and stays at 0.
+prediction.compare(
+    found,
+    plots.skip_and_multiplier_paths(paths),
+    r"""
+    **See**: free, the skip weight oscillates with the amplitude $A$, above 1 and below 0. Clipped, it waits at 1 until the
+    multiplier has grown to the slope. Then it falls, and stays at 0.
+    """,
+)
 
 # %% [markdown]
 # ## Evidence: with the clip the multiplier ends above the slope
@@ -252,12 +255,17 @@ runs.groupby("factor").agg(
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 named = runs.assign(run=[f"{factor:g} times the default" for factor in runs["factor"]])
-plots.predicted_and_real_steps(named, caption="Each marker is a layer. On the line the prediction was right.")
+prediction.show(
+    plots.predicted_and_real_steps(
+        named, caption="Each marker is a layer. On the line the prediction was right."
+    ),
+    r"""
+    **See**: the prediction is right to within one per cent for half of the layers, although it knows nothing of the
+    network. The largest error, in a first layer, is 15 %. Slopes are small: at initialization their median size is 0.05.
+    """,
+)
 
 # %% [markdown]
-# **See**: the prediction is right to within one per cent for half of the layers, although it knows nothing of the
-# network. The largest error, in a first layer, is 15 %. Slopes are small: at initialization their median size is 0.05.
-#
 # With a quarter of the default, 18 skips are left, so these runs do not end as plain networks. Of the other settings the
 # slowest removal has the highest accuracy.
 
@@ -301,12 +309,16 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# The finished network would hardly gain or lose by a little of its skips. Only in the first layer would a little of the
-# skip cost.
-#
-# Every multiplier is far above its price. That is no fault: under the clip each of them solves the problem. But *how far*
-# it is above says nothing about the skip. The learning rates set it.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    The finished network would hardly gain or lose by a little of its skips. Only in the first layer would a little of the
+    skip cost.
+
+    Every multiplier is far above its price. That is no fault: under the clip each of them solves the problem. But *how far*
+    it is above says nothing about the skip. The learning rates set it.
+    """
+)
 
 # %% [markdown]
 # ## Clock or market?
@@ -341,10 +353,14 @@ prediction.compare({name: "together" if spread[name] < 1.1 else "the cheapest fi
 # %% tags=["keep_output", "hide-input"]
 simulated.assign(ratio=simulated["ratio"].map("{:.3g}".format)).set_index(["learning rates", "price"])
 
-# %% [markdown]
-# Far above 1 the phase-out is a **clock**: with ratios above 10 the three are removed within 4 % of the same step.
-# Near 1 or below it is a **market**: each skip waits until its multiplier has passed its price. With 0.2 that takes 2,000
-# steps.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Far above 1 the phase-out is a **clock**: with ratios above 10 the three are removed within 4 % of the same step.
+    Near 1 or below it is a **market**: each skip waits until its multiplier has passed its price. With 0.2 that takes 2,000
+    steps.
+    """
+)
 
 # %% [markdown]
 # ## The order that prices choose costs 7 points

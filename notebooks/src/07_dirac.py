@@ -136,11 +136,11 @@ prediction.compare(
     {name: result.test_accuracy for name, result in results.items()} | {"mean of all a at the end": mean_a},
     comparison.set_index("network"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
+    r"""
+    **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual
+    one. Without it, the same parametrization learns hardly more than the plain network.
+    """,
 )
-
-# %% [markdown]
-# **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual
-# one. Without it, the same parametrization learns hardly more than the plain network.
 
 # %% [markdown]
 # ## Evidence: the identity is what counts, not the division by $|V|$
@@ -308,18 +308,22 @@ identity.agg(
     }
 ).round(3)
 
-# %% [markdown]
-# After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they
-# become?
-#
-# **The Dirac network kept its identity.** The mean of $a$ is still 0.99, and the smallest of the 1,280 in a network is
-# 0.58 on average. It could have vanished. The learning rates of these 30 epochs add up to about 1.75, and Adam's steps
-# add up to about as much where the gradient keeps its sign. So the graph is plain, but the skip is still in it. It is
-# about ten times as large as what was learned beside it.
-#
-# **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
-# and above 0.06 in every layer. In the plain network it is 0.00. Whether a plain network that trains well (BatchNorm
-# bias 1) learns as much was not measured. Neither network shows that depth does without identities altogether.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they
+    become?
+
+    **The Dirac network kept its identity.** The mean of $a$ is still 0.99, and the smallest of the 1,280 in a network is
+    0.58 on average. It could have vanished. The learning rates of these 30 epochs add up to about 1.75, and Adam's steps
+    add up to about as much where the gradient keeps its sign. So the graph is plain, but the skip is still in it. It is
+    about ten times as large as what was learned beside it.
+
+    **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
+    and above 0.06 in every layer. In the plain network it is 0.00. Whether a plain network that trains well (BatchNorm
+    bias 1) learns as much was not measured. Neither network shows that depth does without identities altogether.
+    """
+)
 
 # %% [markdown]
 # ## Before the ReLU, the identity is cut off
@@ -397,8 +401,12 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# Nothing subtracts the mean, so the next identity and the next ReLU let all of it pass.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Nothing subtracts the mean, so the next identity and the next ReLU let all of it pass.
+    """
+)
 
 # %% [markdown]
 # ## Weight decay: what counts is a ratio, or a product
@@ -429,16 +437,20 @@ decay.agg(
     }
 ).round(3)
 
-# %% [markdown]
-# **With batch normalization** $a$ and $b$ may decay *together*: both become small, and three seeds do not tell the
-# accuracy apart. Batch normalization divides the output by its size, so only the **ratio** counts, and that is still 7
-# to 1. Where $a$ decays alone the ratio falls below 1, and the accuracy falls with it.
-#
-# **Without normalization** nothing is divided. Every layer multiplies the signal by about $a$, and $0.38^{40}$ is
-# $10^{-17}$: the network stays at chance.
-#
-# So the rule is right, but for another reason than "the skip is pulled to 0". (And look at the fourth row once more: 40
-# layers, no skip in the graph, *and no normalization*.)
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    **With batch normalization** $a$ and $b$ may decay *together*: both become small, and three seeds do not tell the
+    accuracy apart. Batch normalization divides the output by its size, so only the **ratio** counts, and that is still 7
+    to 1. Where $a$ decays alone the ratio falls below 1, and the accuracy falls with it.
+
+    **Without normalization** nothing is divided. Every layer multiplies the signal by about $a$, and $0.38^{40}$ is
+    $10^{-17}$: the network stays at chance.
+
+    So the rule is right, but for another reason than "the skip is pulled to 0". (And look at the fourth row once more: 40
+    layers, no skip in the graph, *and no normalization*.)
+    """
+)
 
 # %% [markdown]
 # ## Convolutions fold as well
@@ -478,9 +490,13 @@ prediction.compare({f"ahead at depth {layers}": value for layers, value in is_ah
 # %% tags=["keep_output", "hide-input"]
 convolutions.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=False)
 
-# %% [markdown]
-# At depth 10, after three epochs, the identity has *cost* 0.035. At depth 34, where the plain network begins to fail, it
-# gains 0.14. Neither network was trained to its end here.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    At depth 10, after three epochs, the identity has *cost* 0.035. At depth 34, where the plain network begins to fail, it
+    gains 0.14. Neither network was trained to its end here.
+    """
+)
 
 # %% [markdown]
 # ## Explore

@@ -163,10 +163,10 @@ prediction.compare(
     accuracy,
     comparison.set_index("network"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
+    r"""
+    **See**: looks-linear learns from its first epoch on, without a skip and without normalization.
+    """,
 )
-
-# %% [markdown]
-# **See**: looks-linear learns from its first epoch on, without a skip and without normalization.
 
 # %% [markdown]
 # ## Evidence: at initialization the network is linear
@@ -234,23 +234,25 @@ long = both.melt(["network", "depth"], ["training", "test"], "accuracy")
 long.pivot_table("value", ["accuracy", "network"], "depth", mean_and_sd, sort=False)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, LeCun"])])
+prediction.show(
+    plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, LeCun"])]),
+    r"""
+    **See**: there are two groups. Networks of ReLUs with random weights fall with depth. Looks-linear, tanh with
+    orthogonal weights and the residual network stay up, and only tanh falls a little at 80 layers.
+
+    - **The initial weights alone decide.** *crelu, He* has the same layers as *looks-linear*. It falls with depth like the
+      other networks of ReLUs. Looks-linear loses 0.01 on the test set from 20 to 80 layers.
+    - **The layer must keep norms, not the matrix.** tanh with orthogonal weights does nearly as well as looks-linear.
+      ReLUs gain nothing by orthogonal weights. (tanh with other weights was not recorded.)
+    - **Self-normalizing networks** nearly keep up at 20 layers. At 80 they fail, with a learning rate that was chosen at
+      40.
+    - **A warning**: a single linear layer reaches 0.91 on the training set and 0.84 on the test set. That is within 0.015
+      of the best of them, on both. So the table tells which networks *can be trained* at a depth. It cannot tell what
+      depth is good for.
+    """,
+)
 
 # %% [markdown]
-# **See**: there are two groups. Networks of ReLUs with random weights fall with depth. Looks-linear, tanh with
-# orthogonal weights and the residual network stay up, and only tanh falls a little at 80 layers.
-
-# %% [markdown]
-# - **The initial weights alone decide.** *crelu, He* has the same layers as *looks-linear*. It falls with depth like the
-#   other networks of ReLUs. Looks-linear loses 0.01 on the test set from 20 to 80 layers.
-# - **The layer must keep norms, not the matrix.** tanh with orthogonal weights does nearly as well as looks-linear.
-#   ReLUs gain nothing by orthogonal weights. (tanh with other weights was not recorded.)
-# - **Self-normalizing networks** nearly keep up at 20 layers. At 80 they fail, with a learning rate that was chosen at
-#   40.
-# - **A warning**: a single linear layer reaches 0.91 on the training set and 0.84 on the test set. That is within 0.015
-#   of the best of them, on both. So the table tells which networks *can be trained* at a depth. It cannot tell what
-#   depth is good for.
-#
 # ## How non-linear does it become?
 #
 # A network that only *started* well could stay linear. **Predict**: in the end, does looks-linear bend as much as the
@@ -272,10 +274,10 @@ is_less = bend_at_end["looks-linear"] < 0.9 * bend_at_end["residual, batch norm"
 prediction.compare(
     {"looks-linear bends": "less" if is_less else "as much or more"},
     plots.measure_curves(shown, "bend", "Non-linearity", "bend (fraction of half the distance)"),
+    r"""
+    **See**: looks-linear bends in the first epochs, and in the end about half as much as the others.
+    """,
 )
-
-# %% [markdown]
-# **See**: looks-linear bends in the first epochs, and in the end about half as much as the others.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 plots.measure_curves(shown, "correlation", "Gradients at two images", "correlation (no unit)")
@@ -341,9 +343,13 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# With the cross-entropy, and one class for an image and its negative, $\delta$ has no such symmetry. In practice you
-# need not fear this. It shows what makes the network non-linear: the part of the task that is not odd.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    With the cross-entropy, and one class for an image and its negative, $\delta$ has no such symmetry. In practice you
+    need not fear this. It shows what makes the network non-linear: the part of the task that is not odd.
+    """
+)
 
 # %% [markdown]
 # ## Convolutions can look linear, too

@@ -136,11 +136,11 @@ prediction.compare(
     {name: result.test_accuracy for name, result in results.items()},
     comparison.set_index("network").astype(object).fillna("–"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
+    r"""
+    **See**: while its skips are being removed, the VAN's line (test set, eval mode) lies below its dots (training
+    batches). Then the two meet.
+    """,
 )
-
-# %% [markdown]
-# **See**: while its skips are being removed, the VAN's line (test set, eval mode) lies below its dots (training
-# batches). Then the two meet.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 plots.skip_weight_map(results["van"].layers, "Each row is a block. Yellow: identity. Dark: two plain layers.")
@@ -229,10 +229,14 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# A skip costs **memory**: the input $x$ of a block must be kept until the block's end. While the second convolution
-# runs, three sets of feature maps are in memory: $x$, its input and its output. Without the skip there are two. Time is
-# another matter: run the table twice, and see by how much its milliseconds change.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    A skip costs **memory**: the input $x$ of a block must be kept until the block's end. While the second convolution
+    runs, three sets of feature maps are in memory: $x$, its input and its output. Without the skip there are two. Time is
+    another matter: run the table twice, and see by how much its milliseconds change.
+    """
+)
 
 # %% [markdown]
 # ## How much of the degradation does a phase-out repair, at 20 and at 56 layers?
@@ -274,11 +278,16 @@ exercises.findings(
 # %% tags=["keep_output", "hide-input"]
 differences(mini.table, [(layers, "van", "plain") for layers in (20, 56)])
 
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    At **56 layers** the plain network learns little (0.10 to 0.32). The VAN has no skip left and reaches 0.65, which is
+    0.46 more on average. The residual network reaches 0.80. At **20 layers** the residual network is only 0.06 above the
+    plain one. Three seeds do not tell the VAN's 0.77 from the plain network's 0.75.
+    """
+)
+
 # %% [markdown]
-# At **56 layers** the plain network learns little (0.10 to 0.32). The VAN has no skip left and reaches 0.65, which is
-# 0.46 more on average. The residual network reaches 0.80. At **20 layers** the residual network is only 0.06 above the
-# plain one. Three seeds do not tell the VAN's 0.77 from the plain network's 0.75.
-#
 # The last skip was removed at step 202 to 204 of 312, with 9 skips or with 27. The learning rates decide that, as a clock
 # does ([lesson 6](06_multiplier_dynamics.ipynb)).
 
@@ -312,14 +321,18 @@ pairs = [(layers, *two) for layers in (56, 110) for two in ((plain, "residual"),
 pairs += [(110, "VAN, additive, sequentially, BatchNorm bias 1", plain)]
 differences(controls.table, pairs)
 
-# %% [markdown]
-# Five seeds. At **56 layers** the bias alone is enough. The plain network reaches 0.785 and never had a skip. It is not
-# told apart from the residual network, and no VAN has a higher mean. So what looked like the merit of the phase-out is
-# to be had more simply.
-#
-# At **110 layers** it is not, with the biases tried here. The best of all plain runs reaches 0.54, and most are near
-# chance. Both VANs with bias 1 reach 0.71, and both intervals exclude 0. The residual network is ahead
-# at 0.79. So a phase-out adds something where a better initialization alone fails, and there it needs both.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    Five seeds. At **56 layers** the bias alone is enough. The plain network reaches 0.785 and never had a skip. It is not
+    told apart from the residual network, and no VAN has a higher mean. So what looked like the merit of the phase-out is
+    to be had more simply.
+
+    At **110 layers** it is not, with the biases tried here. The best of all plain runs reaches 0.54, and most are near
+    chance. Both VANs with bias 1 reach 0.71, and both intervals exclude 0. The residual network is ahead
+    at 0.79. So a phase-out adds something where a better initialization alone fails, and there it needs both.
+    """
+)
 
 # %% [markdown]
 # ## And on photographs?
@@ -349,11 +362,14 @@ by_epoch = runs.explode("accuracy_by_epoch").assign(
     epoch=lambda table: table.groupby(level=0).cumcount() + 1,
 )
 by_epoch = by_epoch.rename(columns={"test_accuracy": "last", "accuracy_by_epoch": "test accuracy"})
-prediction.compare(found, plots.mean_curves(by_epoch, "test accuracy", "epoch", panel="layers"))
-
-# %% [markdown]
-# **See**: with 20 layers the VANs end at the plain network, with 56 far above it. Their last skips are removed in the third
-# of the four epochs.
+prediction.compare(
+    found,
+    plots.mean_curves(by_epoch, "test accuracy", "epoch", panel="layers"),
+    r"""
+    **See**: with 20 layers the VANs end at the plain network, with 56 far above it. Their last skips are removed in the third
+    of the four epochs.
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
 print("recorded by:", photographs.command)
@@ -372,6 +388,15 @@ at_once, sequential = words.values()
 pairs = [(20, at_once, "plain"), (56, at_once, "plain"), (56, at_once, "residual"), (56, sequential, at_once)]
 differences(runs, pairs)
 
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    At **20 layers** the residual network is 0.06 ahead, and three seeds do not tell the VAN from the plain network. At
+    **56 layers** the VAN is 0.23 above the plain network and 0.14 below the residual one. Sequential and simultaneous
+    removal are not told apart.
+    """
+)
+
 # %% [markdown]
 # Four epochs are far from a full training. Published test errors in % say how far. They are **not ours**: full width,
 # 164 epochs in the paper. The re-run is public, by another author, one seed each, its best epoch (as its README stands
@@ -385,9 +410,7 @@ differences(runs, pairs)
 # | 56 | 6.97 | 7.33 | 12.76 |
 #
 # In a full training the plain network is 1.5 points behind the residual one at **20 layers**, and 5.4 points at 56. Our
-# distances are larger, since our runs are short. At **20 layers** the residual network is 0.06 ahead, and three seeds do
-# not tell the VAN from the plain network. At **56 layers** the VAN is 0.23 above the plain network and 0.14 below the
-# residual one. Sequential and simultaneous removal are not told apart.
+# distances are larger, since our runs are short.
 #
 # Plain networks with a BatchNorm bias of 1, the rival above, were not run on photographs. Nor was a full training.
 

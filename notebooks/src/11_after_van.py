@@ -226,10 +226,10 @@ prediction.compare(
     },
     pd.Series(reached, name="test accuracy").round(3).to_frame(),
     plots.skip_weight_map(results["Layer Folding"].layers, "Yellow: affine. Dark: a ReLU."),
+    r"""
+    **See**: a layer that ends neither yellow nor dark is what rounding changes.
+    """,
 )
-
-# %% [markdown]
-# **See**: a layer that ends neither yellow nor dark is what rounding changes.
 
 # %% [markdown]
 # ## How many layers does a stronger penalty leave?
@@ -276,20 +276,24 @@ differences = {
 }
 pd.Series(differences, name="finished, test accuracy [95 % interval, in points]").to_frame()
 
-# %% [markdown]
-# **Read** the two tables in three steps.
-#
-# - *The layers stay.* The VAN ends without a skip, 0.8 points above the residual network. (On the full data set it is
-#   below it: [evidence](../docs/evidence.md).) ReZero, called SkipInit in
-#   convolutional networks, keeps its skips.
-# - *Layers are removed.* VanillaNet's 12 layers do better than 22 plain ones. The strength of Layer Folding's penalty is a
-#   dial. At 0 most $\alpha$ end between, and rounding ruins the network. A stronger penalty leaves fewer between, and fewer
-#   layers. At 0.25, the strength in the authors' code, one linear layer is left. Here that is not told apart from 22 plain
-#   layers.
-# - *Branches are folded.* RepVGG's branches show no gain in a network this small.
-#
-# Why a dial? The penalty $\kappa \, (1 - \alpha^2)$ pulls with $2 \kappa \alpha$: not at all at $\alpha = 0$, where every
-# layer starts. The loss must lift $\alpha$ first. Then the pull grows, and what the loss does not hold goes to 1.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    **Read** the two tables in three steps.
+
+    - *The layers stay.* The VAN ends without a skip, 0.8 points above the residual network. (On the full data set it is
+      below it: [evidence](../docs/evidence.md).) ReZero, called SkipInit in
+      convolutional networks, keeps its skips.
+    - *Layers are removed.* VanillaNet's 12 layers do better than 22 plain ones. The strength of Layer Folding's penalty is a
+      dial. At 0 most $\alpha$ end between, and rounding ruins the network. A stronger penalty leaves fewer between, and fewer
+      layers. At 0.25, the strength in the authors' code, one linear layer is left. Here that is not told apart from 22 plain
+      layers.
+    - *Branches are folded.* RepVGG's branches show no gain in a network this small.
+
+    Why a dial? The penalty $\kappa \, (1 - \alpha^2)$ pulls with $2 \kappa \alpha$: not at all at $\alpha = 0$, where every
+    layer starts. The loss must lift $\alpha$ first. Then the pull grows, and what the loss does not hold goes to 1.
+    """
+)
 
 # %% [markdown]
 # ## Explore

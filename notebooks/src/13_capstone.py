@@ -199,13 +199,9 @@ prediction.compare(found, summary.round(3), by_setting.update_traces(mode="marke
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 pairs = plain[plain["setting"].isin([baseline, other])]
-draw(
-    pairs,
-    "seed " + pairs["seed"].astype(str),
-    f"{baseline} and {other}, seed by seed",
-    "A line that rises: the setting at the right is better for that seed.",
-    [baseline, other],
-)
+caption = "A line that rises: the setting at the right is better for that seed."
+by_seed = "seed " + pairs["seed"].astype(str)
+prediction.show(draw(pairs, by_seed, f"{baseline} and {other}, seed by seed", caption, [baseline, other]))
 
 # %% [markdown]
 # **See**: do the lines go the same way? Overlapping bars do not tell.

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
+from inspect import cleandoc
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 
 from van_tutorial._checks import check_choice
 from van_tutorial._course import PREDICTIONS
@@ -122,14 +123,24 @@ class Prediction(Panel):
 
         Args:
             results: by question, all of them or some.
-            *more: figures and tables that would tell the results: they appear with them.
+            *more: figures, tables and texts that would tell the results, as `show` takes them.
 
         Raises:
             ValueError: for a result that answers none of the questions.
         """
         for name in results:
             check_choice("question", name, self.questions)
-        for thing in (Comparison(self, results), *more):
+        self.show(Comparison(self, results), *more)
+
+    def show(self, *things: Any) -> None:
+        """Show what would tell the results, as soon as the predictions are made or passed.
+
+        Args:
+            *things: figures, tables, and texts in Markdown.
+        """
+        for thing in things:
+            if isinstance(thing, str):
+                thing = Markdown(cleandoc(thing))
             if self.is_open:
                 hidden = thing if isinstance(thing, Comparison) else HTML("")
                 self._places.append((display(hidden, display_id=True), thing))
