@@ -104,6 +104,12 @@ REPLAY = """
     html = '<div id="replay"></div><script type="module">Plotly.newPlot("replay", [{y: [1, 2]}])</script>'
     figure = {"data": [], "layout": {}}
     display({"text/html": html, "application/vnd.plotly.v1+json": figure}, raw=True)
+    # %%
+    from types import SimpleNamespace
+    from IPython.display import Markdown
+    prediction = SimpleNamespace(show=lambda text: display(Markdown(text)))
+    # %%
+    prediction.show(r"So $\\omega$ is [a word](../docs/words.md).")
 """
 
 
@@ -115,7 +121,7 @@ def write_course(root, code="depth", document="# Words\n"):
     cells = [
         nbformat.v4.new_markdown_cell("# 1 · Small\n\n*Is it small?*\n\n[words](../docs/words.md)"),
         nbformat.v4.new_code_cell("depth: int = 3  # layers", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(textwrap.dedent(code).strip()),
+        *map(nbformat.v4.new_code_cell, textwrap.dedent(code).strip().split("# %%\n")),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -173,6 +179,14 @@ def test_links_hold_between_pages_and_words_stay_where_a_file_is_not_on_the_site
     assert 'href="../notebooks/small.html"' in document
     assert "solutions" in document
     assert "instructor" not in document
+
+
+def test_text_that_code_shows_is_text_as_any_other_and_its_code_is_not_there(small):
+    page = text_of(small[2] / "notebooks" / "small.html")
+    assert re.search(
+        r'So <math [^>]*>.*</math> is <a class="reference internal" href="../docs/words.html">', page
+    )
+    assert "\\omega" not in page
 
 
 def test_a_link_that_leads_nowhere_is_an_error_and_the_earlier_site_stays(tmp_path, capfd):

@@ -24,6 +24,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools import site_live
+from tools.notebooks import split
 from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 from van_tutorial.batch.page import with_html_outputs
@@ -99,6 +100,9 @@ def read_run(run: batch.Run, is_quick: bool) -> nbformat.NotebookNode:
         notebook.cells = [
             cell for cell, tag in zip(notebook.cells, tags, strict=True) if "injected-parameters" not in tag
         ]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and split(cell.source)[0].endswith(".show()"):  # text and nothing else
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(QUICK_WARNING if is_quick else NOTE))
     return notebook
 
