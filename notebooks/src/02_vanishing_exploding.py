@@ -7,9 +7,9 @@
 # ([lesson 1](01_degradation.ipynb)). Training looks for them with gradients. So you now follow a gradient backward, layer
 # by layer.
 #
-# Multiply a number by 0.8 fifty times, and a hundred-thousandth of it is left. A gradient fares just so: every layer
+# Multiply a number by 0.8 fifty times, and a hundred-thousandth of it is left. So it is with a gradient: every layer
 # multiplies it, and the initial weights decide by how much. You will compute that factor by hand, find it in real
-# networks, and see batch normalization make matters worse where one expects it to help.
+# networks, and ask what normalization changes.
 #
 # **Time**: 30 minutes of reading and thinking; the cells take about 10 seconds on two idle processor cores.
 #
@@ -19,7 +19,7 @@
 #
 # - measure activations and gradients layer by layer, in any PyTorch network,
 # - predict from the initial weights whether gradients vanish, explode or keep their size,
-# - say what normalization repairs, and what it makes worse,
+# - say what normalization does to activations and to gradients,
 # - name three other things that can be wrong with a gradient, besides its size.
 
 # %% tags=["parameters"]
@@ -45,14 +45,14 @@ inputs, labels = images.train_images[:num_images], images.train_labels[:num_imag
 # ## The idea: every layer multiplies the gradient
 #
 # Nothing is trained in this lesson: the trouble is there at initialization. Let $x_l$ be the output of layer $l$, and $C$
-# the loss. The chain rule hands the gradient from layer to layer. Without normalization,
+# the loss. The chain rule passes the gradient from layer to layer. Without normalization,
 #
 # $$\frac{\partial C}{\partial x_{l-1}} = \frac{\partial C}{\partial x_l} \, D_l \, W_l$$
 #
 # $W_l$ holds the weights. $D_l$ is the **ReLU mask**: 1 for active units, 0 for the others. Two factors act on the squared
 # norm of the gradient:
 #
-# - A random $W$ whose entries have variance $\sigma_w^2 / n$ multiplies it by $\sigma_w^2$ on average.
+# - A random $W$ multiplies it by $\sigma_w^2$ on average, if its entries have variance $\sigma_w^2 / n$ at width $n$.
 # - A mask that lets the fraction $p$ of the units pass multiplies it by $p$.
 #
 # Together, over $L$ layers,
@@ -62,9 +62,9 @@ inputs, labels = images.train_images[:num_images], images.train_labels[:num_imag
 #
 # ![The gradient travels from the loss back to the input through six layers: with a gain below 1 it fades, with 1 it keeps its size, above 1 it grows](../assets/figures/vanishing_exploding.svg)
 #
-# He initialization takes $\sigma_w^2 = 2$. A ReLU passes half of the units, $p = 1/2$. So $\chi = 1$: the gradient keeps its
-# size. In this lesson you turn one knob, `init_scale`. It multiplies He's weights: $\sigma_w^2 = 2 \cdot
-# \mathrm{scale}^2$.
+# The initialization of He and others (2015) takes $\sigma_w^2 = 2$. A ReLU passes half of the units, $p = 1/2$. So
+# $\chi = 1$: the gradient keeps its size. You change one thing, `init_scale`. It multiplies He's weights, so
+# $\sigma_w^2 = 2 \cdot \mathrm{scale}^2$.
 
 # %% [markdown]
 # ## Predict
@@ -83,8 +83,8 @@ prediction
 # %% [markdown]
 # ## Run
 #
-# `layer_norms` watches a network by hooks while one batch goes through it forward and backward. It leaves the network as it
-# was.
+# `layer_norms` sends one batch through a network, forward and backward. It returns the norms in every layer, and leaves
+# the network as it was.
 
 
 # %%
@@ -102,7 +102,7 @@ scales = (0.8, 1.0, 1.25)
 norms = {f"scale {scale}": measure(init_scale=scale) for scale in scales}
 
 # %% [markdown]
-# ## Evidence: gradients vanish or explode exponentially in depth
+# ### Prediction and result
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 ratio = {name: first_by_last(table) for name, table in norms.items()}
@@ -117,14 +117,16 @@ prediction.compare(
     ratio,
     plots.layer_norm_curves(norms),
     r"""
-    On a logarithmic axis the lines are straight: every layer multiplies the gradient by the same factor, the scale. A factor of
-    0.8 a layer sounds harmless, and fifty of them leave a hundred-thousandth. (The loss is a natural logarithm, so its
-    unit is the *nat*.)
+    **See**: on a logarithmic axis the lines are straight. Every layer multiplies the gradient by the same factor, the scale.
+    (The loss is a natural logarithm, so its unit is the *nat*.)
 
-    Theory and measurement, first by last. Products of many random factors scatter, so a single network is off by a factor:
+    Theory and measurement, first by last. A product of many random factors scatters, so a single network is off by a factor:
     """,
     comparison.style.hide(),
 )
+
+# %% [markdown]
+# ## Evidence: gradients vanish or explode exponentially in depth
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(
@@ -136,13 +138,13 @@ exercises.findings(
 )
 
 # %% [markdown]
-# ## BatchNorm makes plain gradients explode
+# ## Does normalization keep the gradient's size?
 #
-# Batch normalization divides every unit by its standard deviation over the batch. Layer normalization divides all units
+# Batch normalization divides every unit by its standard deviation over the batch. *Layer normalization* divides all units
 # of an image by theirs. So the scale of the weights no longer matters. Does the gradient keep its size, then?
 #
-# **Predict** again first by last, at scale 0.8: for a plain network with batch normalization, one with layer
-# normalization, and a residual network with batch normalization.
+# **Predict** first by last again, at scale 0.8: plain with batch normalization, plain with layer normalization, and
+# residual with batch normalization.
 
 # %% tags=["nbval-ignore-output"]
 normalized_asked = widgets.Prediction(
@@ -166,19 +168,19 @@ normalized_asked.compare(
         normalized, caption="Two lines each for scales 0.8 and 1.25: they lie on each other."
     ),
     r"""
-    With batch normalization the *activations* keep their size, and the gradient **explodes**, at any scale. Where does that
-    come from? Follow a unit whose normalized pre-activation $z$ has mean 0 and variance 1.
+    **See**: batch normalization makes the gradient of a plain network **explode**, at any scale. Why? Follow a unit. Before
+    the ReLU its normalized value $z$ has mean 0 and variance 1. Take it as normally distributed.
 
     1. Its ReLU has mean square $1/2$ and mean $1 / \sqrt{2 \pi}$. So its variance over the batch is
        $\frac{1}{2} - \frac{1}{2 \pi} = \frac{\pi - 1}{2 \pi}$.
-    2. He's weights double that: the next pre-activation has variance $\frac{\pi - 1}{\pi} = 0.68$. (The mean of the ReLU
+    2. He's weights double that: the next layer's sum has variance $\frac{\pi - 1}{\pi} = 0.68$. (The mean of the ReLU
        adds a constant, which normalization subtracts.)
     3. Normalization divides by the standard deviation $\sqrt{0.68}$. The backward pass divides the gradient by it as well.
 
     Everything else keeps the size, as $\chi = 1$. So each layer multiplies the gradient by $\sqrt{\pi / (\pi - 1)} = 1.21$,
     and fifty layers by about ten thousand. Skip-connections slow this down a lot. Layer normalization divides by the
-    spread over the units, which includes what batch normalization subtracts. There the gradient about keeps its size. What
-    goes wrong instead is the next section.
+    spread over the units, which includes what batch normalization subtracts. There the gradient nearly keeps its size. The
+    next section shows what goes wrong instead.
     """,
 )
 
@@ -229,7 +231,8 @@ pd.DataFrame(
 # A co-activation of 0.48 with many dead units means: the units that are left are active at nearly every image. The layer
 # hardly tells images apart. With batch normalization co-activation stays near 1/4, so every pair of images sees a network
 # of its own. That helps to tell images apart. What it does to gradients is the question of the next lesson.
-#
+
+# %% [markdown]
 # ## A gradient of the right size may be lopsided
 #
 # A gradient may have the right size on average, and yet be large in a few directions and lost in the others. Let $y(x)$ be
@@ -265,9 +268,9 @@ condition_asked.compare(
     deepest.to_dict(),
     plots.singular_value_spread(spread),
     r"""
-    Looks-linear keeps every direction at 1, at any depth. He weights keep the root mean square and lose the smallest
-    direction from the first layers on. Orthogonal weights hold out longer; the ReLUs behind them do not keep lengths. With
-    batch normalization the largest direction explodes.
+    **See**: looks-linear keeps every direction at 1, at any depth. He weights keep the root mean square and lose the smallest
+    direction from the first layers on. Orthogonal weights hold out longer, but the ReLUs after them do not keep lengths.
+    With batch normalization the largest direction explodes.
     """,
 )
 
@@ -285,8 +288,8 @@ exercises.findings(
 # ## Explore
 #
 # **Misconception**: *with the right initialization depth is no problem any more.* Look for a **scale** at which the
-# gradient keeps its size without normalization. Then look at the dead units of that same network. Then switch
-# **normalization** on.
+# gradient keeps its size without normalization. How many units of that network are dead? Then choose a
+# **normalization**.
 
 
 # %% tags=["hide-input"]
@@ -318,13 +321,13 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the initialization settles the *size* of the gradient. At scale 1 it is level, and many units are dead all the
-# same. Normalization revives the units, and makes the scale irrelevant.
+# **Set right**: the initialization sets the *size* of the gradient. At scale 1 it is level, and still many units are dead.
+# Any normalization makes the scale irrelevant. Only one over the batch revives the units.
 
 # %% [markdown]
 # ## Exercise 1 · Level gradients
 #
-# He's argument is about ReLUs. Find a scale for `tanh`: the gradients of a plain network without normalization must stay
+# He's argument is about ReLUs. Find a scale for `tanh` in a plain network without normalization. Its gradients must stay
 # within a factor of 5 over all layers. (`measure(activation="tanh", init_scale=my_scale)`)
 
 # %% tags=["nbval-ignore-output"]
@@ -368,7 +371,7 @@ exercises.check_layer_factor(my_factor, init_scale=0.9)
 #
 # - Every layer multiplies: gradients vanish or explode *exponentially* in depth, by $\chi = \sigma_w^2 p$ a layer.
 # - He's scale makes $\chi = 1$ on average. Normalization makes the scale irrelevant, but BatchNorm makes the gradients of
-#   plain networks explode, by 1.21 a layer. Skip-connections repair that.
+#   plain networks explode, by 1.21 a layer. Skip-connections slow that down.
 # - Size is one thing. Dead units, co-activation and singular values are others.
 #
 # **Next**: all of this looked at one image at a time. With batch normalization each pair of images sees a network of its

@@ -8,8 +8,8 @@
 # agree?
 #
 # In a deep plain network they do not. Move the input a little, and the gradient is a new one. You can hear it: played as
-# sound, the gradient of four layers hums, and that of 24 layers hisses. In this lesson you derive from a coin toss how fast
-# this happens, repeat the published experiment, and solve a puzzle of a textbook about it.
+# sound, the gradient of four layers hums, and that of 24 layers hisses. You will derive from a coin toss how fast this
+# happens, repeat the published experiment, and solve a textbook's puzzle about it.
 #
 # **Time**: 40 minutes of reading and thinking; the cells take about 25 seconds on two idle processor cores.
 #
@@ -45,9 +45,9 @@ grid = torch.linspace(-2.0, 2.0, 256).unsqueeze(1)
 # %% [markdown]
 # ## The idea: each plain layer halves the correlation
 #
-# Training takes small steps. It counts on the gradient at one input having something to do with the gradient next to it.
-# Take the smallest case: a network from one number $x$ to one number $y$. Its gradient $g(x) = dy/dx$ at $N$ neighbouring
-# inputs is a **signal**. Its autocorrelation at lag $k$ says how it hangs together:
+# Training takes small steps. It relies on the gradient at one input being like the gradient next to it. Take the smallest
+# case: a network from one number $x$ to one number $y$. Its gradient $g(x) = dy/dx$ at $N$ neighbouring inputs is a
+# **signal**. The **autocorrelation** at lag $k$ compares each value with the one $k$ points further:
 #
 # $$R(k) = \frac{\sum_i z_i \, z_{i+k}}{\sum_i z_i^2} \qquad z_i = g(x_i) - \bar g$$
 #
@@ -85,9 +85,9 @@ grid = torch.linspace(-2.0, 2.0, 256).unsqueeze(1)
 # %% [markdown]
 # ## Predict
 #
-# Five random networks, 256 inputs from -2 to 2. For how many points does each gradient remember? The **correlation length**
-# is the lag at which $R$ has fallen to $1/e$. For comparison: brown noise remembers for about 20 points here, white noise
-# for less than one.
+# Five random networks, 256 inputs from -2 to 2. Over how many points does each gradient stay correlated? The **correlation
+# length** is the lag at which $R$ has fallen to $1/e$. For comparison: brown noise has about 20 points here, white noise
+# less than one.
 
 # %% tags=["nbval-ignore-output"]
 recipes = {
@@ -123,15 +123,15 @@ prediction.compare(
     {name: lengths[name] for name in recipes},
     plots.gradient_signals(grid.flatten().numpy(), drawn),
     r"""
-    From top to bottom the signals go from a walk to hiss. Two networks have forgotten within a point, as white noise has: plain
-    with 24 layers, and the VAN with $\alpha = 0.5$ and 50. At the brown end the order differs from one random network to the
-    next.
+    **See**: from top to bottom the signals go from a walk to hiss. Two are uncorrelated within a point, like white noise:
+    plain with 24 layers, and the VAN with $\alpha = 0.5$ and 50. At the brown end the order differs from one random network
+    to the next.
     """,
 )
 
 # %% [markdown]
-# **Hear** the gradient of 24 plain layers at 8,000 inputs, played in one second. It hisses. *White* always means: at this
-# spacing. At points 31 times closer, neighbours still know each other a little.
+# **Hear** the gradient of 24 plain layers at 8,000 inputs, played in one second. It hisses. (*White* means: at the spacing
+# of the figure. At points 31 times closer, neighbours are a little correlated.)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 fine = torch.linspace(-2.0, 2.0, 8000).unsqueeze(1)
@@ -167,7 +167,7 @@ panels = [
 plots.autocorrelation_panels(pd.concat([measured[measured["network"] == name] for name in panels]))
 
 # %% [markdown]
-# In the plain network each depth falls faster than the one before. From 24 layers on the line drops at once, as white noise
+# **See**: in the plain network each depth falls faster than the one before. From 24 layers on the line drops at once, as white noise
 # does. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so. A VAN with $\alpha = 0.5$ and 50
 # layers is white.
 #
@@ -200,8 +200,8 @@ exercises.findings(
 # ## A puzzle from a textbook
 #
 # A well-known textbook's notebook tries this experiment, finds its own replication unconvincing, and asks its readers
-# why. It differs from the published one in three things: it does not centre, its weights have variance $1/n$ instead of
-# $2/n$, and it has random biases in every layer. **Predict**: which of the three makes the difference?
+# why. Three things differ from the published one: no centring, weights of variance $1/n$ instead of $2/n$, and random
+# biases in every layer. **Predict**: which of the three makes the difference?
 
 # %% tags=["nbval-ignore-output"]
 culprit_asked = widgets.Prediction(
@@ -224,16 +224,16 @@ culprit_asked.compare(
 
     Without centring, inputs become ever more alike from layer to layer: lesson 2 saw that in the co-activation. Their
     gradients are alike because the network hardly tells them apart. That makes it no easier to train. Biases of He's
-    variance then make no clear difference. With small weights they do: they drown what is left of $x$, and hardly any unit
-    switches on the way from -2 to 2.
+    variance then make no clear difference. With small weights they do. They drown what is left of $x$, and hardly any unit
+    switches between -2 and 2.
     """,
 )
 
 # %% [markdown]
 # ## The law holds on real images
 #
-# Random networks of growing depth, 64 test images, the mean correlation between the gradients at two images. **Predict**: which
-# network keeps most of it at 50 layers? And does the correlation lie above the law or below it?
+# Take random networks of growing depth. Measured is the mean correlation between the gradients at two of 64 test images.
+# **Predict**: which network keeps most of it at 50 layers? And does the correlation lie above the law or below it?
 
 # %% tags=["nbval-ignore-output"]
 families = {
@@ -293,8 +293,8 @@ images_asked.compare(
     },
     plots.correlation_by_depth(on_images, predicted),
     r"""
-    The markers follow the law, most of them a little above it: the masks at two images of clothes are not quite independent
-    coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on each other:
+    **See**: the markers follow the law, most of them a little above it. The masks at two images of clothes are not quite
+    independent coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on each other:
     $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
     """,
 )
@@ -332,10 +332,13 @@ training_asked.compare(
     {"its gradients shatter": "nearly", "it stops learning": "no"},
     curve,
     r"""
-    They nearly shatter: at two images the correlation falls from 0.97 to 0.05 in the first ten epochs. After that the VAN keeps
-    0.02 to 0.07, where the plain network is at about 0. Test accuracies, mean of the seeds, by epoch:
+    **See**: they nearly shatter. At two images the correlation falls from 0.97 to 0.05 in the first ten epochs. After that
+    the VAN keeps 0.02 to 0.07, where the plain network is at about 0.
     """,
 )
+
+# %% [markdown]
+# Test accuracies, mean of the seeds, by epoch:
 
 # %% tags=["keep_output", "hide-input"]
 chosen = course[course["epoch"].isin([1, 3, 5, 10, 20, 30])]
@@ -361,7 +364,7 @@ training_asked.show(
 # ## Explore
 #
 # **Misconception**: *depth shatters gradients, so 50 layers always do.* Choose a **network** and a **depth**. How deep
-# can each go before its gradient is white? Which keeps its memory at 50 layers, and which a little of it?
+# can each go before its gradient is white? Which is still correlated at 50 layers, and which a little?
 
 
 # %% tags=["hide-input"]
@@ -435,9 +438,8 @@ my_alpha = next(a for a in candidates if diagnostics.predicted_correlation(50, "
 exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Good questions: why does the theory halve once more before the output (the last ReLU)? Why does the
-# plain network with batch normalization shatter faster on the grid than the centred one (R(1) at 10 layers: 0.5 against
-# 0.7)? Dividing by the standard deviation makes every unit switch more often along the line.
+# *For the instructor.* Good questions: why does the theory halve once more before the output (the last ReLU)? And why does
+# batch normalization shatter faster on the grid than centring alone? (R(1) at 10 layers: 0.5 against 0.7.) Dividing by the standard deviation makes every unit switch more often along the line.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence
@@ -460,8 +462,8 @@ exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 # **Next**: skips keep a gradient's size and its direction. How do they do that, which kinds are there, and does every
 # layer need its own? [4 · Skip-connections](04_skip_connections.ipynb).
 #
-# **Limits of the evidence.** The published figures and the conditions of the experiment are reported from memory and
-# by others: agreement here is with our own second implementation. One width, one grid; the theory assumes independent
+# **Limits of the evidence.** The published figures and conditions are reported from memory and by others. Agreement here
+# is with our own second implementation. One width, one grid; the theory assumes independent
 # masks. The trained networks: three seeds, one data set, output of one class.
 #
 # **References.** D. Balduzzi, M. Frean, L. Leary, J. Lewis, K. W.-D. Ma and B. McWilliams (2017), *The shattered

@@ -3,9 +3,9 @@
 #
 # *What exactly does a skip-connection repair, and which kinds are there?*
 #
-# In this lesson you take trained networks apart, layer by layer and skip by skip. A network with skips turns out to be
-# shallow when its training begins. Once it is trained, its layers and its skips matter very differently. That decides
-# how a skip can be removed, which is the subject of lesson 5.
+# In this lesson you take trained networks apart, layer by layer and skip by skip. How deep is a network with skips when
+# its training begins? Once it is trained, what does it need, its layers or its skips? That decides how a skip can be
+# removed, which is the subject of lesson 5.
 #
 # **So far**: skip-connections keep a gradient's size ([lesson 2](02_vanishing_exploding.ipynb)) and keep it from
 # shattering ([lesson 3](03_shattered_gradients.ipynb)). Now we ask how.
@@ -164,11 +164,11 @@ plots.layer_norm_curves(gradients, caption="Before training: gradient norm at ea
 # Most of the $2^L$ paths are about $L / 2$ layers long, simply because there are so many of that length. Do they also
 # *carry* most of the gradient? Let $\gamma_l$ be the factor by which $J_l$ multiplies a gradient's squared norm. If the
 # paths are independent, a path through the layers $S$ carries $\prod_{l \in S} \gamma_l$. All paths together carry
-# $\prod_l (1 + \gamma_l)$. So the fraction that paths of length $k$ carry is a coefficient of a polynomial, which a loop
-# multiplies out.
+# $\prod_l (1 + \gamma_l)$. So the fraction that paths of length $k$ carry is the coefficient of $t^k$ in
+# $\prod_l (1 + \gamma_l t) / (1 + \gamma_l)$. A loop multiplies that out.
 #
-# **Predict** for a residual network of `depth` layers before training: how many layers does the gradient pass, on
-# average over what it carries?
+# **Predict** for an untrained residual network of `depth` layers: how many layers does the gradient pass on average?
+# Each path counts by what it carries.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -276,14 +276,15 @@ exercises.findings(
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    Why so short? After normalization every $f$ has the same size, while the sum $x$ grows with each layer that adds to it.
-    So the fraction of a new $f$ in it falls: $\gamma_l$ is 0.5 at the first layer and 0.01 at the fortieth. Batch
-    normalization does to a residual network what ReZero does explicitly.
+    With batch normalization 0.11 % of the paths, those of at most 10 layers, carry nearly all. Why so short? After
+    normalization every $f$ has the same size, while the sum $x$ grows with each layer that adds to it. So the fraction of a
+    new $f$ in it falls: $\gamma_l$ is 0.5 at the first layer and 0.01 at the fortieth. Batch normalization does to a residual
+    network what ReZero does explicitly. (The product of all $1 + \gamma_l$ gives 0.7 of the gradient ratio that is measured.)
 
     Without normalization $\gamma_l$ stays near 1. Independent paths would then double the squared gradient in every layer.
-    Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent:
-    a ReLU never gives less than 0, so all layers add to $x$ in a common direction, and their contributions add up. Give
-    the units random signs after the ReLU, and the factor is 1.9 to 2.0.
+    Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent.
+    A ReLU never gives less than 0, so what all layers add to $x$ has a common direction, and adds up. Give the units random
+    signs after the ReLU, and the factor is 1.9 to 2.0.
 
     So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
     """
@@ -404,9 +405,9 @@ exercises.findings(
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    Keep both halves in mind. No single *layer* of a residual network matters much: removing one of $L$ layers leaves half
-    of the paths, and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If
-    you want a plain network in the end, its layers need time to learn to do without.
+    Keep both halves in mind. No single *layer* of a residual network matters much. Without one, half of the paths are left,
+    and nearly all of the short ones. Yet the *skips* matter: without them the network is close to chance. If you want a
+    plain network in the end, its layers need time to learn to do without.
     """
 )
 
@@ -426,9 +427,9 @@ prediction.show(
 # | mix, $0.5 \, x + 0.5 \, F(x)$ | 12.35 % |
 # | 1 × 1 convolution | 12.22 % |
 #
-# This is the standing objection to phasing out a skip: the mix is the identity at $\alpha = 1$ and plain at
-# $\alpha = 0$, but what happens in between? **Predict** with and without batch normalization: at which of 1, 0.95, 0.75,
-# 0.5, 0.25 and 0 does least of the gradient arrive at the first layer?
+# This is the standing objection to phasing out a skip. The mix is the identity at $\alpha = 1$ and plain at
+# $\alpha = 0$. What happens in between? **Predict** the $\alpha$ at which least of the gradient arrives at the first
+# layer, with and without batch normalization.
 
 # %% tags=["nbval-ignore-output"]
 alphas = ("1.0", "0.95", "0.75", "0.5", "0.25", "0.0")
@@ -529,8 +530,8 @@ by_bias.pivot_table("test_accuracy", "transform_bias", "normalization", mean_and
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    Gates that start half open (bias 0) reach 0.46 on the test set, and a quarter open (-1) 0.65; without normalization it
-    is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
+    Gates that start half open (bias 0) reach 0.46 on the test set, those a quarter open (-1) 0.65. Without normalization
+    it is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
     $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
     """
 )
@@ -644,9 +645,8 @@ exercises.check_highway(my_highway)
 # *For the instructor.* A good question after the removal of layers: is every layer superfluous, then? No: each one alone
 # costs little; let them remove two, five and ten together. Why do the gates next to the input open most? An open
 # question: one data set. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$. The library takes -4 beyond 50 layers, with
-# which a sixth is left. In the figure of the paths independence is an assumption. At depth 40 with batch normalization
-# the product $\prod (1 + \gamma_l)$ predicts 0.7 of the measured gradient. Without it the product is off by a factor of
-# a thousand: ReLU outputs have a mean in common, which adds up.
+# which a sixth is left. In the figure of the paths independence is an assumption. Without batch normalization the product
+# of all $1 + \gamma_l$ is off by a factor of a thousand.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence
@@ -662,8 +662,7 @@ exercises.check_highway(my_highway)
 # - Residual, highway and ReZero layers differ in what divides the output between $x$ and $f(x)$: nothing, a gate, a
 #   number.
 # - Through a sum the gradient has $2^L$ paths. With batch normalization, or with $s$ and $T$ near 0, the short ones
-#   carry it: a deep network with skips starts out shallow. What skips repair here is the *beginning*, as far as we
-#   measured.
+#   carry it. So a deep network with skips starts out shallow. As far as we measured, skips repair the *beginning*.
 # - After training no single layer with a skip is needed much, but the skips together are.
 # - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path. At depth 40 gates must start nearly
 #   closed, and a mix without normalization loses its gradient halfway.

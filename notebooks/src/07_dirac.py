@@ -3,9 +3,9 @@
 #
 # *Can the skip-connection hide inside the weights?*
 #
-# Yes. In this lesson a plain network of 40 layers trains nearly as well as a residual one. Its weights start close to
-# the identity. Its graph never holds a skip-connection, and after training it folds into ordinary weights. So is the
-# skip gone, or only hidden? You will measure it, and see what the ReLU and weight decay do to it.
+# Let every weight start close to the identity. Then the graph never holds a skip-connection, and after training the
+# network folds into ordinary weights. Does it train as well as a residual one? And is the skip gone, or only hidden? You
+# will measure both, and see what the ReLU and weight decay do to it.
 #
 # **So far**: a skip leads $x$ around the layer, and phasing it out removes it again ([lesson 5](05_phasing_out.ipynb),
 # [lesson 6](06_multiplier_dynamics.ipynb)). The next three lessons try other answers. This one needs no second path.
@@ -158,9 +158,9 @@ exercises.findings(
 # %% [markdown]
 # ## The graph has no skip, and folding changes nothing
 #
-# The exported graph of a network is all that is computed. `has_skip` looks for a sum that joins two paths from one node,
-# one of which passes fewer weights. In the Dirac network it finds none, *even before folding*: $a I$ is added to a
-# weight, not to a signal. `collapse` folds the network: it computes $W$ once and keeps only that.
+# The exported graph of a network is all that is computed. In it `has_skip` looks for a sum of two paths from one node, one
+# of which passes fewer weights. In the Dirac network it finds none, *even before folding*: $a I$ is added
+# to a weight, not to a signal. `collapse` folds the network: it computes $W$ once and keeps only that.
 
 # %% tags=["keep_output"]
 dirac = results["dirac"].model.cpu()
@@ -203,8 +203,8 @@ exercises.findings(
 # %% [markdown]
 # ## Training does not remove the identity here
 #
-# Nothing holds $a$ at 1. This is what Oyedotun and others (2023) object to: $a$ is free, so training may lose the
-# identity, and the skip is merely implicit. Here are $a$ and $b$ of three layers in the training above.
+# Nothing holds $a$ at 1. So training may lose the identity, which is what Oyedotun and others (2023) object to. Here are
+# $a$ and $b$ of three layers in the training above.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 shown = layers[layers["layer"].isin([1, depth // 2, depth])]
@@ -222,9 +222,8 @@ plots.measure_curves(
 # %% [markdown]
 # ## Three seeds do not tell Dirac and residual networks of 40 layers apart
 #
-# The same networks, recorded at three depths with three seeds, ten epochs each. The plain network stands there twice:
-# with the common learning rate, and with its best one at depth 40 on a validation set. Test accuracy, mean ± standard
-# deviation:
+# The same networks, recorded at three depths with three seeds, ten epochs each. *lr 0.01* is the plain network with the
+# learning rate that was best at depth 40 on a validation set. Test accuracy, mean ± standard deviation:
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -245,8 +244,8 @@ plots.accuracy_by_depth(by_depth)
 # **See**: residual networks keep their accuracy with depth, and Dirac networks lose a little. The three networks without
 # an identity lose most of it. A better learning rate only moves the loss of the plain ones to larger depths.
 #
-# At depth 10 the Dirac networks are 0.013 above the residual ones. At 40 and 60 three seeds do not tell the two apart:
-# the 95 % interval of the paired difference includes 0 (lesson 5 says how it is computed).
+# At depth 10 the Dirac networks are 0.013 above the residual ones. At 40 and 60 three seeds do not tell the two apart.
+# (The 95 % interval of the paired difference includes 0; lesson 5 says how it is computed.)
 
 # %% [markdown]
 # ## Is the skip gone, or only hidden?
@@ -254,10 +253,10 @@ plots.accuracy_by_depth(by_depth)
 # And compared with a VAN? Take 30 epochs and the settings of lesson 5. The recorded VAN reached 0.85, the residual
 # network 0.845.
 #
-# Look at the weights themselves, too. The cosine between a weight matrix and the identity is
-# $\mathrm{tr}(W) / (|W| \sqrt n)$. It is 1 for a multiple of the identity. For a random matrix of this size it is 0,
-# give or take 0.03. **Predict** the Dirac network's test accuracy and the mean of its $a$. Predict also the mean cosine
-# over the layers, of a collapsed VAN and of the folded Dirac network.
+# Look at the weights themselves, too. The **cosine** of an $n$ by $n$ weight to the identity is
+# $\mathrm{tr}(W) / (|W| \sqrt n)$. ($|W|^2$ is the sum of all squared entries.) It is 1 for a multiple of the identity,
+# and 0 for a random matrix of this size, give or take 0.03. **Predict** the Dirac network's test accuracy and its mean
+# $a$. Predict also the mean cosine over the layers, of a collapsed VAN and of the folded Dirac network.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -314,10 +313,10 @@ prediction.show(
     After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they
     become?
 
-    **The Dirac network kept its identity.** The mean of $a$ is still 0.99, and the smallest of the 1,280 in a network is
-    0.58 on average. It could have vanished. The learning rates of these 30 epochs add up to about 1.75, and Adam's steps
-    add up to about as much where the gradient keeps its sign. So the graph is plain, but the skip is still in it. It is
-    about ten times as large as what was learned beside it.
+    **The Dirac network kept its identity.** The mean of $a$ is still 0.99, in the last layer 0.92. The smallest of the 1,280
+    in a network is 0.58 on average. It could have vanished: the learning rates of these 30 epochs add up to about 1.75.
+    Adam's steps reach about that sum where a gradient keeps its sign. So the graph is plain, but the skip is still in it.
+    It is about ten times as large as what was learned beside it.
 
     **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
     and above 0.06 in every layer. In the plain network it is 0.00. Whether a plain network that trains well (BatchNorm
@@ -328,10 +327,13 @@ prediction.show(
 # %% [markdown]
 # ## Before the ReLU, the identity is cut off
 #
-# Is a Dirac weight then the skip of a residual layer, in another position? Look at the gradients before training. The
-# table has their correlation at pairs of images, as in lesson 3 (with batch statistics). It has the fraction of images
-# whose gradient is *exactly 0*. It also has the co-activation of lesson 2 in the last layer (independent units: 0.25),
-# and the gradient norm at the first layer divided by that at the last.
+# Is a Dirac weight then the skip of a residual layer, in another position? Look at the gradients before training, in four
+# columns:
+#
+# - their correlation at pairs of images (lesson 3),
+# - the fraction of images whose gradient is *exactly 0*,
+# - the co-activation in the last layer (lesson 2; 0.25 for independent units),
+# - the gradient norm at the first layer divided by that at the last.
 
 # %% tags=["keep_output", "hide-input"]
 columns = {
@@ -346,13 +348,13 @@ means["gradient_ratio"] = means["gradient_ratio"].map("{:,.1f}".format)
 means.round(3).rename(columns=columns)
 
 # %% [markdown]
-# Two things hold. The gradients of a Dirac network neither vanish nor explode. At two images they have more in common
-# than those of a plain network. But at 40 layers two images share hardly any active unit, and four images in ten have a
-# gradient of 0: a small change of the image changes nothing.
+# The gradients of a Dirac network neither vanish nor explode. At two images they have more in common than those of a
+# plain network. But at 40 layers two images share hardly any active unit. Four images in ten have a gradient of 0: a
+# small change of the image changes nothing.
 #
-# The ReLU does this. Batch normalization subtracts the mean, and the ReLU cuts off what is below it. The identity hands
-# the rest to the next layer, which does the same again. A few peaks are left at the end. A residual layer adds $x$
-# *after* the ReLU, so nothing is cut off twice.
+# The ReLU does this. Batch normalization subtracts the mean, and the ReLU cuts off what is below it. The identity passes
+# the rest to the next layer, which does the same again. A residual layer adds $x$ *after* the ReLU, so nothing is cut
+# off twice.
 #
 # What if there is no normalization? A ReLU never gives less than 0. **Predict** the co-activation in the last layer
 # then, and how many of 64 images have a gradient of 0.
@@ -409,14 +411,14 @@ prediction.show(
 )
 
 # %% [markdown]
-# ## Weight decay: what counts is a ratio, or a product
+# ## May weight decay act on the identity?
 #
 # Weight decay pulls numbers to 0, and $a = 0$ is a network without its skip. The authors let only parameters of two
 # dimensions and more decay, and so does `training.TrainConfig`: $V$, but not $a$ and $b$. Does it matter?
 #
-# A strong weight decay of 5 was recorded at depth 40. Alone, it would take $a$ to 0.05 with batch normalization, where
-# the learning rate is 0.003, and to 0.38 without, at 0.001. **Predict** the test accuracy by what decays, with batch
-# normalization and without.
+# Recorded is a strong weight decay of 5, at depth 40. Alone, it would take $a$ to 0.05 with batch normalization (learning
+# rate 0.003), and to 0.38 without (0.001). **Predict** the test accuracy by what decays, with batch normalization and
+# without.
 
 # %% tags=["nbval-ignore-output"]
 decayed = ("batch: V", "batch: V, a", "batch: V, a, b", "none: V", "none: V, a, b")
@@ -447,8 +449,8 @@ prediction.show(
     **Without normalization** nothing is divided. Every layer multiplies the signal by about $a$, and $0.38^{40}$ is
     $10^{-17}$: the network stays at chance.
 
-    So the rule is right, but for another reason than "the skip is pulled to 0". (And look at the fourth row once more: 40
-    layers, no skip in the graph, *and no normalization*.)
+    So the rule is right, but not because "the skip is pulled to 0". (See the fourth row, too: 40 layers train without a
+    skip in the graph, *and without normalization*.)
     """
 )
 
@@ -472,8 +474,8 @@ exercises.findings(
 )
 
 # %% [markdown]
-# What was trained and recorded is small: images averaged to 14 by 14, three epochs, 16 channels in the first group at
-# depth 10 and 8 at depth 34. **Predict**: is Dirac ahead of plain at depth 10, and at depth 34?
+# Small ones were recorded, for three epochs, on images averaged to 14 by 14. The first group has 16 channels at depth 10,
+# and 8 at depth 34. **Predict**: is Dirac ahead of plain at depth 10, and at depth 34?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(

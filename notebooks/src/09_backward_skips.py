@@ -4,12 +4,12 @@
 # *What if a skip-connection points backward?*
 #
 # Then late features, which know *what* is in an image, can help early ones, which know *where*. It takes a second
-# network. You label every pixel of a scene with and without one, and the second network clearly raises the score. Then a
-# simple control asks how much of that any added parameters would have earned.
+# network. You label every pixel of a scene with and without one. Then a simple control asks how much of the gain any
+# added parameters would have earned.
 #
-# **So far**: every answer to degradation helped a signal forward, past or through its layers: skips
-# ([lesson 4](04_skip_connections.ipynb)), identities ([lesson 7](07_dirac.ipynb)), mirrored weights
-# ([lesson 8](08_looks_linear.ipynb)). This lesson turns the arrow around.
+# **So far**: every answer to degradation helped a signal forward, by skips ([lesson 4](04_skip_connections.ipynb)),
+# identities ([lesson 7](07_dirac.ipynb)) or mirrored weights ([lesson 8](08_looks_linear.ipynb)). This lesson turns the
+# arrow around.
 #
 # **Time**: 30 minutes of reading and thinking; the cells take about 25 seconds on two idle processor cores.
 #
@@ -50,8 +50,8 @@ scenes = segmentation.scenes(data.load(), num_train=num_scenes, num_test=200)
 # ## The idea: one network looks first, another looks again
 #
 # A skip-connection carries *early* features forward, into later layers. Some tasks need the opposite. To label every
-# pixel of an image, a network must know exactly where an edge is, and what it is the edge *of*. Its first layers know
-# the one. Only its last layers see enough of the image to know the other. Could the last layer tell the first?
+# pixel, a network must know exactly where an edge is, and what it is the edge *of*. Its first layers know where. Only
+# its last layers see enough of the image to know what. Could the last layer tell the first?
 #
 # In one feed-forward network it cannot: when the first layer is computed, the last one's output does not exist yet.
 # Abdulnabi, Winkler and Wang (2017) therefore took two networks. The **slave** looks at the image first. Its top
@@ -89,11 +89,13 @@ scenes = segmentation.scenes(data.load(), num_train=num_scenes, num_test=200)
 # %% [markdown]
 # ## Predict
 #
-# In our scenes two thirds of the pixels are background, and the rest belongs to ten kinds of garments. Think of a
-# prediction that needs no network: *background everywhere*. What are its pixel accuracy and its mean IoU over the 11
-# classes? After a short training, which has the higher mean IoU, the master alone or the master with a slave? What is
-# left of the second one's mean IoU once its slave's features are set to 0? And on how many of the 48 image rows does the
-# label of the middle pixel depend?
+# In our scenes two thirds of the pixels are background. The rest belongs to ten kinds of garments, so there are 11
+# classes.
+#
+# - Call everything background. What are the pixel accuracy and the mean IoU?
+# - After a short training, which has the higher mean IoU, the master alone or the master with a slave?
+# - What is left of the second one's mean IoU when its slave is *silenced*, with its features set to 0?
+# - On how many of the 48 image rows does the label of the middle pixel depend?
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -132,8 +134,7 @@ for name, network in networks.items():
 # %% [markdown]
 # ### Prediction and result
 #
-# The last row of the second table is a **lesion**: the trained master with its slave, but with the slave's features set
-# to 0.
+# *Slave silenced* is a **lesion**: part of a trained network is switched off.
 
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -253,8 +254,8 @@ look(1)
 #
 # A longer training was recorded: twice as many scenes, 8 epochs, three seeds. A slave doubles the parameters. So a
 # comparison with the master alone cannot tell the *backward skips* from *more weights*. The control is a **wide master**
-# without a slave. With 12 channels instead of 8 in its first layer, it has at least as many parameters as master and
-# slave with a sum.
+# without a slave. It has 12 channels instead of 8 in its first layer, and more parameters than master and slave with a
+# sum.
 #
 # **Predict**: where does its mean IoU lie, from that of the master (0) to that with a slave and a sum (1)?
 
@@ -345,15 +346,16 @@ exercises.findings({"No layer runs twice.": len(set(running_order)) == len(runni
 
 # %% [markdown]
 # **Set right**: the arrow points backward only in the *drawing*, where the slave stands beside the master. In the order
-# of computation the slave comes first, and everything points forward: slave, $G_1$, the master from its second layer on,
-# and the head, nine weight layers. The master's own first layer is a short path from the image, around the slave. *That*
-# is the skip-connection that `has_skip` finds. It carries early features forward, as all the others did.
+# of computation the slave comes first, and everything points forward. The longest path has nine weight layers: slave,
+# $G_1$, the master from its second layer on, and the head. The master's own first layer is a short path from the image,
+# around the slave. *That* is the skip-connection that `has_skip` finds. It carries early features forward, as all the
+# others did.
 
 # %% [markdown]
 # ## Exercise 1 · By hand
 #
-# A map of three by three pixels with three classes, and the labels that a network gives. Work out the mean IoU: for each
-# class count the pixels that both maps give it, and those that at least one of them gives it.
+# A map of three by three pixels with three classes, and the labels that a network gives. Work out the mean IoU. For each
+# class, count the pixels that both maps give it, and those that at least one of them gives it.
 
 # %% tags=["nbval-ignore-output"]
 true_map = [[0, 0, 1], [0, 1, 1], [2, 2, 1]]
@@ -368,8 +370,8 @@ exercises.check_mean_iou(my_mean_iou, true_map, given_map)
 # %% [markdown]
 # ## Exercise 2 · As many parameters
 #
-# The wide master matches the slave with a *sum*. Now take a *concatenation*: find the smallest `width` of a master
-# *without* a slave with at least as many parameters as the master of width 8 with its slave.
+# The wide master matches the slave with a *sum*. Now take a *concatenation*. The master of width 8 with its slave has some
+# number of parameters. What is the smallest `width` of a master *without* a slave that has at least as many?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -391,9 +393,9 @@ exercises.check_equal_width(my_width, combine="concat")
 # %% [markdown]
 # ## Exercise 3 · What was it worth?
 #
-# Does the control say the same of *pixel accuracy*? From the recorded runs, on average over the seeds: by how much does
-# the pixel accuracy rise from the master to the network `"slave, sum"`? Which fraction of that rise does the wide master
-# have too, without any slave?
+# Does the control say the same of *pixel accuracy*? Average the recorded runs over the seeds. By how much does the pixel
+# accuracy rise from the master to the network `"slave, sum"`? Which fraction of that rise has the wide master, without
+# any slave?
 
 # %% tags=["nbval-ignore-output"]
 ### solution
@@ -406,8 +408,8 @@ exercises.check_gain_fraction(my_fraction, recorded.table, measure="pixel_accura
 
 # %% [markdown] tags=["solution"]
 # *For the instructor.* Exercise 2: 13 channels. Exercise 3: about 0.66, close to the 0.63 of the mean IoU. Ask for the
-# control that is missing: one network of nine layers in a row without a skip, with as many parameters, that sees the
-# whole scene. Only a comparison with that one could say what the feedback brings. A question for those who find the
+# control that is missing: one network of nine layers in a row without a skip. It should have as many parameters, and see
+# the whole scene. Only a comparison with that one could say what the feedback brings. A question for those who find the
 # lesion convincing: what would silencing *any* layer of a trained network do? (The networks of *Run* are trained so
 # shortly that a second seed may well exchange their order.)
 
