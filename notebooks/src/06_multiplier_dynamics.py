@@ -142,14 +142,18 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# A skip weight that has waited at 1 ends with $\lambda_\text{end} = k + \sqrt{\eta' / \eta_\alpha}$, here 0.3 + 0.316. The
-# second term comes from the learning rates, not from the loss. Without a slope nothing waits, and
-# $\lambda_\text{end} = \alpha_0 \sqrt{\eta' / \eta_\alpha}$.
-#
-# Why does $\alpha$ *stay* at 0? There its step is $-\eta_\alpha (\lambda - k)$. For any $\lambda > k$ that is negative, and
-# the clip undoes it. At $\alpha = 0$ the multiplier does not move either. So under the clip *every* multiplier above the
-# slope pins $\alpha$ at 0.
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    A skip weight that has waited at 1 ends with $\lambda_\text{end} = k + \sqrt{\eta' / \eta_\alpha}$, here 0.3 + 0.316. The
+    second term comes from the learning rates, not from the loss. Without a slope nothing waits, and
+    $\lambda_\text{end} = \alpha_0 \sqrt{\eta' / \eta_\alpha}$.
+
+    Why does $\alpha$ *stay* at 0? There its step is $-\eta_\alpha (\lambda - k)$. For any $\lambda > k$ that is negative, and
+    the clip undoes it. At $\alpha = 0$ the multiplier does not move either. So under the clip *every* multiplier above the
+    slope pins $\alpha$ at 0.
+    """
+)
 
 # %% [markdown]
 # ## Friction lets the multiplier end at the slope

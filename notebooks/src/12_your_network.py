@@ -223,12 +223,14 @@ exercises.findings(
     }
 )
 
-# %% [markdown]
-# At the **peak memory** a residual block holds three tensors: $x$, what a convolution reads, and what it writes. A plain block
-# holds two. Of the multiply-adds only the projections' are saved. The milliseconds are those of your machine, for one image.
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-costs.round(3)
+prediction.show(
+    r"""
+    At the **peak memory** a residual block holds three tensors: $x$, what a convolution reads, and what it writes. A plain block
+    holds two. Of the multiply-adds only the projections' are saved. The milliseconds are those of your machine, for one image.
+    """,
+    costs.round(3),
+)
 
 # %% [markdown]
 # ## Evidence: the phased-out network is as accurate as it was, and less so than with as much training
@@ -247,19 +249,25 @@ print("made by:", recorded.command)
 for other in ("cut, trained on", "from scratch", "with its skips", "as long with its skips"):
     print("phased out:", batch.compare(recorded.table, "phased out", other).in_words(f"*{other}*"))
 
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    **Read** it in four steps.
+
+    - *Cut*: every network is at chance.
+    - *Trained without skips* it comes back, and how they went matters: phased out it ends above *cut, trained on*.
+    - *The price*: it is not told apart from the network that it was made of. But that one had half of the training. Trained as
+      long with its skips it is better. This difference is what the skips were worth, and the one to report.
+    - *What was it for?* The plain network from scratch is not told apart from the phased-out one either. Nine blocks are not
+      deep, and a plain network learns here. A phase-out pays where a plain network does not: at depth 40 in lesson 5.
+    """
+)
+
 # %% [markdown]
-# **Read** it in four steps.
-#
-# - *Cut*: every network is at chance.
-# - *Trained without skips* it comes back, and how they went matters: phased out it ends above *cut, trained on*.
-# - *The price*: it is not told apart from the network that it was made of. But that one had half of the training. Trained as
-#   long with its skips it is better. This difference is what the skips were worth, and the one to report.
-# - *What was it for?* The plain network from scratch is not told apart from the phased-out one either. Nine blocks are not
-#   deep, and a plain network learns here. A phase-out pays where a plain network does not: at depth 40 in lesson 5.
-#
 # Eight bits change no accuracy by more than 0.007, with skips or without. Here they are no reason to remove a skip. The
 # memory is.
-#
+
+# %% [markdown]
 # ## Explore
 #
 # **Misconception**: *once trained, the skips can simply be cut.* Choose a stage. Its skip weights are turned down together,
