@@ -179,6 +179,8 @@ at_lag_1 = recorded[(recorded["lag"] == 1) & recorded["network"].isin(panels) & 
 at_lag_1.pivot_table(index="network", columns="depth", values="mean", sort=False).round(2)
 
 # %% [markdown]
+# **See**: plain networks fall to 0 between 10 and 24 layers. Small $\beta$ and $\alpha$ near 1 hardly fall.
+#
 # Is it right? The same definitions were written out a second time in NumPy, with a backward pass by hand and other random
 # numbers. Two means *agree* when they differ by at most 0.1, or by three standard errors where that is more.
 
@@ -353,8 +355,8 @@ training_asked.show(
     - Plain networks with batch normalization also have exploding gradients ([lesson 2](02_vanishing_exploding.ipynb)). Two
       things are wrong at once.
     - The plain network learns too, slowly, while its gradients stay shattered.
-    - The VAN learned most while its gradients were correlated. When the last skip is removed, the cosine schedule has only
-      6.6 % of the summed learning rate left.
+    - The VAN learned most while its gradients were correlated. The learning rate falls along a cosine. When the last skip
+      is removed, only 6.6 % of its sum is left.
 
     Perhaps shattered gradients harm the beginning of training most. That reading is ours, and unproven.
     """

@@ -70,8 +70,8 @@ inputs, labels = images.train_images[:256], images.train_labels[:256]
 #
 # $$\frac{\partial x_L}{\partial x_0} = \prod_{l=1}^{L} (I + J_l) = I + \sum_l J_l + \sum_{l > m} J_l J_m + \dots$$
 #
-# At each layer a path goes through $f_l$ or around it. The first path goes around all of them, and nothing shrinks it. A
-# plain network has a single path, the longest.
+# At each layer a path goes through $f_l$ or around it. The **direct path**, $I$, goes around all of them, and nothing
+# shrinks it. A plain network has a single path, the longest.
 #
 # ![A residual network of three layers, and beside it the eight paths through it: one passes no layer, three pass one, three pass two, one passes all three](../assets/figures/skip_paths.svg)
 #
@@ -414,7 +414,7 @@ prediction.show(
 # %% [markdown]
 # ## A skip weight below 1 weakens the direct path
 #
-# Multiply each skip by a skip weight $\alpha$. The first term of the sum over paths was $I$; now it is $\alpha^L I$.
+# Multiply each skip by a skip weight $\alpha$. The direct path was $I$; now it is $\alpha^L I$.
 # With 40 layers that is 0.015 at $\alpha = 0.9$, and 45 at 1.1. A highway network does this with $1 - T$. So does the
 # VAN of lesson 3, which *mixes* input and output: $\alpha x + (1 - \alpha) f(x)$.
 #

@@ -182,6 +182,8 @@ for name, network in networks.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
+# Folded, it has as many parameters as the residual network: $a$ and $b$ are gone.
+#
 # Any layer can be written like this: `models.add_dirac(layer)` parametrizes its weight, and PyTorch's
 # `torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")` folds it. A convolution of 2 channels into 3:
 
@@ -314,8 +316,8 @@ prediction.show(
     become?
 
     **The Dirac network kept its identity.** The mean of $a$ is still 0.99, in the last layer 0.92. The smallest of the 1,280
-    in a network is 0.58 on average. It could have vanished: the learning rates of these 30 epochs add up to about 1.75.
-    Adam's steps reach about that sum where a gradient keeps its sign. So the graph is plain, but the skip is still in it.
+    in a network is 0.58 on average. It could have vanished: the learning rates of these 30 epochs add up to about 1.75. The
+    steps of Adam, the optimizer here, reach about that sum where a gradient keeps its sign. So the graph is plain, but the skip is still in it.
     It is about ten times as large as what was learned beside it.
 
     **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
