@@ -109,8 +109,8 @@ for name, choices in networks.items():
     network = models.mlp(**{"depth": depth, "width": width, "seed": seed, **choices})
     gradients[name] = diagnostics.layer_norms(network, inputs, labels)  # before training
     trainer = training.Trainer(network, images, config)
-    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:15s}", unit="epoch", file=sys.stdout)):
-        bar.set_postfix_str(f"training accuracy {record.train_accuracy:.3f}")
+    for _ in tqdm(trainer, total=num_epochs, desc=f"{name:15s}", unit="epoch", file=sys.stdout):
+        pass  # the trainer yields after each epoch
     results[name] = trainer.result()
 trained = {name: result.model.cpu() for name, result in results.items()}
 

@@ -111,8 +111,7 @@ results = {}
 for name in names:
     network = make(name)
     trainer = training.Trainer(network, images, config)
-    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:18s}", unit="epoch", file=sys.stdout)):
-        bar.set_postfix_str(f"test accuracy {record.test_accuracy:.3f}")
+    for record in tqdm(trainer, total=num_epochs, desc=f"{name:18s}", unit="epoch", file=sys.stdout):
         if name == "dirac":
             recorder(record, network)
     results[name] = trainer.result()

@@ -143,8 +143,7 @@ for name, choices in recipes.items():
     config = training.TrainConfig(num_epochs=num_epochs, lr=best, seed=seed, device=device)
     trainer = training.Trainer(network, images, config)
     recorder = diagnostics.Recorder(every=1, correlation=correlation, bend=bend)
-    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:20s}", unit="epoch", file=sys.stdout)):
-        bar.set_postfix_str(f"test accuracy {record.test_accuracy:.3f}")
+    for record in tqdm(trainer, total=num_epochs, desc=f"{name:20s}", unit="epoch", file=sys.stdout):
         recorder(record, network)
     results[name] = trainer.result()
 

@@ -126,8 +126,8 @@ config = training.TrainConfig(num_epochs=num_epochs, batch_size=50, lr=lr, seed=
 results = {}
 for name, network in networks.items():
     trainer = training.Trainer(network, scenes, config)
-    for record in (bar := tqdm(trainer, total=num_epochs, desc=f"{name:17s}", unit="epoch", file=sys.stdout)):
-        bar.set_postfix_str(f"pixel accuracy {record.test_accuracy:.3f}")
+    for _ in tqdm(trainer, total=num_epochs, desc=f"{name:17s}", unit="epoch", file=sys.stdout):
+        pass  # the trainer yields after each epoch
     results[name] = trainer.result()
     network.cpu()
 

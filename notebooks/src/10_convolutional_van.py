@@ -113,9 +113,8 @@ for name in names:
     network = models.convnet(depth=depth, width=width, connection=name, in_channels=1, seed=seed)
     trainer = training.Trainer(network, images, config)
     total = trainer.num_steps // config.log_every
-    for record in (bar := tqdm(trainer, total=total, desc=f"{name:9s}", unit="record", file=sys.stdout)):
-        left = models.num_skips(network)
-        bar.set_postfix_str(f"test accuracy {record.test_accuracy:.3f}, {left} skips left")
+    for _ in (bar := tqdm(trainer, total=total, desc=f"{name:9s}", unit="record", file=sys.stdout)):
+        bar.set_postfix_str(f"{models.num_skips(network)} skips left")
     results[name] = trainer.result()
 
 # %% [markdown]
