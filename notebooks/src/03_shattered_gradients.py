@@ -146,8 +146,9 @@ Audio(signal("plain, centred", 4, fine).numpy(), rate=8000)
 # %% [markdown]
 # ## Evidence: with depth plain gradients turn white
 #
-# **The published experiment**, as it is reported: width 200, 256 points of [-2, 2], depths from 2 to 50. In plain networks the signals are *centred* in
-# every layer (the mean over the inputs is subtracted). Residual ones have batch normalization. VANs stand beside them.
+# **The published experiment**, as it is reported: width 200, 256 points of [-2, 2], depths from 2 to 50. In plain
+# networks the signals are *centred* in every layer (the mean over the inputs is subtracted). Residual ones have batch
+# normalization. VANs stand beside them.
 
 # %% tags=["nbval-ignore-output"]
 steps = diagnostics.shattering(num_seeds=num_seeds)
@@ -167,9 +168,9 @@ panels = [
 plots.autocorrelation_panels(pd.concat([measured[measured["network"] == name] for name in panels]))
 
 # %% [markdown]
-# **See**: in the plain network each depth falls faster than the one before. From 24 layers on the line drops at once, as white noise
-# does. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so. A VAN with $\alpha = 0.5$ and 50
-# layers is white.
+# **See**: in the plain network each depth falls faster than the one before. From 24 layers on the line drops at once,
+# as white noise does. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so. A VAN
+# with $\alpha = 0.5$ and 50 layers is white.
 #
 # Two random initializations are a sketch. Recorded are 20 of each. $R(1)$, by depth:
 
@@ -295,9 +296,9 @@ images_asked.compare(
     },
     plots.correlation_by_depth(on_images, predicted),
     r"""
-    **See**: the markers follow the law, most of them a little above it. The masks at two images of clothes are not quite
-    independent coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha = 0.5$ lie on each other:
-    $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
+    **See**: the markers follow the law, most of them a little above it. The masks at two images of clothes are not
+    quite independent coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha =
+    0.5$ lie on each other: $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
     """,
 )
 
@@ -400,8 +401,8 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: depth shatters the gradients of *plain* networks. At 50 layers those with $\beta = 0.1$ or with $\alpha$ near 1
-# are still nearly brown. A looks-linear network has one and the same gradient everywhere.
+# **Set right**: depth shatters the gradients of *plain* networks. At 50 layers those with $\beta = 0.1$ or with
+# $\alpha$ near 1 are still nearly brown. A looks-linear network has one and the same gradient everywhere.
 
 # %% [markdown]
 # ## Exercise 1 · Autocorrelation
@@ -440,8 +441,9 @@ my_alpha = next(a for a in candidates if diagnostics.predicted_correlation(50, "
 exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Good questions: why does the theory halve once more before the output (the last ReLU)? And why does
-# batch normalization shatter faster on the grid than centring alone? (R(1) at 10 layers: 0.5 against 0.7.) Dividing by the standard deviation makes every unit switch more often along the line.
+# *For the instructor.* Good questions: why does the theory halve once more before the output (the last ReLU)? And why
+# does batch normalization shatter faster on the grid than centring alone? (R(1) at 10 layers: 0.5 against 0.7.)
+# Dividing by the standard deviation makes every unit switch more often along the line.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence

@@ -314,10 +314,10 @@ prediction.show(
     After 30 epochs three seeds do not tell the Dirac network, the residual network and the VAN apart. What did they
     become?
 
-    **The Dirac network kept its identity.** The mean of $a$ is still 0.99, in the last layer 0.92. The smallest of the 1,280
-    in a network is 0.58 on average. It could have vanished: the learning rates of these 30 epochs add up to about 1.75. The
-    steps of Adam, the optimizer here, reach about that sum where a gradient keeps its sign. So the graph is plain, but the skip is still in it.
-    It is about ten times as large as what was learned beside it.
+    **The Dirac network kept its identity.** The mean of $a$ is still 0.99, in the last layer 0.92. The smallest of
+    the 1,280 in a network is 0.58 on average. It could have vanished: the learning rates of these 30 epochs add up to
+    about 1.75. The steps of Adam, the optimizer here, reach about that sum where a gradient keeps its sign. So the
+    graph is plain, but the skip is still in it. It is about ten times as large as what was learned beside it.
 
     **The collapsed VAN has learned a small part of one.** The cosine of its weights to the identity is 0.15 on average,
     and above 0.06 in every layer. In the plain network it is 0.00. Whether a plain network that trains well (BatchNorm
