@@ -36,6 +36,14 @@ def run(few_images):
     return record(few_images)
 
 
+@pytest.mark.parametrize(("cap", "says_cap"), [("falling", True), ("none", False)])
+def test_a_run_without_a_cap_does_not_speak_of_one(few_images, cap, says_cap):
+    outcome = record(few_images, cap=cap, stagger=0.0, dual_lr=200.0).outcome
+    assert re.search(r"All removed since step \d+[,;]", outcome)
+    assert ("cap" in outcome) == says_cap
+    assert says_cap or outcome.endswith("by the multipliers.")
+
+
 # Settings
 
 
@@ -294,7 +302,7 @@ def test_train_moves_the_arcs_and_fills_every_chart(panel):
     assert panel.drawing.frame["skip"] == [0.0] * 3
     assert panel.drawing.frame["step"] == panel.drawing.frame["num_steps"] == 16
     assert panel.status.value.startswith("Finished. Step 16 of 16, 0 of 3 skips left, test accuracy")
-    assert "All gone since step" in panel.status.value
+    assert "All removed since step" in panel.status.value
     for place, trace in enumerate(panel.figure.data):
         assert len(trace.x) > 0, place
     assert (panel.train.disabled, panel.pause.disabled, panel.stop.disabled) == (False, True, True)

@@ -263,7 +263,7 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             words = page.locator(".van-live-words")
             expect(words).to_have_text("Step 390 of 390: 0 of 40 skips left.", timeout=60_000)
             expect(page.locator(".van-score")).to_have_count(4)
-            expect(page.locator(".van-live-outcome")).to_contain_text("All gone since step")
+            expect(page.locator(".van-live-outcome")).to_contain_text("All removed since step")
             page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("Home")
             expect(words).to_contain_text(re.compile("of 10 skips left"))

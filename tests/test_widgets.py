@@ -37,7 +37,7 @@ def test_train_fills_the_figure_and_says_that_the_skips_are_removed(panel):
     assert panel.status.value.startswith(
         f"Finished. Step {steps} of {steps}: 0 of 3 skips left, 0.00 on average"
     )
-    assert "All gone since step" in panel.status.value
+    assert "All removed since step" in panel.status.value
     assert (panel.train.disabled, panel.stop.disabled) == (False, True)
 
 
@@ -321,9 +321,9 @@ def test_without_a_hand_to_press_it_every_connection_has_a_run(few_images):
 @pytest.mark.parametrize(
     ("removed", "remover", "num_rows", "how"),
     [
-        ("skips", "multipliers", 4, "All gone since"),
-        ("skips", "linear", 4, "removed by the schedule"),
-        ("every second activation", "cosine", 2, "removed by the schedule"),
+        ("skips", "multipliers", 4, "All removed since"),
+        ("skips", "linear", 4, "by the schedule"),
+        ("every second activation", "cosine", 2, "by the schedule"),
         ("activations", "penalty", 4, "of 4 left, "),
     ],
 )
