@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from tests.browsing import in_browser, watch
 from tools import site as tool
-from van_tutorial import batch, cli
+from van_tutorial import batch, cli, playground
 from van_tutorial._course import course_path
 
 LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
@@ -277,12 +277,49 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             )
             page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("End")
-            expect(page.get_by_text("6.5 (only one recorded)")).to_be_visible()
-            expect(page.get_by_role("slider", name="dual learning rate")).to_be_disabled()
             expect(names.first).to_have_text("VAN, BatchNorm bias 2")
+            page.get_by_role("slider", name="dual learning rate").focus()
+            page.keyboard.press("Home")
+            page.get_by_role("slider", name="step").focus()
+            page.keyboard.press("End")
+            expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left.")
             if name == "live.html":
                 assert page.requested == [(site / name).as_uri()]
     assert (site / "live.html").stat().st_size < 3e6
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_on_the_front_page_arcs_and_accuracies_are_in_sight_together_at_every_depth(site, browser, width):
+    with opened(browser, (site / "index.html").as_uri(), width=width) as page:
+        page.emulate_media(reduced_motion="reduce")
+        page.reload()  # nothing plays
+        page.set_viewport_size({"width": width, "height": 800})
+        depth = page.get_by_role("slider", name="depth")
+        for value in range(4):
+            depth.fill(str(value))
+            page.get_by_role("button", name="Pause").click()
+            page.wait_for_timeout(300)
+            boxes = [page.locator(f".van-live-{part}").bounding_box() for part in ("network", "chart")]
+            top, bottom = boxes[0]["y"], boxes[1]["y"] + boxes[1]["height"]
+            assert bottom - top < 700
+            assert width == 390 or 0 < top < bottom <= 800
+            assert page.locator(".van-network text").first.bounding_box()["height"] > 8
+
+
+def test_the_dual_learning_rate_of_the_front_page_decides_how_many_skips_are_left():
+    vans = [run for run in playground.recorded() if run.settings.connection == "van"]
+    left = {
+        (run.settings.depth, run.settings.stagger, run.settings.dual_lr): run.num_skips(-1) for run in vans
+    }
+    depths, orders, rates = (sorted(set(values)) for values in zip(*left, strict=True))
+    assert len(left) == len(depths) * len(orders) * len(rates)
+    for depth in depths:
+        for order in orders:
+            numbers = [left[depth, order, rate] for rate in rates]
+            assert numbers[0] == depth
+            assert numbers[-1] == 0
+            assert numbers == sorted(numbers, reverse=True)
 
 
 @in_browser

@@ -13,8 +13,8 @@ function live(root) {
   const chart = root.querySelector(".van-live-chart");
   const drawn = network(root.querySelector(".van-live-network"));
   const vans = runs.filter((run) => run.connection === "van");
-  const values = (name, of) => [...new Set(of.map((run) => run[name]))].sort((a, b) => a - b);
-  const lists = { depth: values("depth", vans), dual_lr: [] };
+  const values = (name) => [...new Set(vans.map((run) => run[name]))].sort((a, b) => a - b);
+  const lists = { depth: values("depth"), dual_lr: values("dual_lr") };
   let timer = null;
   let shown = []; // the chosen run, and those beside it
 
@@ -24,21 +24,11 @@ function live(root) {
     stagger: Number(controls.stagger.value),
   });
 
-  // Not every depth was recorded with every dual learning rate: the slider has those that were.
-  function list(rate) {
-    lists.dual_lr = values("dual_lr", vans.filter((run) => run.depth === lists.depth[controls.depth.value]));
-    controls.dual_lr.max = lists.dual_lr.length - 1;
-    controls.dual_lr.value = Math.max(0, lists.dual_lr.indexOf(rate));
-    controls.dual_lr.disabled = lists.dual_lr.length === 1;
-  }
-
   function choose() {
-    list(lists.dual_lr[controls.dual_lr.value]);
     const wanted = chosen();
-    const reason = controls.dual_lr.disabled ? " (only one recorded)" : "";
-    for (const [name, text] of [["depth", wanted.depth], ["dual_lr", `${wanted.dual_lr}${reason}`]]) {
-      controls[name].nextElementSibling.textContent = text;
-      controls[name].setAttribute("aria-valuetext", text);
+    for (const name of Object.keys(lists)) {
+      controls[name].nextElementSibling.textContent = wanted[name];
+      controls[name].setAttribute("aria-valuetext", wanted[name]);
     }
     const run = vans.find((there) => Object.keys(wanted).every((name) => there[name] === wanted[name]));
     const beside = runs.filter((there) => there.connection !== "van" && there.depth === wanted.depth);
@@ -120,9 +110,9 @@ function live(root) {
     }, DELAY);
   }
 
-  controls.depth.max = lists.depth.length - 1;
+  for (const name of Object.keys(lists)) controls[name].max = lists[name].length - 1;
   controls.depth.value = lists.depth.indexOf(40);
-  list(6.5);
+  controls.dual_lr.value = lists.dual_lr.length - 1;
   for (const name of ["depth", "dual_lr", "stagger"]) {
     controls[name].addEventListener("input", () => {
       pause();

@@ -8,6 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const CELL = 34; // width of a layer with its surroundings
 const BOX = { width: 18, height: 24 };
 const LARGEST = 1.5; // how far a small network is blown up to fill the row
+const SMALLEST = 0.6; // how far one that would need more than two rows is made smaller
 const ROW = 74; // height of a row: arc, box, number
 const TOP = 40; // of the box within its row
 // Cividis, at five points: even in lightness, and the same to colour-blind readers.
@@ -158,13 +159,17 @@ export function network(el, touch = null) {
     };
   }
 
+  const room = () => el.clientWidth || 900;
+
   // The fixed parts: anew only where depth or the room for a row has changed.
   function build(perRow) {
     const rows = Math.ceil(frame.depth / perRow);
     const width = Math.min(frame.depth, perRow) * CELL + 10;
+    const size = 11 * Math.max(1, width / room()); // of a number, which is not made smaller
     drawing.replaceChildren();
-    const svg = make("svg", { viewBox: `0 0 ${width} ${rows * ROW + 4}`, "aria-hidden": "true" }, drawing);
+    const svg = make("svg", { viewBox: `0 0 ${width} ${rows * ROW + size - 7}`, "aria-hidden": "true" }, drawing);
     svg.style.maxWidth = `${width * LARGEST}px`;
+    svg.style.setProperty("--number", `${size}px`);
     parts = [];
     for (let row = 0; row < rows; row++) {
       const y = row * ROW + TOP + BOX.height / 2;
@@ -181,7 +186,7 @@ export function network(el, touch = null) {
       make("path", { d: path, class: "trace" }, layer);
       const arc = make("path", { d: path, class: "arc" }, layer);
       const box = make("rect", { x: middle - BOX.width / 2, y, ...BOX, rx: 3, class: "box" }, layer);
-      if (l === 0 || (l + 1) % 5 === 0) make("text", { x: middle, y: y + BOX.height + 13 }, layer, l + 1);
+      if (l === 0 || (l + 1) % 5 === 0) make("text", { x: middle, y: y + BOX.height + size + 2 }, layer, l + 1);
       const field = make("rect", { x, y: y - 34, width: CELL, height: ROW - 6, class: "field" }, layer);
       layer.addEventListener("pointerenter", () => choose(l));
       field.addEventListener("pointerdown", (event) => press(event, l));
@@ -192,7 +197,8 @@ export function network(el, touch = null) {
 
   function show() {
     if (!frame) return;
-    const perRow = Math.max(5, Math.floor((el.clientWidth || 900) / CELL) - 1);
+    const fit = (cell) => Math.max(5, Math.floor(room() / cell) - 1);
+    const perRow = frame.depth <= 2 * fit(CELL) ? fit(CELL) : fit(SMALLEST * CELL);
     const balanced = Math.ceil(frame.depth / Math.ceil(frame.depth / perRow)); // rows of equal length
     const shape = `${frame.depth} ${balanced}`;
     if (shape !== built) {
