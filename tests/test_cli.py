@@ -259,19 +259,47 @@ def processes_with(mark):
     return found
 
 
-def test_lab_listens_on_loopback_with_a_token_and_opens_no_browser_without_a_display(monkeypatch):
+@pytest.fixture
+def call_lab(monkeypatch):
+    """A function that calls `van-tutorial lab` without a display, and returns the command that takes its place."""
+
     class Replaced(BaseException):
         """The process would be JupyterLab's from here on."""
 
     def execv(path, command):
         raise Replaced(*command)
 
+    def call(*options):
+        with pytest.raises(Replaced) as replaced:
+            cli.main(["lab", *options])
+        return replaced.value.args
+
     monkeypatch.setattr(cli.os, "execv", execv)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(Replaced) as replaced:
-        cli.main(["lab", "--port", "8899"])
-    command = replaced.value.args
+    return call
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        (("--ip", "0.0.0.0"), "ServerApp.ip"),
+        (("--ip=::1",), "ServerApp.ip"),
+        (("--ServerApp.ip=0.0.0.0",), "ServerApp.ip"),
+        (("--notebook-dir", "elsewhere"), "ServerApp.root_dir"),
+        (("--LabApp.default_url=/lab",), "LabApp.default_url"),
+    ],
+)
+def test_what_is_given_to_lab_takes_the_place_of_its_own_choice(call_lab, options, left_out):
+    usual, command = call_lab(), call_lab(*options)
+    assert command[-len(options) :] == options
+    own = [argument for argument in usual if argument.startswith(f"--{left_out}=")]
+    assert len(own) == 1
+    assert command == (*(argument for argument in usual if argument not in own), *options)
+
+
+def test_lab_listens_on_loopback_with_a_token_and_opens_no_browser_without_a_display(call_lab):
+    command = call_lab("--port", "8899")
     assert "--ServerApp.ip=127.0.0.1" in command
     assert command[-2:] == ("--port", "8899")
     assert "--no-browser" in command

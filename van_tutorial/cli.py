@@ -436,7 +436,7 @@ def copy_into(folder: Path, has_solutions: bool = False) -> None:
 def run_lab(*others: str, folder: Path | None = None) -> None:
     """Open JupyterLab on the course; other options are passed on to it.
 
-    It takes the place of this process, and listens on loopback alone, with a token.
+    It takes the place of this process, and listens on loopback alone unless `--ip` says otherwise, with a token.
 
     Args:
         *others: are JupyterLab's
@@ -450,12 +450,16 @@ def run_lab(*others: str, folder: Path | None = None) -> None:
         copy_into(folder)
     folder = folder or course_path()
     first = "/00_start_here.ipynb" if (folder / "notebooks" / "00_start_here.ipynb").is_file() else ""
-    choices = [
-        "--ServerApp.ip=127.0.0.1",  # with the token that jupyter makes
-        f"--ServerApp.root_dir={folder.resolve()}",
-        f"--LabApp.default_url=/lab/tree/notebooks{first}",
-        f"--LabApp.app_settings_dir={course_path('assets', 'jupyterlab')}",  # asks nobody for news
-    ]
+    ours = {
+        "ServerApp.ip": "127.0.0.1",  # with the token that jupyter makes
+        "ServerApp.root_dir": folder.resolve(),
+        "LabApp.default_url": f"/lab/tree/notebooks{first}",
+        "LabApp.app_settings_dir": course_path("assets", "jupyterlab"),  # asks nobody for news
+    }
+    short = {"ip": "ServerApp.ip", "notebook-dir": "ServerApp.root_dir"}
+    theirs = [other.lstrip("-").partition("=")[0] for other in others]
+    given = {short.get(name, name) for name in theirs}  # jupyter takes one value of each
+    choices = [f"--{name}={value}" for name, value in ours.items() if name not in given]
     displays = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
     if sys.platform.startswith("linux") and not any(displays):
         choices.append("--no-browser")
