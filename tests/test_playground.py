@@ -36,12 +36,14 @@ def run(few_images):
     return record(few_images)
 
 
-@pytest.mark.parametrize(("cap", "says_cap"), [("falling", True), ("none", False)])
-def test_a_run_without_a_cap_does_not_speak_of_one(few_images, cap, says_cap):
-    outcome = record(few_images, cap=cap, stagger=0.0, dual_lr=200.0).outcome
-    assert re.search(r"All removed since step \d+[,;]", outcome)
-    assert ("cap" in outcome) == says_cap
-    assert says_cap or outcome.endswith("by the multipliers.")
+@pytest.mark.parametrize(
+    ("cap", "dual_lr", "who"),
+    [("none", 200.0, "multipliers"), ("falling", 200.0, "multipliers"), ("falling", 1e-4, "falling bound")],
+)
+def test_the_outcome_says_who_removed_the_skips(few_images, cap, dual_lr, who):
+    outcome = record(few_images, cap=cap, stagger=0.0, dual_lr=dual_lr).outcome
+    assert re.search(rf"All removed since step \d+, by the {who}\b", outcome)
+    assert ("cap" in outcome) == (who == "falling bound")
 
 
 # Settings
@@ -338,8 +340,8 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.predicted.value == "No skip weights: nothing to phase out."
     assert panel.skip.disabled
     for preset, words in (
-        ("clock", "A clock: the loss has hardly any"),
-        ("market", "A market: the loss decides."),
+        ("loss has no say", "Learning rates set these steps, the loss hardly does."),
+        ("loss decides", "The loss decides when."),
     ):
         panel.presets[preset].click()
         assert words in panel.predicted.value
@@ -351,10 +353,10 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
 def test_what_is_predicted_of_the_next_run_is_not_said_of_the_one_that_is_shown(panel):
     train(panel)
     assert panel.predicted.value.startswith("Predicted: ")
-    panel.presets["hurry"].click()
-    assert panel.predicted.value.startswith("Next run. <i>All skips are removed simultaneously")
+    panel.presets["fast"].click()
+    assert panel.predicted.value.startswith("Next run. <i>All skips are removed within")
     train(panel)
-    assert panel.predicted.value.startswith("<i>All skips are removed simultaneously")
+    assert panel.predicted.value.startswith("<i>All skips are removed within")
     panel.skip_lr.value = 0.01
     assert re.match(r"Next run\. Predicted: skips removed at step \d+ of 16\.", panel.predicted.value)
 
@@ -831,7 +833,7 @@ def test_a_skip_that_is_set_by_hand_is_answered_by_the_accuracy_and_told_in_the_
     press({"layer": 1, "weight": 0.5}, [])
     assert "press Train or Step first" in panel.status.value
     train(panel)
-    before = len(panel.state.run)
+    before, first = len(panel.state.run), panel.state.run.curves["test_accuracy"][-1]
     press({"layer": 1, "weight": 0.5}, [])
     assert len(panel.state.run) == before + 1
     assert panel.drawing.frame["skip"] == [0.0, 0.5, 0.0]
@@ -841,7 +843,9 @@ def test_a_skip_that_is_set_by_hand_is_answered_by_the_accuracy_and_told_in_the_
         model, test.test_images, test.test_labels
     )
     assert models.skip_weights(model).tolist() == [0.0, 0.5, 0.0]
-    assert "By hand: layer 2 set to 0.50 at step 16." in panel.status.value
+    assert panel.status.value.startswith(
+        f"Finished. By hand: skip of layer 2 set to 0.50 at step 16. Test accuracy {first:.3f} before, "
+    )
     press({"layer": 1, "weight": 0.0}, [])
     assert panel.state.run.curves["test_accuracy"][-1] == panel.state.run.curves["test_accuracy"][before - 1]
     press({"layer": 1, "weight": 1.5}, [])
@@ -856,7 +860,32 @@ def test_a_skip_that_is_cut_while_the_network_trains_is_cut_between_two_steps(lo
     long_panel.stop.click()
     long_panel.wait(10)
     assert long_panel.state.run.layers["skip_weights"][-1][3] < 0.5
-    assert long_panel.state.run.by_hand[0].startswith("layer 4 set to 0.00 at step ")
+    assert long_panel.state.run.by_hand[0].startswith("skip of layer 4 cut at step ")
+
+
+def test_status_and_number_are_of_the_same_moment_whenever_the_drawing_moves_on(few_images, tmp_path):
+    panel, seen = widgets.Playground(few_images, folder=tmp_path, **{**SMALL, "num_epochs": 40}), []
+    panel.drawing.observe(lambda change: seen.append((panel.status.value, change["new"])), "frame")
+    train(panel)
+    moments = [(said, frame) for said, frame in seen if frame["step"] > 0]
+    assert len(moments) > 1
+    for said, frame in moments:
+        assert f"Step {frame['step']} of" in said
+        assert f"test accuracy {frame['scores'][0]['accuracy']:.3f}" in said
+    panel.close()
+
+
+def test_a_skip_that_was_cut_while_training_is_told_in_the_status(long_panel):
+    long_panel.train.click()
+    wait_for_moments(long_panel, 1)
+    long_panel.drawing._handle_custom_msg({"layer": 3, "weight": 0.0}, [])
+    for _ in range(2000):
+        if "By hand" in long_panel.status.value:
+            break
+        time.sleep(0.01)
+    assert re.search(
+        r"^Training\. Step .* By hand: skip of layer 4 cut at step \d+\.$", long_panel.status.value
+    )
 
 
 def test_what_is_not_in_plain_sight_is_unfolded_by_a_button(panel):

@@ -24,9 +24,18 @@ def panel(few_images):
     made.close()
 
 
+def words_in_empty_charts(fig):
+    return [note.text for note in fig.layout.annotations if note.name and note.visible is not False]
+
+
 def test_train_fills_the_figure_and_says_that_the_skips_are_removed(panel):
+    assert words_in_empty_charts(panel.figure) == [
+        "Here: the curves of a run. Press <b>Train</b>.",
+        "Here: what is left, layer by layer",
+    ]
     panel.train.click()
     panel.wait(60)
+    assert words_in_empty_charts(panel.figure) == []
     training, test, heat_map = panel.figure.data
     steps = 16
     assert list(heat_map.x)[-1] == steps
@@ -306,6 +315,7 @@ def test_a_run_that_was_stopped_does_not_join_the_others(few_images):
     panel.wait(20)
     assert panel.status.value.startswith("Stopped. Step ")
     assert [len(trace.x) for trace in panel.figure.data[2:]] == [0, 0]
+    assert words_in_empty_charts(panel.figure) == ["Here: a point for each run that has ended"]
     panel.close()
 
 
@@ -315,6 +325,7 @@ def test_without_a_hand_to_press_it_every_connection_has_a_run(few_images):
     )
     assert type(fig) is go.Figure
     assert [len(trace.x) for trace in fig.data[2:]] == [1, 1]
+    assert words_in_empty_charts(fig) == []
     assert "plain, depth 2" in fig.layout.title.text
 
 

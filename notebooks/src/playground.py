@@ -5,7 +5,8 @@
 #
 # Run both cells below (*Run ▸ Run All Cells*) and press **Train**: a network of 40 layers (VAN) learns to tell ten kinds
 # of clothing apart, while its skips are removed. Recorded beside it are a residual network, which keeps its skips, and two
-# plain ones, which never had any. *BatchNorm bias 1* means: initialized closer to linear.
+# plain ones, which never had any. *BatchNorm bias 1*: ReLU changes no positive value, and with this bias most values are
+# positive, so each layer is nearly linear at first.
 
 # %% tags=["parameters"]
 settings: str = "defaults"  # to begin with, as the panel writes them into its line of text
@@ -28,8 +29,8 @@ panel
 # - The buttons in the first row set all controls to something worth seeing, and say what it is. Then press **Train**.
 # - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. **auto** sizes it from the number
 #   of steps.
-# - A **clock**: two learning rates set when a skip is removed. A **market**: the loss decides.
-#   [Lesson 6](06_multiplier_dynamics.ipynb) has the reason.
+# - Does the loss have a say in when a skip is removed? Compare **loss has no say** and **loss decides**.
+#   [Lesson 6](06_multiplier_dynamics.ipynb) calls the first a *clock*, the second a *market*, and has the reason.
 # - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to
 #   set its weight. The accuracy answers. While it trains, the training answers.
 # - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
@@ -41,6 +42,6 @@ panel
 #
 # 1. What is the fastest phase-out from which a network of 40 layers still recovers?
 # 2. At the end, which skips does a VAN miss most if you restore and cut them one at a time?
-# 3. How much of the result is the phase-out's, and how much the initial bias's? (Compare *bias 0*, and the plain network
+# 3. How much of the result is the phase-out's, and how much the initial bias's? (Compare *BatchNorm bias 0*, and the plain network
 #    with the same bias.)
 # 4. Without normalization, at which depth does a plain network stop learning? Does a VAN of that depth learn?

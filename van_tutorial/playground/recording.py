@@ -110,7 +110,8 @@ class Recording:
             )
         with torch.no_grad():
             trainer.phase_out.skip_weight[layer] = weight
-        self.by_hand.append(f"layer {layer + 1} set to {weight:.2f} at step {trainer.step}")
+        done = f"set to {weight:.2f}" if weight else "cut"
+        self.by_hand.append(f"skip of layer {layer + 1} {done} at step {trainer.step}")
 
     def answer(self, trainer: training.Trainer) -> None:
         """Add the moment after a skip weight was set in a network that is not being trained: what is it worth now?"""

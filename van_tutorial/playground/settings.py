@@ -35,22 +35,16 @@ WORDS = {
 # By their names, what presets show, and what of the settings they change.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("The settings that this panel opened with", {}),
-    "hurry": (
-        "All skips are removed simultaneously, within some twenty steps",
-        {"stagger": 0.0, "dual_lr": 6.5},
-    ),
-    "output side first": ("The order of the removal turned over", {"stagger": -0.9}),
-    "100 layers": (
-        "A depth at which plain networks need a start of their own",
-        {"depth": 100, "norm_shift": 2.0},
-    ),
-    "bias 0": ("Normalization biases that are initialized at 0, as is usual", {"norm_shift": 0.0}),
-    "clock": (
-        "No cap, and multipliers that overrule the loss: two learning rates set when a skip is removed",
+    "fast": ("All skips are removed within some twenty steps", {"stagger": 0.0, "dual_lr": 6.5}),
+    "from output to input": ("The order of the removal turned over", {"stagger": -0.9}),
+    "100 layers": ("At this depth a usual plain network learns nothing", {"depth": 100, "norm_shift": 2.0}),
+    "BatchNorm bias 0": ("Biases are initialized at 0, as is usual", {"norm_shift": 0.0}),
+    "loss has no say": (
+        "Strong multipliers: two learning rates set when a skip is removed (lesson 6: a clock)",
         {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
     ),
-    "market": (
-        "The same product of learning rates, weaker multipliers: the loss decides which skip is removed",
+    "loss decides": (
+        "Weak multipliers: the loss decides which skip is removed, and when (lesson 6: a market)",
         {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
     ),
 }

@@ -208,9 +208,8 @@ class PhaseOut(nn.Module):
         """Since when all is gone, and how it was removed, in words; empty while something is left."""
         if self.removed_by is None:
             return ""
-        if self.removed_by == "multipliers" and self.config.remove_by is not None:
-            return f"All removed since step {self.removed_at_step}; the cap lowered no skip weight."
-        who = f"falling cap (layers: {self.num_capped})" if self.removed_by == "cap" else self.removed_by
+        bound = f"falling bound (cap; layers: {self.num_capped})"
+        who = bound if self.removed_by == "cap" else self.removed_by
         return f"All removed since step {self.removed_at_step}, by the {who}."
 
     @property

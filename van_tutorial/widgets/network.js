@@ -161,7 +161,7 @@ export function network(el, touch = null) {
 
   const room = () => el.clientWidth || 900;
 
-  // The fixed parts: anew only where depth or the room for a row has changed.
+  // The fixed parts: anew only where depth or room has changed.
   function build(perRow) {
     const rows = Math.ceil(frame.depth / perRow);
     const width = Math.min(frame.depth, perRow) * CELL + 10;
@@ -200,7 +200,7 @@ export function network(el, touch = null) {
     const fit = (cell) => Math.max(5, Math.floor(room() / cell) - 1);
     const perRow = frame.depth <= 2 * fit(CELL) ? fit(CELL) : fit(SMALLEST * CELL);
     const balanced = Math.ceil(frame.depth / Math.ceil(frame.depth / perRow)); // rows of equal length
-    const shape = `${frame.depth} ${balanced}`;
+    const shape = `${frame.depth} ${balanced} ${room()}`;
     if (shape !== built) {
       build(balanced);
       built = shape;

@@ -46,6 +46,7 @@ BUTTONS = {
         "Show or hide the other settings, and what saves, opens and exports runs",
     ),
 }
+TASK = "<b>Try</b>: Train, and Pause while arcs are left. A click on an arc cuts its skip. What does the accuracy do?"
 OF_A_RUN = ("train", "pause", "step", "stop", "reset", "pin")
 IN_SIGHT = ("depth", "dual_lr")  # the other controls are folded
 
@@ -208,10 +209,11 @@ class Playground(RunPanel):
             layout={"display": "none"},
         )
         return [
-            ipywidgets.HBox([*self.presets.values(), self.more], layout=wrap),
+            ipywidgets.HBox([ipywidgets.Label("Examples:"), *self.presets.values()], layout=wrap),
             ipywidgets.HBox([*first, self.auto], layout=wrap),
             self._folded,
-            ipywidgets.HBox([*of_a_run, self.predicted], layout=wrap),
+            ipywidgets.HBox([*of_a_run, self.more, self.predicted], layout=wrap),
+            ipywidgets.HTML(TASK),
             self.status,
             self.drawing,
             ipywidgets.HBox([self.scrubber, self.moment, self.play, self.latest], layout=wrap),
@@ -382,7 +384,9 @@ class Playground(RunPanel):
             run.set_skip(trainer, layer, weight)
             run.answer(trainer)
             self._show_run()
-            self._say()
+            before, now = run.curves["test_accuracy"][-2:]
+            answer = f"By hand: {run.by_hand[-1]}. Test accuracy {before:.3f} before, {now:.3f} now."
+            self.status.value = f"{self.state.phase.capitalize()}. {answer}"
 
     def _conclude(self, trainer: training.Trainer) -> None:
         run = self.state.run
@@ -393,7 +397,8 @@ class Playground(RunPanel):
 
     def _describe(self) -> str:
         run = self.state.run
-        return run.describe(-1) if self.state.phase == "running" else run.outcome
+        by_hand = f" By hand: {run.by_hand[-1]}." if run.by_hand else ""
+        return run.describe(-1) + by_hand if self.state.phase == "running" else run.outcome
 
     def _reset(self) -> None:
         """Put the run away."""
@@ -579,30 +584,26 @@ def describe_prediction(run: Recording) -> str:
     if not run.predicted:
         return "No skip weights: nothing to phase out."
     cap = math.ceil(training.TrainConfig().removing_by * run.num_steps)
-    by_cap = f"the cap does it by {cap}" if run.settings.cap == "falling" else "nothing else does"
     steps = [step for step in run.predicted if step <= run.num_steps]
-    removal = f"no skip is removed by its multiplier in {run.num_steps} steps; {by_cap}"
+    removal = f"multipliers remove no skip in {run.num_steps} steps"
     if steps:
         number = "skips" if len(steps) == len(run.predicted) else f"{len(steps)} skips"
         first, last = f"{min(steps):.0f}", f"{max(steps):.0f}"
         when = f"at step {first}" if first == last else f"from step {first} to {last}"
-        end = f" (cap at {cap})" if run.settings.cap == "falling" and max(run.predicted) > cap else ""
-        removal = f"{number} removed {when} of {run.num_steps}{end}"
+        removal = f"{number} removed {when} of {run.num_steps}"
+    if run.settings.cap == "falling" and max(run.predicted) > cap:
+        removal += f"; a falling bound (cap) removes what is left by step {cap}"
     return f"Predicted: {removal}. {describe_price(run.settings)}".rstrip()
 
 
 def describe_price(settings: Settings) -> str:
-    """Say whether the multipliers are a clock or a market, at the price that is the median at depth 40."""
+    """Say who sets the step at which a skip is removed, at the price that is the median at depth 40."""
     if not (settings.skip_weight and settings.skip_lr and settings.dual_lr):
         return ""
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
     if ratio > 30:
-        return "A clock: the loss has hardly any say in it."
-    return (
-        "A market: the loss decides."
-        if ratio < 5
-        else "Between clock and market: the loss has some say in it."
-    )
+        return "Learning rates set these steps, the loss hardly does."
+    return "The loss decides when." if ratio < 5 else "The loss has some say in when."
 
 
 def warm_up(images: Images) -> None:

@@ -118,17 +118,17 @@ class RunPanel(Panel):
     def _follow(self) -> None:
         """Show what was recorded since."""
         with self.state.lock:
+            self._say()  # before the figure, which may take the page longer to draw than a moment lasts
             self._show_latest()
-            if self.state.phase == "running":
-                self.status.value = f"Training. {html.escape(self._describe())}"
 
     def _say(self) -> None:
-        """Say in words what became of the run."""
+        """Say in words where the run is."""
         with self.state.lock:
+            phase = "Training" if self.state.phase == "running" else self.state.phase.capitalize()
+            said = f"{phase}. {html.escape(self._describe())}"
             if self.state.error is not None:
-                self.status.value = f"<b>The run ended:</b> {html.escape(str(self.state.error))}"
-            else:
-                self.status.value = f"{self.state.phase.capitalize()}. {html.escape(self._describe())}"
+                said = f"<b>The run ended:</b> {html.escape(str(self.state.error))}"
+            self.status.value = said
 
     def _enable(self) -> None:
         """Let those buttons be pressed that mean something now."""

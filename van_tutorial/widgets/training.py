@@ -85,6 +85,10 @@ def training_figure(connections: Sequence[str], title: str) -> go.Figure:
     fig.update_yaxes(title="accuracy", range=[0, 1.02], row=1, col=1)
     fig.update_xaxes(title="step" if has_map else "depth (layers)", row=1, col=2)
     fig.update_yaxes(title="layer (1 is next to the input)" if has_map else "accuracy", row=1, col=2)
+    middle: dict[str, Any] = {"x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain", "showarrow": False}
+    here = "what is left, layer by layer" if has_map else "a point for each run that has ended"
+    for col, text in enumerate(("the curves of a run. Press <b>Train</b>.", here), 1):
+        fig.add_annotation(text=f"Here: {text}", name=f"empty {col}", row=1, col=col, **middle)
     return fig.update_layout(
         template="plotly_white",
         height=400,
@@ -101,14 +105,21 @@ def left_in(record: training.Record, config: training.TrainConfig) -> list[float
     return left
 
 
+def fill(fig: Any, col: int) -> None:
+    """Take the words out of a chart that was empty."""
+    fig.update_annotations(visible=False, selector={"name": f"empty {col}"})
+
+
 def draw(fig: Any, trainer: training.Trainer) -> None:
     """Put the records of a run into the figure, all in one update."""
     records = trainer.records
     steps = [record.step for record in records]
     with fig.batch_update():
+        fill(fig, 1)
         for trace, name in zip(fig.data, IMAGES, strict=False):
             trace.update(x=steps, y=[getattr(record, name) for record in records])
         if fig.data[2].type == "heatmap" and records:
+            fill(fig, 2)
             columns = [left_in(record, trainer.config) for record in records]
             rows = [list(row) for row in zip(*columns, strict=True)]
             fig.data[2].update(x=steps, y=list(range(1, len(rows) + 1)), z=rows)
@@ -119,6 +130,7 @@ def collect(fig: Any, trainer: training.Trainer) -> None:
     config: Any = trainer.model.config
     for trace in fig.data[2:]:
         if trace.name == config.connection and trainer.step == trainer.num_steps:
+            fill(fig, 2)
             trace.update(x=[*trace.x, config.depth], y=[*trace.y, trainer.records[-1].train_accuracy])
 
 
