@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from tests.browsing import in_browser, watch
 from tools import site as tool
-from van_tutorial import batch, cli, playground
+from van_tutorial import batch, cli, playground, widgets
 from van_tutorial._course import course_path
 
 LESSONS = ("02_vanishing_exploding", "06_multiplier_dynamics")
@@ -215,6 +215,22 @@ def test_the_playgrounds_run_replays_without_a_kernel(browser, site):
         page.get_by_label("moment").focus()
         page.keyboard.press("Home")
         expect(drawing).to_have_attribute("aria-label", re.compile("at step 0 of .*: 40 of 40 skips left"))
+
+
+@in_browser
+def test_a_drawing_without_its_figure_replays_where_there_is_no_plotly(browser, tmp_path):
+    vans = (run for run in playground.recorded() if run.settings.connection == "van")
+    run = next(run for run in vans if (run.settings.depth, run.num_skips(-1)) == (20, 0))
+    bundle = widgets.Replay(run, tuple(playground.beside(run)), has_figure=False)._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain"}
+    path = tmp_path / "drawing.html"
+    path.write_text(f"<!doctype html><title>{bundle['text/plain']}</title>{bundle['text/html']}", "utf-8")
+    with opened(browser, path.as_uri()) as page:
+        drawing = page.locator(".van-network-drawing")
+        expect(drawing).to_have_attribute("aria-label", re.compile("at step 0 of .*: 20 of 20 skips left"))
+        page.get_by_role("button", name="Play").click()
+        expect(drawing).to_have_attribute("aria-label", re.compile(": 0 of 20 skips left"), timeout=60_000)
+        expect(page.locator(".van-score")).to_have_count(4)
 
 
 @in_browser

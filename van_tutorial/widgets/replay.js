@@ -1,9 +1,10 @@
 // A recorded run, replayed without a kernel: the drawing, the figure and a scrubber. `network` and `Plotly` are there.
 // plotly's own slider cannot be moved by keyboard: an input takes its place, and both drawing and figure follow it.
 
+const SHORTEST = 9000; // milliseconds that a replay takes at least: time to read beside
+
 function replay(root) {
   const { drawings, texts, figure } = JSON.parse(root.querySelector(".van-replay-data").textContent);
-  const { sliders, updatemenus, ...layout } = figure.layout;
   const scrubber = root.querySelector(".van-replay-scrubber");
   const play = root.querySelector(".van-replay-play");
   const words = root.querySelector(".van-replay-step");
@@ -17,7 +18,7 @@ function replay(root) {
     drawn.show(drawings[index]);
     words.textContent = texts[index];
     scrubber.setAttribute("aria-valuetext", texts[index]);
-    if (chart.data) Plotly.animate(chart, [figure.frames[index].name], now);
+    if (chart?.data) Plotly.animate(chart, [figure.frames[index].name], now);
   }
 
   function pause() {
@@ -33,7 +34,7 @@ function replay(root) {
       scrubber.value = Number(scrubber.value) + 1;
       show();
       if (Number(scrubber.value) >= drawings.length - 1) pause();
-    }, 120);
+    }, Math.max(120, SHORTEST / drawings.length));
   }
 
   play.addEventListener("click", () => (timer === null ? start() : pause()));
@@ -41,9 +42,11 @@ function replay(root) {
     pause();
     show();
   });
-  root.querySelector(".van-replay-color").addEventListener("change", (event) => drawn.colorBy(event.target.value));
-  scrubber.value = drawings.length - 1;
+  scrubber.value = figure ? drawings.length - 1 : 0;
   show();
+  if (!figure) return;
+  root.querySelector(".van-replay-color").addEventListener("change", (event) => drawn.colorBy(event.target.value));
+  const { sliders, updatemenus, ...layout } = figure.layout;
   const config = { responsive: true, displaylogo: false, showSendToCloud: false };
   Plotly.newPlot(chart, { data: figure.data, layout, frames: figure.frames, config });
 }

@@ -23,15 +23,18 @@ HERE = Path(__file__).parent
 class Replay:
     """A recorded run to be shown, with others pinned beside it.
 
-    In a notebook it shows its figure; on a page that has plotly's script, drawing, scrubber and figure.
+    In a notebook it shows its figure; on a page that has plotly's script, drawing, scrubber and figure. Without the
+    figure it shows drawing and scrubber everywhere.
 
     Attributes:
         run: with at least one moment.
         pinned: runs to compare with.
+        has_figure: whether charts and settings are shown below the drawing.
     """
 
     run: Recording
     pinned: tuple[Recording, ...] = ()
+    has_figure: bool = True
 
     @property
     def figure(self) -> go.Figure:
@@ -52,19 +55,21 @@ class Replay:
         return f"{kind}, {settings.depth} layers, {self.run.num_steps} steps"
 
     def fragment(self) -> str:
-        """Return the replay as a part of a page, on which `Plotly` must be there already."""
+        """Return the replay as a part of a page, on which `Plotly` must be there for the figure."""
         moments, runs = range(len(self.run)), (self.run, *self.pinned)
         data = {
             "drawings": [self.run.frame(index, self.pinned) for index in moments],
             "texts": [self.run.describe(index) for index in moments],
         }
-        text = json.dumps(data, allow_nan=False)[:-1] + f', "figure": {self.figure.to_json()}}}'
+        figure = self.figure.to_json() if self.has_figure else "null"
+        text = json.dumps(data, allow_nan=False)[:-1] + f', "figure": {figure}}}'
         text = text.replace("</", "<\\/")
         return render(
             read("replay.html"),
             id=f"van-replay-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
             css=read("network.css", "dark.css", "replay.css"),
             last=len(self.run) - 1,
+            has_figure=self.has_figure,
             alt=f"Loss, accuracy, gradient correlation, skip weights, multipliers and gradient norms: {self.title}",
             rows=[
                 (name, run.settings.to_text(), run.outcome or run.describe(-1))
@@ -98,6 +103,8 @@ class Replay:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Give notebooks the figure, and pages without a kernel the whole replay."""
+        if not self.has_figure:
+            return {"text/html": self.fragment(), "text/plain": self.title}
         figure = plotly.io.renderers["plotly_mimetype"].to_mimebundle(self.figure.to_dict())
         return {**figure, "text/html": self.fragment()}
 
