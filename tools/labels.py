@@ -46,23 +46,6 @@ def spread(run: Mapping[str, Any]) -> str:
     return "equal dual learning rates" if ratio == 1.0 else f"faster next to the input ({ratio:g} times)"
 
 
-def trial(run: Mapping[str, Any]) -> str:
-    """Return what sets a trial apart."""
-    stagger = run["stagger"]
-    order = "simultaneously" if run["dual_lr_spread"] == 1.0 else spread(run)
-    if stagger:
-        order = f"sequentially, from {'input to output' if stagger > 0 else 'output to input'}"
-        order += f" (stagger {stagger:g})" if abs(stagger) != 0.9 else ""
-    differs = {
-        f"{run['init']} weights": run["init"] != "he",
-        f"BatchNorm bias {run['norm_shift']:g}": run["norm_shift"],
-        f"lr {run['lr']:g}": run["lr"] != 3e-3,
-        f"removed by {run['remove_by']:g}": run["remove_by"] != 0.85,
-        f"damping {run['damping']:g}": run["damping"],
-    }
-    return ", ".join([order, *(words for words, is_told in differs.items() if is_told)])
-
-
 def schedule(run: Mapping[str, Any]) -> str:
     """Return what removes the skips, and in which order."""
     name = {"cut": "constant, then 0"}.get(run["skip_schedule"], run["skip_schedule"])

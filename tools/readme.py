@@ -5,34 +5,44 @@ python -m tools.readme --check    write nothing; fail where README.md says somet
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from tools.evidence.parts import cells, origin
+from tools.evidence.parts import cells, origin, skips_of
 from tools.evidence.parts import table as in_markdown
 from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 
-BY_DEPTH = {
-    "plain": "plain",
-    "plain, BatchNorm bias 1": "plain, BatchNorm bias 1",
-    "residual": "residual, skips kept",
-    "VAN, BatchNorm bias 1": "**VAN, BatchNorm bias 1, no skip left**",
-}
-ON_PHOTOGRAPHS = {
-    "plain": "plain",
-    "residual": "residual, skips kept",
-    "van": "**VAN, skips phased out simultaneously and collapsed**",
-    "van, sequentially": "**VAN, skips phased out sequentially and collapsed**",
-}
+FULLY_CONNECTED = (
+    "residual",
+    "highway",
+    "VAN, clock, sequentially",
+    "VAN, clock, simultaneously",
+    "plain",
+    "plain, TAT",
+    "Dirac",
+    "looks-linear",
+)
+CONVOLUTIONAL = (
+    "residual",
+    "residual, TAT",
+    "VAN, simultaneously, BatchNorm bias 1",
+    "VAN, simultaneously, TAT",
+    "plain, BatchNorm bias 0",
+    "plain, BatchNorm bias 1",
+    "plain, TAT",
+    "looks-linear, lr 0.001",
+)
 
 
-def by_depth(name: str, heading: str, unit: str, labels: dict[str, str]) -> str:
+def by_depth(name: str, heading: str, unit: str, networks: Sequence[str]) -> str:
     """Return a recording's test accuracy by network and depth; `unit` has a place for the depth."""
     recorded = batch.recorded(name)
-    table = cells(recorded.table, unit).loc[list(labels)].rename(index=labels)
-    return with_origin(table.reset_index(names=heading), recorded)
+    runs = recorded.table[recorded.table["network"].isin(networks)]
+    table = cells(runs, unit).loc[list(networks)].reset_index(names=heading)
+    table.insert(1, "skips", [skips_of(network) for network in networks])
+    return with_origin(table, recorded)
 
 
 def with_origin(table: pd.DataFrame, recorded: batch.Recorded) -> str:
@@ -59,8 +69,8 @@ def fill(text: str, made: Mapping[str, Callable[[], str]]) -> str:
 
 
 BLOCKS = {
-    "degradation": lambda: by_depth("degradation", "network", "depth {}", BY_DEPTH),
-    "cifar10": lambda: by_depth("cifar10", "convolutional network", "{} layers", ON_PHOTOGRAPHS),
+    "families": lambda: by_depth("families", "network", "depth {}", FULLY_CONNECTED),
+    "convolutions": lambda: by_depth("convolutions", "convolutional network", "{} layers", CONVOLUTIONAL),
 }
 
 

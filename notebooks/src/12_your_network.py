@@ -182,10 +182,7 @@ phased = train("phased out", gated)
 found["phased out"] = plain = models.collapse(gated)
 
 # %% [markdown]
-# ## Evidence: cut skips ruin a trained network, and a phase-out does not
-#
-# The map shows the skip weights during the phase-out. They fall sequentially, from input to output. All are at 0 after two
-# thirds of the training. The rest of it belongs to the plain network.
+# ### Prediction and result
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 accuracies = {name: accuracy(made) for name, made in found.items()}
@@ -193,7 +190,14 @@ costs = diagnostics.costs({"residual": network, "plain": plain}, example[:1], se
 peaks = dict(zip(costs["model"], costs["peak_activation_bytes"], strict=True))
 fraction = {"peak memory, plain / with skips": peaks["plain"] / peaks["residual"]}
 caption = f"Removed by: {phased.removed_by}. One row for each of the nine blocks."
-prediction.compare(accuracies | fraction, plots.skip_weight_map(phased.layers, caption))
+prediction.compare(
+    accuracies | fraction,
+    plots.skip_weight_map(phased.layers, caption),
+    r"""
+    Cut skips ruin a trained network, and a phase-out does not. **See**: the skip weights fall sequentially, from input to
+    output. All are at 0 after two thirds of the training. The rest of it belongs to the plain network.
+    """,
+)
 
 # %% [markdown]
 # ## Evidence: no skip is left, and a third of the memory is saved

@@ -11,6 +11,7 @@ from van_tutorial import batch
 from van_tutorial.plots import finish, style
 
 RESIDUAL = "the residual network"
+SKIPS = {"VAN": "phased out", "residual": "kept", "highway": "kept"}  # of networks whose names begin so
 
 
 def read(name: str) -> pd.DataFrame:
@@ -30,6 +31,11 @@ def spread_of(values: pd.Series) -> str:
 def means(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.Series:
     """Return the mean of a value for each network."""
     return runs.groupby("network")[value].mean()
+
+
+def skips_of(network: str) -> str:
+    """Return what becomes of a network's skips."""
+    return next((word for begins, word in SKIPS.items() if network.startswith(begins)), "never any")
 
 
 def best_of(runs: pd.DataFrame, kind: str) -> str:
@@ -103,6 +109,11 @@ def summary(
 def first(column: str, form: str = "{}") -> Callable[[pd.DataFrame], str]:
     """Return what gives the first value of a column as a text."""
     return lambda group: form.format(group[column].iloc[0])
+
+
+def optional(column: str) -> Callable[[pd.DataFrame], str]:
+    """Return what gives the first value of a column as a text, a dash where there is none."""
+    return lambda group: "–" if group[column].isna().iloc[0] else f"{group[column].iloc[0]}"
 
 
 def spread(column: str) -> Callable[[pd.DataFrame], str]:

@@ -5,12 +5,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tools.evidence.parts import (
+    SKIPS,
     cells,
     curve,
     first,
     means,
+    optional,
     range_of,
     read,
+    skips_of,
     spread,
     spread_of,
     summary,
@@ -26,8 +29,6 @@ MEASURES = {
     "grad_norm_ratio": "first / last layer's gradient",
     "dead_fraction": "fraction of dead units",
 }
-
-
 # Accuracies.
 
 
@@ -85,12 +86,6 @@ def with_residual(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([runs, known[known["depth"].isin(runs["depth"]) & known["seed"].isin(runs["seed"])]])
 
 
-def with_degradation(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the largest depth, and those that the section on degradation has of it."""
-    both = pd.concat([runs, read("degradation")])
-    return both[both["depth"] == runs["depth"].max()]
-
-
 def with_phase_out(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the tested runs on the embedded images, and those of networks of depth 40."""
     small = runs.dropna(subset=["test_accuracy"]).query("data == 'fashion-mnist-mini'")
@@ -145,6 +140,68 @@ def trials_figure(runs: pd.DataFrame) -> go.Figure:
     order = list(runs["network"].unique())[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True)
     return figure.update_layout(legend_title="depth", height=190 + 26 * len(order))
+
+
+def best_trials(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each family was trained with, and how accurate it is."""
+    columns = {
+        "network": first("network"),
+        "depth": first("depth"),
+        "learning rate": first("lr", "{:g}"),
+        "schedule": first("lr_schedule"),
+        "BatchNorm bias": optional("norm_shift"),
+        "initialization": optional("init"),
+        "training": spread("train_accuracy"),
+        "test": spread("test_accuracy"),
+    }
+    return summary(runs, ["network", "depth"], columns)
+
+
+def never_had_skips(runs: pd.DataFrame) -> list[str]:
+    """Return the networks that have no skip at any time."""
+    return [name for name in runs["network"].unique() if skips_of(name) == "never any"]
+
+
+def starts_figure(runs: pd.DataFrame, title: str, usual: str) -> go.Figure:
+    """Draw the accuracy of each start without skips, with skips that are phased out and with skips, a panel a depth.
+
+    Args:
+        runs: networks named by their skips and their start.
+        title: of the figure.
+        usual: the start of a network that is named by its skips alone.
+    """
+    prefix = r"^(plain|residual|VAN)(, (clock|additive|market))?(, \w+ly)?(, |$)"
+    start = runs["network"].str.replace(prefix, "", regex=True).replace({"": usual})
+    runs = runs.assign(start=start, skips=runs["network"].map(skips_of))
+    depths, order = sorted(runs["depth"].unique()), list(start.unique())
+    figure = make_subplots(
+        cols=len(depths), shared_yaxes=True, subplot_titles=[f"depth {depth}" for depth in depths]
+    )
+    for index, skips in enumerate(("never any", *dict.fromkeys(SKIPS.values()))):
+        for column, depth in enumerate(depths, start=1):
+            of = runs[(runs["depth"] == depth) & (runs["skips"] == skips)]
+            ends = of.groupby(["start", "network"], sort=False)["test_accuracy"].agg(["mean", "std"])
+            figure.add_scatter(
+                x=ends["mean"],
+                y=ends.index.get_level_values("start"),
+                error_x={"array": ends["std"], "width": 4, "thickness": 1.5},
+                mode="markers",
+                name=skips,
+                legendgroup=skips,
+                offsetgroup=skips,
+                orientation="h",
+                showlegend=column == 1,
+                marker={**style(index)["marker"], "size": 9},
+                row=1,
+                col=column,
+            )
+    finish(figure, title, "Mean over the seeds with one standard deviation.", "test accuracy", "")
+    low, high = runs["test_accuracy"].min(), runs["test_accuracy"].max()
+    margin = 0.08 * (high - low)
+    figure.update_xaxes(range=[low - margin, high + margin])  # grouped points would have it begin at 0
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True)
+    beside = {"scattermode": "group", "scattergap": 0.4}
+    return figure.update_layout(legend_title="skips", height=220 + 36 * len(order), **beside)
 
 
 # The clock.

@@ -55,6 +55,7 @@ def cifar10(lab: Lab, seed: int, depth: int, network: str) -> Row:
     }
 
 
+TAT: Row = {"activation": "tat", "init": "delta-orthogonal"}  # as its paper initializes convolutions
 # How the network differs from a plain one, and its training from the default.
 BETTER_STARTS: dict[str, tuple[Row, Row]] = {
     "residual": ({"connection": "residual"}, {}),
@@ -73,6 +74,15 @@ BETTER_STARTS: dict[str, tuple[Row, Row]] = {
         )
         for shift in (0.0, 1.0)
     },
+    # Their controls: starts that need no skip, and the best of them with skips that stay or are phased out.
+    "plain, TAT": (TAT, {}),
+    "plain, BatchNorm bias 1, delta-orthogonal": ({"norm_shift": 1.0, "init": "delta-orthogonal"}, {}),
+    "residual, TAT": ({"connection": "residual", **TAT}, {}),
+    "VAN, simultaneously, TAT": ({"connection": "van", **TAT}, {"stagger": 0.0}),
+    "looks-linear, lr 0.001": (
+        {"activation": "crelu", "init": "looks-linear", "normalization": "none"},
+        {"lr": 1e-3},
+    ),
 }
 
 

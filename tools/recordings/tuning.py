@@ -1,4 +1,4 @@
-"""How good each family of networks is when all are tuned alike."""
+"""How good each family of networks is when all are tuned alike: skips kept, phased out, or never there."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ import numpy as np
 from torch import nn
 
 from tools.recordings.lab import Grid, Lab, Row, Trained, linear_classifier, recording
-from van_tutorial import constraints, ensemble, models, training
+from van_tutorial import batch, constraints, ensemble, models, training
 
 NUM_EPOCHS, NUM_TRIALS = 10, 16
 TRIAL_SEED = 100  # of all trials, and of nothing else
 REMOVE_BY = 0.85
+CLOCK: Row = {"stagger": 0.9, "remove_by": REMOVE_BY}
 MARKET: Row = {"stagger": 0.0, "skip_lr": 0.03, "dual_growth": 1.003}
 
 # The networks' settings, and those of their training; of a start that is drawn only what the family leaves open.
@@ -28,14 +29,18 @@ FAMILIES: dict[str, tuple[Row, Row]] = {
     ),
     "residual": ({"connection": "residual"}, {}),
     "highway": ({"connection": "highway"}, {}),
-    "VAN, clock, sequentially": ({"connection": "van"}, {"stagger": 0.9, "remove_by": REMOVE_BY}),
-    "VAN, clock, simultaneously": ({"connection": "van"}, {"stagger": 0.0, "remove_by": REMOVE_BY}),
+    "VAN, clock, sequentially": ({"connection": "van"}, CLOCK),
+    "VAN, clock, simultaneously": ({"connection": "van"}, CLOCK | {"stagger": 0.0}),
     "VAN, market": ({"connection": "van"}, {"remove_by": REMOVE_BY, **MARKET}),
+    "VAN, TAT": ({"connection": "van", "activation": "tat"}, CLOCK),
+    "VAN, Dirac": ({"connection": "van", "parametrization": "dirac"}, CLOCK),
 }
 SHALLOW = {"linear": 0, "two layers": 2}
+PHASED_OUT_STARTS = ("VAN, TAT", "VAN, Dirac")  # a phase-out on top of a good start
 GRIDS: tuple[Grid, ...] = (
     *({"network": name, "depth": depth} for name, depth in SHALLOW.items()),
-    {"network": tuple(name for name in FAMILIES if name not in SHALLOW), "depth": (40, 100)},
+    {"network": tuple(n for n in FAMILIES if n not in (*SHALLOW, *PHASED_OUT_STARTS)), "depth": (40, 100)},
+    {"network": PHASED_OUT_STARTS, "depth": 100},
 )
 
 
@@ -131,4 +136,24 @@ def tuning(lab: Lab, network: str, depth: int) -> list[Row]:
     return [
         {"trial": trial, "seed": TRIAL_SEED} | used(network, each) | outcome(run, "validation_accuracy")
         for trial, (each, run) in enumerate(zip(drawn, runs, strict=True))
+    ]
+
+
+@recording(*GRIDS)
+def families(lab: Lab, network: str, depth: int) -> list[Row]:
+    """Train a family's best trial with five fresh seeds, and look at the test set once."""
+    trials = batch.recorded("tuning").table.query("network == @network")
+    trials = trials if lab.is_quick else trials[trials["depth"] == depth]
+    trials = trials[trials["skips_left"].fillna(0) == 0] if network.startswith("VAN") else trials
+    best = draw(int(trials.sort_values("validation_accuracy")["trial"].iloc[-1]))
+    seeds = range(2 if lab.is_quick else 5)
+    settings = settings_of(network, best, num_steps_of(60_000))
+    runs = train_all(
+        lab,
+        [make(network, depth, best, seed) for seed in seeds],
+        [settings | {"seed": seed} for seed in seeds],
+    )
+    return [
+        {"seed": seed} | used(network, best) | outcome(run, "test_accuracy")
+        for seed, run in zip(seeds, runs, strict=True)
     ]

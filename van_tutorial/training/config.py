@@ -13,7 +13,7 @@ AUGMENTATIONS = ("none", "crop-flip")
 REMOVE_BY = 2 / 3
 WARM_UP = 0.05  # fraction of the training, of lr_schedule "wsd"
 LATEST_DECAY = 0.9  # fraction of the training at which its decay begins at the latest
-STAGGER = 0.9  # chosen on a validation set: assets/results/depth_trials.json
+STAGGER = 0.9  # chosen on a validation set; beside other orders: assets/results/price_order.json
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class TrainConfig:
         stagger: in (-1, 1). At 0 all multipliers rise, and all caps fall, simultaneously. s > 0 compresses each layer's
             own phase-out to the fraction 1 - s of `remove_by`, and the layers follow each other from input to output
             (`constraints.removal_starts`); s < 0 from output to input. None is 0.9 where multipliers take skips
-            away, which the trials of docs/evidence.md speak for in fully connected networks (in convolutional ones
-            no order was ahead), and 0 for all else.
+            away, which docs/evidence.md speaks for in fully connected networks (in convolutional ones no order
+            was ahead), and 0 for all else.
         damping: weight of the quadratic term in the Lagrangian, at least 0.
         dual_gain: proportional gain of the multipliers' PI controller, at least 0; 0 is plain ascent
             (`constraints.Multipliers`, as for the next two).
