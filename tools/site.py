@@ -34,6 +34,7 @@ OUT, RUNS = course_path("site"), course_path("runs")
 AFTER = {"playground": "05_phasing_out"}  # which lesson goes before a notebook that has no number
 DOCUMENTS = (
     "evidence",
+    "library",
     "glossary",
     "teaching",
     "sweeps",
