@@ -299,6 +299,7 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             page.get_by_role("slider", name="step").focus()
             page.keyboard.press("End")
             expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left.")
+            expect(page.locator(".van-live-outcome")).to_contain_text("too slowly to remove a skip")
             if name == "live.html":
                 assert page.requested == [(site / name).as_uri()]
     assert (site / "live.html").stat().st_size < 3e6

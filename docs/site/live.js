@@ -40,6 +40,13 @@ function live(root) {
   // The moment of a run at a step: the last one that is not after it.
   const at = (run, step) => Math.max(0, run.steps.findLastIndex((there) => there <= step));
 
+  // Why a run that keeps some of its skips ends as it does.
+  function why(left, run) {
+    if (left === 0) return "";
+    if (left === run.depth) return "The multipliers rise too slowly to remove a skip in this training.";
+    return "The training ends in the middle of the removal, where the accuracy dips in other runs, too.";
+  }
+
   function show() {
     const [run] = shown;
     const index = Number(controls.step.value);
@@ -61,7 +68,7 @@ function live(root) {
     root.querySelector(".van-live-words").textContent = words;
     controls.step.setAttribute("aria-valuetext", words);
     const isOver = index === run.steps.length - 1;
-    root.querySelector(".van-live-outcome").textContent = isOver ? run.outcome : "";
+    root.querySelector(".van-live-outcome").textContent = isOver ? `${run.outcome} ${why(scores[0].num_skips, run)}` : "";
     drawCursor(step);
   }
 
