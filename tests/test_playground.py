@@ -341,7 +341,7 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.skip.disabled
     for preset, words in (
         ("loss has no say", "Learning rates set these steps, the loss hardly does."),
-        ("loss decides", "The loss decides when."),
+        ("loss decides", "That leaves out the loss, which decides here."),
     ):
         panel.presets[preset].click()
         assert words in panel.predicted.value

@@ -603,7 +603,8 @@ def describe_price(settings: Settings) -> str:
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
     if ratio > 30:
         return "Learning rates set these steps, the loss hardly does."
-    return "The loss decides when." if ratio < 5 else "The loss has some say in when."
+    say = "decides" if ratio < 5 else "has a say"
+    return f"That leaves out the loss, which {say} here."
 
 
 def warm_up(images: Images) -> None:
