@@ -19,6 +19,8 @@ FULLY_CONNECTED = (
     "highway",
     "VAN, clock, sequentially",
     "VAN, clock, simultaneously",
+    "VAN, TAT",
+    "VAN, Dirac",
     "plain",
     "plain, TAT",
     "Dirac",
