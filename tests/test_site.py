@@ -384,7 +384,8 @@ def test_search_finds_a_word(site, server, browser, is_served):
         results = page.locator("#search-results li a")
         expect(results.filter(has_text="Multiplier dynamics").first).to_be_visible()
         results.filter(has_text="Multiplier dynamics").first.click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text("Multiplier dynamics")
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_contain_text("Multiplier dynamics", timeout=30_000)  # plotly comes first
 
 
 @in_browser
