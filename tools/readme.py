@@ -28,6 +28,7 @@ FULLY_CONNECTED = (
 )
 CONVOLUTIONAL = (
     "residual",
+    "residual, lr 0.01",
     "residual, TAT",
     "VAN, simultaneously, BatchNorm bias 1",
     "VAN, simultaneously, TAT",

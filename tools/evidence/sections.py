@@ -170,8 +170,8 @@ def starts_figure(runs: pd.DataFrame, title: str, usual: str) -> go.Figure:
         title: of the figure.
         usual: the start of a network that is named by its skips alone.
     """
-    prefix = r"^(plain|residual|VAN)(, (clock|additive|market))?(, \w+ly)?(, |$)"
-    start = runs["network"].str.replace(prefix, "", regex=True).replace({"": usual})
+    aside = r"^(plain|residual|VAN)(, (clock|additive|market))?(, \w+ly)?(, |$)|(, )?lr [0-9.]+$"
+    start = runs["network"].str.replace(aside, "", regex=True).replace({"": usual})
     runs = runs.assign(start=start, skips=runs["network"].map(skips_of))
     depths, order = sorted(runs["depth"].unique()), list(start.unique())
     figure = make_subplots(

@@ -77,6 +77,8 @@ BETTER_STARTS: dict[str, tuple[Row, Row]] = {
     # Their controls: starts that need no skip, and the best of them with skips that stay or are phased out.
     "plain, TAT": (TAT, {}),
     "plain, BatchNorm bias 1, delta-orthogonal": ({"norm_shift": 1.0, "init": "delta-orthogonal"}, {}),
+    "residual, lr 0.01": ({"connection": "residual"}, {"lr": 1e-2}),
+    "plain, TAT, lr 0.01": (TAT, {"lr": 1e-2}),
     "residual, TAT": ({"connection": "residual", **TAT}, {}),
     "VAN, simultaneously, TAT": ({"connection": "van", **TAT}, {"stagger": 0.0}),
     "looks-linear, lr 0.001": (
