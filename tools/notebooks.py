@@ -146,11 +146,7 @@ def main(names: list[str], *, prose: bool = False, check: bool = False) -> int:
                 continue
             path.parent.mkdir(exist_ok=True)
             is_made = prose and keep_outputs(notebook, path)
-            notebook = notebook if is_made else run(notebook, folder)
-            for cell in notebook.cells:
-                if cell.cell_type == "code" and not cell.outputs:
-                    cell.execution_count = None  # nobody has run it here
-            nbformat.write(notebook, path)
+            nbformat.write(notebook if is_made else run(notebook, folder), path)
             print(path)
     for path in stale:
         print(f"{path} is not what its source gives: run make notebooks", file=sys.stderr)
