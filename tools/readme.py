@@ -11,21 +11,11 @@ import pandas as pd
 
 from tools.evidence.parts import cells, origin, skips_of
 from tools.evidence.parts import table as in_markdown
+from tools.recordings.tuning import FAMILIES, SHALLOW
 from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 
-FULLY_CONNECTED = (
-    "residual",
-    "highway",
-    "VAN, clock, sequentially",
-    "VAN, clock, simultaneously",
-    "VAN, TAT",
-    "VAN, Dirac",
-    "plain",
-    "plain, TAT",
-    "Dirac",
-    "looks-linear",
-)
+FULLY_CONNECTED = [name for name in FAMILIES if name not in SHALLOW]
 CONVOLUTIONAL = (
     "residual",
     "residual, lr 0.01",

@@ -369,7 +369,7 @@ prediction.show(
     The plain network of 110 layers reaches 0.83 and never had a skip. Five seeds do not tell it from the residual network at
     the better of two learning rates, nor from the VAN with the same start. So the 43 points above were the price of a poor
     start, not the merit of the phase-out. What a skip gives is a good start; this start does not need one. (*Residual, TAT*
-    does worse. The rectifiers are shaped for a chain of layers, and the skips add to what they pass on.)
+    does worse. Its ReLUs are shaped for a chain of layers, and the skips add to what they pass on.)
     """
 )
 

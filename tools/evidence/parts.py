@@ -107,13 +107,8 @@ def summary(
 
 
 def first(column: str, form: str = "{}") -> Callable[[pd.DataFrame], str]:
-    """Return what gives the first value of a column as a text."""
-    return lambda group: form.format(group[column].iloc[0])
-
-
-def optional(column: str) -> Callable[[pd.DataFrame], str]:
     """Return what gives the first value of a column as a text, a dash where there is none."""
-    return lambda group: "–" if group[column].isna().iloc[0] else f"{group[column].iloc[0]}"
+    return lambda group: "–" if group[column].isna().iloc[0] else form.format(group[column].iloc[0])
 
 
 def spread(column: str) -> Callable[[pd.DataFrame], str]:

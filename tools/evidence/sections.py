@@ -10,7 +10,6 @@ from tools.evidence.parts import (
     curve,
     first,
     means,
-    optional,
     range_of,
     read,
     skips_of,
@@ -149,8 +148,8 @@ def best_trials(runs: pd.DataFrame) -> pd.DataFrame:
         "depth": first("depth"),
         "learning rate": first("lr", "{:g}"),
         "schedule": first("lr_schedule"),
-        "BatchNorm bias": optional("norm_shift"),
-        "initialization": optional("init"),
+        "BatchNorm bias": first("norm_shift"),
+        "initialization": first("init"),
         "training": spread("train_accuracy"),
         "test": spread("test_accuracy"),
     }
