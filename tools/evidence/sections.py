@@ -28,6 +28,8 @@ MEASURES = {
     "grad_norm_ratio": "first / last layer's gradient",
     "dead_fraction": "fraction of dead units",
 }
+
+
 # Accuracies.
 
 
