@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 
 import nbformat
@@ -552,6 +553,10 @@ def test_folders_of_kernels_whose_process_was_killed_are_removed_by_the_next(sho
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, env=environment)
     (left,) = short_path.glob("van-*")
     (short_path / "van-kernel-of-mine").mkdir()
+    with kernel_folder():
+        assert left.exists()  # its kernel may still be starting
+    long_ago = time.time() - 3600
+    os.utime(left, (long_ago, long_ago))
     with kernel_folder() as folder, kernel_folder():
         assert folder.exists()
         assert not left.exists()

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,18 +89,25 @@ def csv_bytes(table: "pd.DataFrame") -> bytes:
     return shown.to_csv(index=False).encode("utf-8", "backslashreplace")
 
 
-def remove_leftovers(folder: Path, mark: str) -> None:
-    """Remove what processes of this machine, whose number stands behind a mark, had made when they were killed."""
+def remove_leftovers(folder: Path, mark: str, min_age: float = 0.0) -> None:
+    """Remove what processes of this machine, whose number stands behind a mark, had made when they were killed.
+
+    Args:
+        folder: where it lies.
+        mark: how its names begin.
+        min_age: seconds since it was last written to; what is younger stays.
+    """
     if os.name == "nt":  # where to ask for a process by a signal would end it
         return
     for left in folder.glob(f"{glob.escape(mark)}*-*"):
         process = left.name.removeprefix(mark).partition("-")[0]
-        # Whose process lives, or is another user's; or what has no process in its name.
-        with contextlib.suppress(PermissionError, ValueError):
+        # Whose process lives, or is another user's; or what has no process in its name; or is gone meanwhile.
+        with contextlib.suppress(PermissionError, ValueError, FileNotFoundError):
             try:
                 os.kill(int(process), 0)
             except (ProcessLookupError, OverflowError):
-                remove(left)
+                if not min_age or time.time() - left.stat().st_mtime >= min_age:
+                    remove(left)
 
 
 def remove(*paths: Path) -> None:

@@ -16,6 +16,7 @@ from traitlets.config import Config
 from van_tutorial._files import remove_leftovers
 
 LONGEST_SOCKET_FOLDER = 55  # characters; the operating system allows about 100 for the whole path of a socket
+LONGEST_START = 120.0  # seconds until a kernel has looked whether the process that started it is there
 LEFT_OUT = "[More output was left out.]\n"
 
 
@@ -105,12 +106,18 @@ def orphans_end() -> list[str]:
 
 @contextlib.contextmanager
 def kernel_folder() -> Iterator[Path]:
-    """Make a folder of a kernel for a while; those that killed processes left beside it are removed."""
+    """Make a folder of a kernel for a while; those that killed processes left beside it are removed.
+
+    Not at once: the kernel of a killed process may still be starting, and would complain that its folder is gone.
+
+    Yields:
+        The folder.
+    """
     parent = Path(tempfile.gettempdir())
     if len(str(parent)) > LONGEST_SOCKET_FOLDER and os.name != "nt":
         parent = Path("/tmp")  # there, and short enough, on every system with such sockets
     mark = f"van-kernel-{zlib.crc32(platform.node().encode()):08x}-"  # of this machine, in few characters
-    remove_leftovers(parent, mark)
+    remove_leftovers(parent, mark, min_age=LONGEST_START)
     own = f"{mark}{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=own, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
