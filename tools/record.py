@@ -14,8 +14,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tools import labels
 from tools.evidence.page import write_page
 from tools.labels import METRICS
 from tools.recordings import MEASURED, Lab
-from tools.recordings.lab import points
+from tools.recordings.lab import Measure, Row, points
 from van_tutorial import batch, cli
 from van_tutorial._checks import check_choice
 from van_tutorial._course import course_path
@@ -138,32 +139,37 @@ def record(name: str, folder: Path = RESULTS, is_quick: bool = False) -> Path:
     recorded = RECORDED[name]
     journal = Journal(recorded, RUNS / ("recordings-quick" if is_quick else "recordings"))
     if recorded.sweeps:
-        frame = pd.concat([swept(sweep, is_quick) for sweep in recorded.sweeps], ignore_index=True)
-        journal.rows = [recorded.row(run) for run in frame.to_dict(orient="records")]
-        journal.write(hours=float(frame["seconds"].sum()) / 3600)
+        files = [course_path("assets", "sweeps", f"{sweep}.yaml") for sweep in recorded.sweeps]
+        if is_quick:
+            files = [reduced(file, RUNS / "evidence-quick" / file.name) for file in files]
+        sweep_all(journal, files)
     else:
-        measure_all(journal, is_quick)
+        grids, measure = MEASURED[name]
+        measure_all(journal, points(grids, is_quick), partial(measure, Lab(is_quick)))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / f"{name}.json", journal.path.read_bytes())
     return folder / f"{name}.json"
 
 
-def measure_all(journal: Journal, is_quick: bool) -> None:
-    """Measure each point of a recording's grid that its journal does not hold."""
-    grids, measure = MEASURED[journal.recorded.name]
-    for point in points(grids, is_quick):
+def measure_all(journal: Journal, chosen: Iterable[Row], measure: Measure) -> None:
+    """Measure each of some points of a recording's grid that its journal does not hold."""
+    for point in chosen:
         if not any(point.items() <= row.items() for row in journal.rows):
-            made = measure(Lab(is_quick), **point)
+            made = measure(**point)
             journal.rows += [point | row for row in ([made] if isinstance(made, dict) else made)]
             journal.write()
             print({name: value for name, value in journal.rows[-1].items() if name != "run"}, flush=True)
 
 
-def swept(name: str, is_quick: bool) -> pd.DataFrame:
+def sweep_all(journal: Journal, files: Iterable[Path]) -> None:
+    """Make the runs of sweep files that are missing, and keep a row of each."""
+    frame = pd.concat([swept(file) for file in files], ignore_index=True)
+    journal.rows = [journal.recorded.row(run) for run in frame.to_dict(orient="records")]
+    journal.write(hours=float(frame["seconds"].sum()) / 3600)
+
+
+def swept(file: Path) -> pd.DataFrame:
     """Return the runs of a sweep file, made where they are missing, a row each."""
-    file = course_path("assets", "sweeps", f"{name}.yaml")
-    if is_quick:
-        file = reduced(file, RUNS / "evidence-quick" / f"{name}.yaml")
     made = batch.sweep(file, runs=RUNS, progress=sys.stderr, confirm=lambda question: True)
     if made.not_done:
         raise RuntimeError(

@@ -1,5 +1,6 @@
 """Whether the clock predicts real phase-outs, what multipliers end at, and what a constant in their place does."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,13 +98,13 @@ def held(lab: Lab, trainer: training.Trainer, images: data.Images, multiplier: f
 
 
 @recording({"depth": 40})
-def price_order(lab: Lab, depth: int) -> list[Row]:
-    """Let a market remove the skips, then a clock in the market's order and in others; eight seeds.
+def price_order(lab: Lab, depth: int, seeds: Sequence[int] = range(8)) -> list[Row]:
+    """Let a market remove the skips, then a clock in the market's order and in others.
 
     In the market skip weights are fast and multipliers slow, and rise by 1 % more each step: a skip is removed when
     its multiplier passes its price. Each layer has a window of the same length by the clock, in whichever order.
     """
-    images, seeds = lab.load(), range(2 if lab.is_quick else 8)
+    images, seeds = lab.load(), seeds[:2] if lab.is_quick else seeds
     num_steps = lab.config(num_epochs=20).num_epochs * (len(images.train_labels) // 128)
     market: dict[str, Any] = {"stagger": 0.0, "skip_lr": 0.03, "dual_growth": 1.01}
     market["dual_lr"] = constraints.size_dual_lr(0.6 * num_steps, 0.95, market["skip_lr"])
