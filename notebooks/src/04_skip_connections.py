@@ -39,7 +39,6 @@ import sys
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from van_tutorial import batch, connections, data, diagnostics, exercises, models, plots, training, widgets
@@ -119,14 +118,12 @@ trained = {name: result.model.cpu() for name, result in results.items()}
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 on_training = {name: result.history["train_accuracy"].iloc[-1] for name, result in results.items()}
-ratio = {name: table["output_grad_norm"].iloc[[0, -1]].tolist() for name, table in gradients.items()}
 comparison = pd.DataFrame(
     {
         "network": list(results),
         "layers": [len(network.layers) for network in trained.values()],
         "training accuracy": [round(value, 3) for value in on_training.values()],
         "test accuracy": [round(result.test_accuracy, 3) for result in results.values()],
-        "gradient norm, first / last layer": [f"{first / last:.2g}" for first, last in ratio.values()],
     }
 )
 prediction.compare(on_training, comparison.set_index("network"))
@@ -135,19 +132,11 @@ prediction.compare(on_training, comparison.set_index("network"))
 # ## Evidence: every kind of skip trains the deep network
 
 # %% tags=["keep_output", "hide-input"]
-signal = torch.relu(torch.randn(64, width))
-closed = models.mlp(1, width, "highway", seed=seed).layers[0]
-nn.init.constant_(closed.connection.gate.bias, -20.0)
-fresh = models.mlp(1, width, "rezero", seed=seed).layers[0]
 exercises.findings(
     {
         "Residual, highway and ReZero are each at least 0.2 above plain in training accuracy.": all(
             on_training[name] - on_training["plain"] >= 0.2 for name in ("residual", "highway", "rezero")
         ),
-        "A highway layer with gate bias -20 is the identity.": bool(
-            (closed(signal, None) - signal).abs().max() < 1e-6
-        ),
-        "A ReZero layer is the identity at initialization.": torch.equal(fresh(signal, None), signal),
     }
 )
 
@@ -157,6 +146,36 @@ plots.layer_norm_curves(gradients, caption="Before training: gradient norm at ea
 # %% [markdown]
 # **See**: in the plain network the gradient explodes in the backward pass, as in lesson 2. With each kind of skip it
 # keeps its size to within a factor of ten.
+
+# %% [markdown]
+# ## Three seeds agree: every kind trains 80 layers
+#
+# The same networks were recorded at three depths with three seeds, ten epochs each. Accuracy in eval mode at the end,
+# mean ± standard deviation:
+
+
+# %% tags=["keep_output", "hide-input"]
+def mean_and_sd(values):
+    return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+recorded = batch.recorded("skip_connections_mini")
+by_depth = recorded.table[recorded.table["network"].isin(list(networks))]
+print(f"{by_depth['seed'].nunique()} seeds, recorded by: {recorded.command}")
+both = by_depth.rename(columns={"train_accuracy": "training", "test_accuracy": "test"})
+long = both.melt(["depth", "network"], ["training", "test"], "accuracy")
+long.pivot_table("value", ["accuracy", "depth"], "network", mean_and_sd, sort=False)
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+plots.accuracy_by_depth(by_depth)
+
+# %% [markdown]
+# **See**: plain networks fall from 0.87 to chance. Every kind of skip repairs degradation, and no kind is just like
+# another. Residual networks lose a little with depth even on the training set (0.92, 0.90, 0.89). Highway and ReZero
+# networks do not.
+#
+# At 80 layers highway networks are ahead of residual ones; at 10 and 40 three seeds do not tell them apart. But a
+# highway layer has twice as many weights, so this is no contest of equals.
 
 # %% [markdown]
 # ## Which paths carry the gradient?
@@ -230,114 +249,45 @@ prediction.compare(
 
 
 # %% tags=["keep_output", "hide-input"]
-def growth(width, seed, is_signed=False):
-    bare = models.mlp(depth, width, "residual", normalization="none", seed=seed)
-    for layer in bare.layers if is_signed else ():
-        signs = torch.randn(width).sign()
-        layer.activation.register_forward_hook(lambda module, given, y, signs=signs: signs * y)
-    norms = diagnostics.layer_norms(bare, inputs, labels)["output_grad_norm"]
-    return (norms.iloc[0] / norms.iloc[-1]) ** (2 / (depth - 1))
-
-
-def range_of(values):
-    return f"{min(values):.1f} to {max(values):.1f}"
-
-
-tried = [(width, seed) for width in (32, 128) for seed in range(3)]
 few = sum(math.comb(depth, length) for length in range(depth // 4 + 1))
 carried = fractions["gradient, with batch normalization"][: depth // 4 + 1].sum()
-first, *others = gains["with batch normalization"]
-at_first, at_last = gradients["residual"]["output_grad_norm"].iloc[[0, -1]]
-product = math.prod(1 + gain for gain in others) ** 0.5
-pd.Series(
-    {
-        "fraction of paths of at most depth / 4 layers": f"{few / 2**depth:.4f}",
-        "gain γ of the first layer, batch normalization": f"{first:.1f}",
-        "gain γ of the last layer, batch normalization": f"{others[-1]:.2f}",
-        "gradient ratio, predicted over measured": f"{product / (at_first / at_last):.1f}",
-        "growth per layer, without normalization": range_of([growth(*choice) for choice in tried]),
-        "the same, random signs after the ReLU": range_of([growth(*choice, True) for choice in tried]),
-    }
-).to_frame("measured")
-
-# %% tags=["keep_output", "hide-input"]
+passed = {name: lengths[f"gradient, {name}"] for name in gains}
+first, *_, last = gains["with batch normalization"]
 exercises.findings(
     {
-        "Paths through at most a quarter of the layers carry over 0.95 of the squared gradient, with batch "
-        "normalization.": carried > 0.95,
-        "What carries is below 5 layers long on average with batch normalization, and above 15 without.": lengths[
-            "gradient, with batch normalization"
-        ]
-        < 5
-        and lengths["gradient, without"] > 15,
+        f"With batch normalization, {few / 2**depth:.2%} of the paths carry over 0.95 of the squared gradient: "
+        "those through at most a quarter of the layers.": carried > 0.95,
+        "The gradient passes fewer than 5 layers on average with batch normalization, and over 15 without.": (
+            passed["with batch normalization"] < 5 and passed["without"] > 15
+        ),
+        f"With batch normalization, γ falls from {first:.1f} in the first layer to {last:.2f} in the last.": (
+            first > 10 * last
+        ),
     }
 )
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    With batch normalization 0.11 % of the paths, those of at most 10 layers, carry nearly all. Why so short? After
-    normalization every $f$ has the same size, while the sum $x$ grows with each layer that adds to it. So the fraction of a
-    new $f$ in it falls: $\gamma_l$ is 0.5 at the first layer and 0.01 at the fortieth. Batch normalization does to a residual
-    network what ReZero does explicitly. (The product of all $1 + \gamma_l$ gives 0.7 of the gradient ratio that is measured.)
+    Why does $\gamma_l$ fall? After normalization every $f$ has the same size, while the sum $x$ grows with each layer that
+    adds to it. So the fraction of a new $f$ in it falls. Batch normalization does to a residual network what ReZero does
+    explicitly.
 
-    Without normalization $\gamma_l$ stays near 1. Independent paths would then double the squared gradient in every layer.
-    Measured, it grows by a factor of 2.6 to 2.9 a layer, for two widths and three seeds. The paths are *not* independent.
-    A ReLU never gives less than 0, so what all layers add to $x$ has a common direction, and adds up. Give the units random
-    signs after the ReLU, and the factor is 1.9 to 2.0.
-
-    So a skip alone does not keep a gradient's size. A skip *and* a small branch do.
+    Without normalization $\gamma_l$ stays near 1, and the gradient grows in every layer. So a skip alone does not keep a
+    gradient's size. A skip *and* a small branch do.
     """
 )
 
 # %% [markdown]
 # ## What does the trained network need?
 #
-# Which layers of a trained network do the work? Ask the highway gates first. Their mean $T(x)$ over units and test
-# images starts at about 0.05 in every layer. **Predict**: how large is the largest after training?
-
-# %% tags=["nbval-ignore-output"]
-prediction = widgets.Prediction("4.3", {"largest mean gate": (0, 1)}, interactive=interactive)
-prediction
-
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-@torch.no_grad()
-def gate_means(network):
-    x, means = network.input_layer(images.test_images.flatten(1)), []
-    for layer in network.layers:
-        means.append(torch.sigmoid(layer.connection.gate(x)).mean().item())
-        x = layer(x, None)
-    return pd.DataFrame({"layer": range(1, len(means) + 1), "gate": means})
-
-
-before = models.mlp(depth, width, "highway", seed=seed).eval()
-gates = {"before training": gate_means(before), "after training": gate_means(trained["highway"])}
-prediction.compare(
-    {"largest mean gate": gates["after training"]["gate"].max()},
-    plots.measure_curves(
-        pd.concat(table.assign(network=name) for name, table in gates.items()),
-        "gate",
-        "Gates of a highway network",
-        "T(x), mean over units and images",
-        "0: x goes around the layer. 1: it goes through the layer.",
-        over="layer",
-        x="layer (1 is next to the input)",
-    ),
-    r"""
-    **See**: training opens most gates a little, those next to the input most. Still more than four fifths of $x$ go around
-    every layer.
-    """,
-)
-
-# %% [markdown]
-# Now remove one layer, so that its input goes straight to the next one, and test again. Last, remove *all skips* of the
-# trained residual network, and keep its layers. **Predict** how much *test accuracy* one layer costs, on average over
-# the layers, and how much accuracy is left without the skips.
+# Remove one layer of a trained network, so that its input goes straight to the next one, and test again. Then remove
+# *all skips* of the trained residual network, and keep its layers. **Predict** how much *test accuracy* one layer costs,
+# on average over the layers, and how much accuracy is left without the skips.
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
-    "4.4",
+    "4.3",
     {
         "plain, shallow: cost of one layer": (0, 1),
         "residual: cost of one layer": (0, 1),
@@ -418,14 +368,8 @@ prediction.show(
 # With 40 layers that is 0.015 at $\alpha = 0.9$, and 45 at 1.1. A highway network does this with $1 - T$. So does the
 # VAN of lesson 3, which *mixes* input and output: $\alpha x + (1 - \alpha) f(x)$.
 #
-# He and others measured it on CIFAR-10 with a residual network of 110 layers (published test errors, median of five
-# runs):
-#
-# | skip | error |
-# | --- | --- |
-# | identity, $x + F(x)$ | 6.61 % |
-# | mix, $0.5 \, x + 0.5 \, F(x)$ | 12.35 % |
-# | 1 × 1 convolution | 12.22 % |
+# He and others measured what such a mix costs (published, CIFAR-10, a residual network of 110 layers, median of five
+# runs). With the identity as its skip the test error is 6.61 %, with $0.5 \, x + 0.5 \, F(x)$ it is 12.35 %.
 #
 # This is the standing objection to phasing out a skip. The mix is the identity at $\alpha = 1$ and plain at
 # $\alpha = 0$. What happens in between? **Predict** the $\alpha$ at which least of the gradient arrives at the first
@@ -433,34 +377,40 @@ prediction.show(
 
 # %% tags=["nbval-ignore-output"]
 alphas = ("1.0", "0.95", "0.75", "0.5", "0.25", "0.0")
-prediction = widgets.Prediction(
-    "4.5", {"without normalization": alphas, "with batch normalization": alphas}, interactive=interactive
-)
+normalizations = {"without normalization": "none", "with batch normalization": "batch"}
+prediction = widgets.Prediction("4.4", dict.fromkeys(normalizations, alphas), interactive=interactive)
 prediction
 
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-def mixed(normalization):
-    choices = {"normalization": normalization, "seed": seed}
-    return {
-        f"alpha {alpha}": diagnostics.layer_norms(
-            models.mlp(depth, width, "van", skip_weight=float(alpha), **choices), inputs, labels
-        )
-        for alpha in alphas
-    }
+def arriving(network):
+    norms = diagnostics.layer_norms(network, inputs, labels)["output_grad_norm"]
+    return norms.iloc[0] / norms.iloc[-1]
 
 
-def arriving(table):
-    return table["output_grad_norm"].iloc[0] / table["output_grad_norm"].iloc[-1]
+def mix(alpha, normalization):
+    return models.mlp(depth, width, "van", skip_weight=float(alpha), normalization=normalization, seed=seed)
 
 
-mixes = {"without normalization": mixed("none"), "with batch normalization": mixed("batch")}
 arrives = {
-    name: {alpha: arriving(table) for alpha, table in tables.items()} for name, tables in mixes.items()
+    name: {alpha: arriving(mix(alpha, normalization)) for alpha in alphas}
+    for name, normalization in normalizations.items()
 }
+valley = pd.DataFrame(
+    [(name, float(alpha), value) for name, table in arrives.items() for alpha, value in table.items()],
+    columns=["network", "alpha", "arrives"],
+)
 prediction.compare(
-    {name: min(table, key=table.get).removeprefix("alpha ") for name, table in arrives.items()},
-    *(plots.layer_norm_curves(mixes[name], caption=f"Mixes before training, {name}.") for name in mixes),
+    {name: min(table, key=table.get) for name, table in arrives.items()},
+    plots.measure_curves(
+        valley,
+        "arrives",
+        "Gradient of a mix before training",
+        "gradient norm, first / last layer",
+        f"{depth} layers. At 1 on the vertical axis, all of it arrives.",
+        over="alpha",
+        x="skip weight α (0: plain, 1: identity)",
+    ).update_yaxes(type="log", dtick=1),
     r"""
     **See**: without normalization there is a valley. Halfway, less than a hundredth of the gradient arrives. With batch
     normalization the valley is shallow and lies near $\alpha = 0.95$. From there the mix goes over to the plain network's
@@ -472,68 +422,10 @@ prediction.compare(
 none, batch_norm = arrives.values()
 exercises.findings(
     {
-        "Without normalization, less than a tenth of what either end has arrives at alpha 0.5.": none[
-            "alpha 0.5"
-        ]
-        < 0.1 * min(none["alpha 1.0"], none["alpha 0.0"]),
-        "With batch normalization, more arrives at alpha 0.5 than at alpha 1.": batch_norm["alpha 0.5"] > 1,
+        "Without normalization, less than a tenth of what either end has arrives at α = 0.5.": none["0.5"]
+        < 0.1 * min(none["1.0"], none["0.0"]),
+        "With batch normalization, more arrives at α = 0.5 than at α = 1.": batch_norm["0.5"] > 1,
     }
-)
-
-# %% [markdown]
-# ## Three seeds agree: every kind trains 80 layers
-#
-# The same networks were recorded at three depths with three seeds, ten epochs each. Accuracy in eval mode at the end,
-# mean ± standard deviation:
-
-
-# %% tags=["keep_output", "hide-input"]
-def mean_and_sd(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-recorded = batch.recorded("skip_connections_mini")
-is_by_depth = recorded.table["network"].isin(list(networks))
-by_depth = recorded.table[is_by_depth]
-print(f"{by_depth['seed'].nunique()} seeds, recorded by: {recorded.command}")
-both = by_depth.rename(columns={"train_accuracy": "training", "test_accuracy": "test"})
-long = both.melt(["depth", "network"], ["training", "test"], "accuracy")
-long.pivot_table("value", ["accuracy", "depth"], "network", mean_and_sd, sort=False)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-plots.accuracy_by_depth(by_depth)
-
-# %% [markdown]
-# **See**: plain networks fall from 0.87 to chance. Every kind of skip repairs degradation, and no kind is just like
-# another. Residual networks lose a little with depth even on the training set (0.92, 0.90, 0.89). Highway and ReZero
-# networks do not.
-#
-# At 80 layers highway networks are ahead of residual ones; at 10 and 40 three seeds do not tell them apart. But a
-# highway layer has twice as many weights, so this is no contest of equals.
-#
-# Does the *negative* bias of the gates matter? **Predict** the test accuracy at depth 40 with batch normalization, for
-# each bias.
-
-# %% tags=["nbval-ignore-output"]
-biases = (0, -1, -3, -5)
-prediction = widgets.Prediction("4.6", {f"bias {bias}": (0, 1) for bias in biases}, interactive=interactive)
-prediction
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-by_bias = recorded.table[~is_by_depth].sort_values("transform_bias", ascending=False)
-found = by_bias[by_bias["normalization"] == "batch"].groupby("transform_bias")["test_accuracy"].mean()
-prediction.compare({f"bias {bias}": found[bias] for bias in biases})
-
-# %% tags=["keep_output", "hide-input"]
-by_bias.pivot_table("test_accuracy", "transform_bias", "normalization", mean_and_sd, sort=False)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
-    r"""
-    Gates that start half open (bias 0) reach 0.46 on the test set, those a quarter open (-1) 0.65. Without normalization
-    it is 0.32 and 0.34. At -3 and -5 the network learns as well as any. The direct path says why:
-    $(1 - \mathrm{sigmoid}(b_T))^{40}$ is $10^{-12}$ at 0, $4 \cdot 10^{-6}$ at -1, 0.14 at -3 and 0.76 at -5.
-    """
 )
 
 # %% [markdown]
@@ -568,8 +460,8 @@ def show(layers, kind, normalization, alpha, bias):
     chosen = set_up(kind, layers, normalization, alpha, bias)
     norms = {name: diagnostics.layer_norms(network, inputs, labels)
              for name, network in {"plain": plain, kind: chosen}.items()}  # fmt: skip
-    times = arriving(norms[kind])
-    caption = f"{kind}, {layers} layers: the first layer gets {times:.2g} times the last one's gradient."
+    first, *_, last = norms[kind]["output_grad_norm"]
+    caption = f"{kind}, {layers} layers. Gradient norm, first / last layer: {first / last:.2g}."
     return plots.layer_norm_curves(norms, caption=caption)
 
 
@@ -643,10 +535,8 @@ exercises.check_highway(my_highway)
 
 # %% [markdown] tags=["solution"]
 # *For the instructor.* A good question after the removal of layers: is every layer superfluous, then? No: each one alone
-# costs little; let them remove two, five and ten together. Why do the gates next to the input open most? An open
-# question: one data set. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$. The library takes -4 beyond 50 layers, with
-# which a sixth is left. In the figure of the paths independence is an assumption. Without batch normalization the product
-# of all $1 + \gamma_l$ is off by a factor of a thousand.
+# costs little; let them remove two, five and ten together. Exercise 2: $1 - T = 2^{-1/100}$, $b_T = -4.97$. The library
+# takes -4 beyond 50 layers, with which a sixth is left. In the figure of the paths independence is an assumption.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence
@@ -664,8 +554,8 @@ exercises.check_highway(my_highway)
 # - Through a sum the gradient has $2^L$ paths. With batch normalization, or with $s$ and $T$ near 0, the short ones
 #   carry it. So a deep network with skips starts out shallow. As far as we measured, skips repair the *beginning*.
 # - After training no single layer with a skip is needed much, but the skips together are.
-# - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path. At depth 40 gates must start nearly
-#   closed, and a mix without normalization loses its gradient halfway.
+# - Skips that are multiplied by $\alpha$ leave $\alpha^L$ of the direct path. A mix without normalization loses its
+#   gradient halfway.
 #
 # **Next**: a network can spare a layer with a skip, but not its skips: not simultaneously, and not after training. Can
 # it learn *while it loses them*, in spite of the valley? [5 · Phasing out](05_phasing_out.ipynb).
