@@ -72,13 +72,11 @@ small_images = dataclasses.replace(images, **halves)  # every second row and col
 #
 # The three fully connected networks have `depth` layers between an input layer and a head, 14 weight layers at `depth` 12.
 # RepVGG is a small convolutional network of 8: a first convolution, three blocks of two branches with weights, and a head.
-# How many are left when algebra has merged and folded what it can? And is there a **skip-connection in the graph** while
-# the network trains, a path around a weight layer?
+# How many are left when algebra has merged and folded what it can?
 
 # %% tags=["nbval-ignore-output"]
 sizes = {"VAN": depth + 2, "VanillaNet": depth + 2, "Layer Folding": depth + 2, "RepVGG": 8}
 questions = {f"{name}: layers left": (1, size) for name, size in sizes.items()}
-questions |= {f"{name}: skip while it trains": ("yes", "no") for name in ("VanillaNet", "RepVGG")}
 prediction = widgets.Prediction("11.1", questions, interactive=interactive)
 prediction
 
@@ -147,14 +145,13 @@ def facts(name, network):
 
 before = {name: facts(name, network) for name, network in networks.items()}
 after = {name: facts(name, network) for name, network in finished.items()}
-found = {f"{name}: layers left": layers for name, (layers, _) in after.items()}
-found |= {f"{name}: skip while it trains": before[name][1] for name in ("VanillaNet", "RepVGG")}
-prediction.compare(found)
+prediction.compare({f"{name}: layers left": layers for name, (layers, _) in after.items()})
 
 # %% [markdown]
 # ## Evidence: algebra changes the graph, and not the outputs
 #
-# How many layers Layer Folding keeps depends on the run. The table says only whether they are at most half.
+# Is there a *skip in the graph*, a path around a weight layer, while the network trains and when it is finished? (How many
+# layers Layer Folding keeps depends on the run. The table says only whether they are at most half.)
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -238,12 +235,11 @@ prediction.compare(
 # %% [markdown]
 # ## How many layers does a stronger penalty leave?
 #
-# One run is no evidence. Recorded: 22 weight layers, 30 epochs, three seeds. There are also plain, residual, ReZero
-# ([lesson 4](04_skip_connections.ipynb)) and Dirac networks ([lesson 7](07_dirac.ipynb)), and five strengths of Layer
-# Folding's penalty. **Predict** how many of the 22 layers it keeps with each.
+# One run is no evidence. Recorded were five strengths of Layer Folding's penalty, with 22 weight layers, 30 epochs and
+# three seeds. **Predict** how many of the 22 layers are left with each of three.
 
 # %% tags=["nbval-ignore-output"]
-strengths = ("0", "0.01", "0.02", "0.05", "0.25")
+strengths = ("0", "0.01", "0.25")
 prediction = widgets.Prediction(
     "11.3", {f"strength {strength}": (1, 22) for strength in strengths}, interactive=interactive
 )
@@ -251,23 +247,51 @@ prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 recorded = batch.recorded("descendants_mini")
-grouped = recorded.table.groupby("network", sort=False)
-kept = grouped["layers_after"].mean()
+kept = recorded.table.groupby("network")["layers_after"].mean()
 prediction.compare({f"strength {strength}": kept[f"layer-folding, {strength}"] for strength in strengths})
 
-# %% [markdown]
-# *Between* counts the $\alpha$ from 0.1 to 0.9. *As trained* and *finished* are test accuracies, before rounding and algebra
-# and after it.
 
 # %% tags=["keep_output", "hide-input"]
+def accuracy(values):
+    return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+is_folding = recorded.table["network"].str.startswith("layer-folding")
+strength = recorded.table["network"].str.removeprefix("layer-folding, ").rename("strength of the penalty")
 print("recorded by:", recorded.command)
-grouped.agg(
+recorded.table[is_folding].groupby(strength).agg(
     **{
-        "α between": ("between", lambda count: f"{count.mean():.1f}"),
-        "layers": ("layers_after", lambda count: f"{count.mean():.1f}"),
+        "α between 0.1 and 0.9": ("between", lambda count: f"{count.mean():.1f}"),
+        "layers left": ("layers_after", lambda count: f"{count.mean():.1f}"),
+        "test accuracy, as trained": ("accuracy_before", accuracy),
+        "rounded and merged": ("accuracy_after", accuracy),
+    }
+)
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+prediction.show(
+    r"""
+    The strength is a dial. At 0 most $\alpha$ end between 0 and 1, and rounding ruins the network. A stronger penalty leaves
+    fewer between, and fewer layers. From 0.05 on one linear layer is left. (The authors' code has 0.25.)
+
+    Why a dial? The penalty $\kappa \, (1 - \alpha^2)$ pulls with $2 \kappa \alpha$: not at all at $\alpha = 0$, where every
+    layer starts. The loss must lift $\alpha$ first. Then the pull grows, and what the loss does not hold goes to 1.
+    """
+)
+
+# %% [markdown]
+# ## Removing skips keeps the layers, removing activations does not
+#
+# The same recording has the other methods, finished, and beside them plain, residual, ReZero
+# ([lesson 4](04_skip_connections.ipynb)) and Dirac networks ([lesson 7](07_dirac.ipynb)). *Plain-conv* is RepVGG without
+# its branches.
+
+# %% tags=["keep_output", "hide-input"]
+recorded.table[~is_folding].groupby("network", sort=False).agg(
+    **{
+        "layers": ("layers_after", lambda count: f"{count.mean():.0f}"),
         "skip in the graph": ("skip_after", lambda skip: "yes" if skip.all() else "no"),
-        "as trained": ("accuracy_before", lambda value: f"{value.mean():.3f}"),
-        "finished": ("accuracy_after", lambda value: f"{value.mean():.3f} ± {value.std():.3f}"),
+        "test accuracy": ("accuracy_after", accuracy),
     }
 )
 
@@ -278,26 +302,14 @@ differences = {
     one: batch.compare(recorded.table, one, other, value="accuracy_after").in_words(other)
     for one, other in pairs
 }
-pd.Series(differences, name="finished, test accuracy [95 % interval, in points]").to_frame()
+pd.Series(differences, name="test accuracy [95 % interval, in points]").to_frame()
 
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
-    r"""
-    **Read** the two tables in three steps.
-
-    - *The layers stay.* The VAN ends without a skip, 0.8 points above the residual network. (On the full data set it is
-      below it: [evidence](../docs/evidence.md).) ReZero, called SkipInit in
-      convolutional networks, keeps its skips.
-    - *Layers are removed.* VanillaNet's 12 layers do better than 22 plain ones. The strength of Layer Folding's penalty is a
-      dial. At 0 most $\alpha$ end between, and rounding ruins the network. A stronger penalty leaves fewer between, and fewer
-      layers. At 0.25, the strength in the authors' code, one linear layer is left. Here that is not told apart from 22 plain
-      layers.
-    - *Branches are folded.* RepVGG's branches show no gain in a network this small.
-
-    Why a dial? The penalty $\kappa \, (1 - \alpha^2)$ pulls with $2 \kappa \alpha$: not at all at $\alpha = 0$, where every
-    layer starts. The loss must lift $\alpha$ first. Then the pull grows, and what the loss does not hold goes to 1.
-    """
-)
+# %% [markdown]
+# - *Skips are removed*: the VAN ends 0.8 points above the residual network. (On the full data set it is below it:
+#   [evidence](../docs/evidence.md).) ReZero, called SkipInit in convolutional networks, keeps its skips.
+# - *Activations are removed*: VanillaNet's 12 layers do better than 22 plain ones. Layer Folding with its strongest penalty
+#   is not told apart from these.
+# - *Branches are folded*: RepVGG's branches show no gain in a network this small.
 
 # %% [markdown]
 # ## Explore
@@ -365,8 +377,8 @@ exercises.check_endings(my_endings)
 
 # %% [markdown] tags=["solution"]
 # *For the instructor.* Dirac is worth an argument: its layer is $a x + b V x$ inside the ReLU. Is it trained without skips? By
-# the graph yes, by its gradients no. A sharp student says that the input layer has no activation either, so that it could
-# go into layer 1 of a plain network. It could; the library leaves it.
+# the graph yes, by its gradients no. A sharp student says that the input layer has no activation either. So it could go
+# into layer 1 of a plain network. It could; the library leaves it.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence

@@ -101,8 +101,8 @@ prediction = widgets.Prediction(
 prediction
 
 # %% [markdown]
-# And *what would change your mind?* Double-click this cell, and write a result here before anything runs, such as "25.0 is
-# below 1.0 in every seed".
+# And *what would change your mind?* Double-click this cell, and write such a result here before anything runs. An example:
+# "25.0 is below 1.0 in every seed".
 
 # %% [markdown]
 # ## Describe
@@ -138,7 +138,7 @@ swept = batch.sweep(file, runs=folder, workers=num_workers, progress=sys.stdout)
 # `batch.results` reads the runs into a table. A VAN that keeps a skip is no plain network: it gets a setting of its own, and
 # is not counted.
 
-# %%
+# %% tags=["hide-input"]
 made = {run.name for run in (*swept.finished, *swept.there)}  # a run's folder has the name of its key
 table = batch.results(swept.folder)
 measured = ["test accuracy", "validation accuracy", "skips left", "removed at step"]
@@ -400,10 +400,9 @@ exercises.check_claims(my_claims, runs, baseline, other)
 # of them. It was chosen on ⟨set⟩ and is reported on ⟨set⟩. Not tried: ⟨…⟩. I would change my mind if ⟨…⟩.*
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* The runs at hand decide sentence 1; its answer may differ between computers.
-# Good projects without new code: `own` with `skip` (convex, additive, activation), `lr` or `depth`; or the question `order` with the last skips
-# removed at the same step for every value.
-# Mark the claim by its limits, not by its size.
+# *For the instructor.* The runs at hand decide sentence 1; its answer may differ between computers. Good projects without
+# new code: `own` with `skip` (convex, additive, activation), `lr` or `depth`. Or `order`, with the last skips removed at
+# the same step for every value. Mark the claim by its limits, not by its size.
 
 # %% [markdown]
 # ## Take away
