@@ -3,9 +3,12 @@
 #
 # *Can the skip-connections of a network that you have written, and trained, be taken out?*
 #
-# **So far**: skips were removed from networks that this course made, while they were trained for the first time
-# ([lesson 5](05_phasing_out.ipynb)), and [lesson 11](11_after_van.ipynb) compared that with other methods. This lesson takes
-# a network from elsewhere, trained already.
+# In this lesson you train a residual network of ordinary PyTorch, and then take its skips out in three ways. You measure
+# what that costs in accuracy and what it saves in memory.
+#
+# **So far**: we removed skips from networks that this course made, in their first training
+# ([lesson 5](05_phasing_out.ipynb)). [Lesson 11](11_after_van.ipynb) compared that with other methods. Now the network comes
+# from elsewhere, and is trained already.
 #
 # **Time**: 40 minutes of reading and thinking; the cells take about 50 seconds on two processor cores.
 #
@@ -26,7 +29,7 @@ seed: int = 0  # of initial weights and order of examples
 device: str = "auto"  # auto, cpu, cuda or mps
 interactive: bool = True  # controls to press; false draws plain figures instead
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import dataclasses
 import sys
@@ -46,11 +49,10 @@ images = dataclasses.replace(large, **halves)  # 14 by 14 pixels
 example = images.test_images[:2]
 
 # %% [markdown]
-# ## The idea
+# ## The idea: give each trained skip a weight, and start it at 1
 #
 # A skip-connection adds an earlier signal to a later one: $y = f(x) + s(x)$, where $s$ is the identity or a small projection.
-# It has a price when the network runs. While $f$ is computed, $x$ must stay in memory. Small devices and FPGAs have little
-# of it. In low precision the sum needs a wider range than either of its parts.
+# It costs memory when the network runs: while $f$ is computed, $x$ must be kept. Small devices have little memory.
 #
 # Each skip of a *trained* network gets a weight $\alpha$, which starts at 1. The result is a **gated network**:
 #
@@ -66,10 +68,10 @@ example = images.test_images[:2]
 # `models.collapse` takes out what is at 0, with all that only the skip needed.
 
 # %% [markdown]
-# ## A network of your own
+# ## A network of your own, with nine skips
 #
-# Nothing below is of this library: two classes, as you might have written them. Three stages of three blocks; the first block
-# of the second and of the third stage halves the image, so its shortcut is a convolution.
+# Nothing below is of this library: two classes, as you might have written them. There are three stages of three blocks. The
+# first block of the second and of the third stage halves the image, so its shortcut is a convolution.
 
 
 # %%
@@ -104,12 +106,12 @@ torch.manual_seed(seed)
 network = Network()
 
 # %% [markdown]
-# Its skips, from input to output. *Kib* is what one image's $x$ takes, *layers* the weight layers for which it is kept, and
-# *parameters* what the shortcut itself has.
+# Its skips, from input to output. *Kib* is the memory of one image's $x$ in units of 1,024 bytes. *Layers* are the weight
+# layers for which it is kept. *Parameters* are those of the shortcut itself.
 
 # %% tags=["keep_output"]
 skips = models.find_skips(network, example[:1])
-print(skips.drop(columns=["from", "to"]).to_string())
+skips.drop(columns=["from", "to"])
 
 # %% [markdown]
 # ## Predict
@@ -153,9 +155,9 @@ gated = models.gate_skips(network, example)
 trial = copy.deepcopy(gated)  # never trained
 
 # %% [markdown]
-# What is each skip worth now? Two measures. The *price* is by how much the loss would fall for a little more of that skip
-# (`diagnostics.shortcut_prices`, at $\alpha = 1$, on 500 training images). *Cut alone* is the test accuracy with this one weight
-# at 0, and the other eight at 1.
+# What is each skip worth now? Two measures. The *price* is the fall of the loss for a little more of that skip
+# ([lesson 6](06_multiplier_dynamics.ipynb)). `diagnostics.shortcut_prices` measures it at $\alpha = 1$, on 500 training
+# images. *Cut alone* is the test accuracy with this one weight at 0, and the other eight at 1.
 
 
 # %%
@@ -171,8 +173,8 @@ alone = [accuracy(with_weights(1.0 - one)) for one in torch.eye(len(skips))]
 skips[["name", "kind"]].assign(price=prices, cut_alone=alone).round(3)
 
 # %% [markdown]
-# A price is a slope at $\alpha = 1$. The slopes are small, since a training levels the loss. They say nothing about $\alpha = 0$:
-# one weight at 0 can cost far more. And what do all nine cost together?
+# **See**: the prices are small, and yet one weight at 0 can cost much accuracy. A price is a slope at $\alpha = 1$, and says
+# nothing about $\alpha = 0$. And what do all nine skips cost together?
 
 # %% tags=["nbval-ignore-output"]
 cut = models.collapse(with_weights(0.0))
@@ -233,7 +235,7 @@ prediction.show(
     At the **peak memory** a residual block holds three tensors: $x$, what a convolution reads, and what it writes. A plain block
     holds two. Of the multiply-adds only the projections' are saved. The milliseconds are those of your machine, for one image.
     """,
-    costs.round(3),
+    costs.round(3).set_index("model").rename(columns=lambda name: name.replace("_", " ")),
 )
 
 # %% [markdown]
@@ -329,8 +331,8 @@ exercises.check_weighted_block(my_block)
 # %% [markdown]
 # ## Exercise 2 · What a skip keeps in memory
 #
-# A block of two convolutions gets 64 channels of 56 by 56 numbers, four bytes each, as in the first stage of a ResNet-18 on
-# photographs. It keeps that size. How many bytes are alive at its peak, for one image: with its skip, and without?
+# A block of two convolutions gets 64 channels of 56 by 56 numbers, four bytes each. (That is the first stage of a ResNet-18
+# on photographs.) It keeps that size. How many bytes are alive at its peak, for one image: with its skip, and without?
 
 # %% tags=["nbval-ignore-output"]
 my_peaks = {}
@@ -343,10 +345,9 @@ my_peaks = {"with its skip": 3 * 64 * 56 * 56 * 4, "without": 2 * 64 * 56 * 56 *
 exercises.check_block_peaks(my_peaks, channels=64, size=56)
 
 # %% [markdown] tags=["solution"]
-# *For the instructor.* Exercise 1: some write the convex form of lesson 5. It is a good moment to ask why that form suits a network
-# that starts at random, and not one that is trained. Exercise 2: whoever says that the identity costs nothing, since it has no
-# parameters, should look at the column *kib*. In a whole ResNet-18 the peak lies elsewhere, in the stem, so that the plain
-# network may save nothing there; `diagnostics.costs` tells.
+# *For the instructor.* Exercise 1: some write the convex form of lesson 5. Ask why that form suits a network that starts at
+# random, and not one that is trained. Exercise 2: an identity has no parameters, but the column *kib* shows its cost. In a
+# whole ResNet-18 the peak lies elsewhere, in the stem. The plain network may save nothing there; `diagnostics.costs` tells.
 
 # %% [markdown] tags=["sentence"]
 # ### Your sentence
