@@ -110,6 +110,10 @@ REPLAY = """
     prediction = SimpleNamespace(show=lambda text: display(Markdown(text)))
     # %%
     prediction.show(r"So $\\omega$ is [a word](../docs/words.md).")
+    # %%
+    interactive = False
+    some_panel = "Panel {interactive}".format
+    print(some_panel(interactive=interactive))
 """
 
 
@@ -187,6 +191,12 @@ def test_text_that_code_shows_is_text_as_any_other_and_its_code_is_not_there(sma
         r'So <math [^>]*>.*</math> is <a class="reference internal" href="../docs/words.html">', page
     )
     assert "\\omega" not in page
+
+
+def test_where_a_panel_stands_still_the_page_says_where_its_controls_are(small):
+    page = text_of(small[2] / "notebooks" / "small.html")
+    assert page.count("The controls of which the text speaks are in the notebook itself") == 1
+    assert page.index("Panel False") < page.index("The controls of which the text speaks")
 
 
 def test_a_link_that_leads_nowhere_is_an_error_and_the_earlier_site_stays(tmp_path, capfd):
