@@ -290,6 +290,13 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             expect(words).to_have_text("Step 390 of 390: 0 of 40 skips left.", timeout=60_000)
             expect(page.locator(".van-score")).to_have_count(4)
             expect(page.locator(".van-live-outcome")).to_contain_text("All removed since step")
+            page.get_by_role("slider", name="step").fill("3")
+            expect(words).to_have_text("Step 48 of 390: 40 of 40 skips left; the accuracy dips.")
+            expect(page.locator(".van-live-outcome")).to_contain_text("yet to learn to do without them")
+            page.get_by_role("slider", name="step").fill("2")
+            expect(words).to_have_text("Step 32 of 390: 40 of 40 skips left.")
+            styles = [bar.get_attribute("style") for bar in page.locator(".van-score").all()]
+            assert len(set(re.findall(r"--run: (#\w{6})", " ".join(styles)))) == 4
             page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("Home")
             expect(words).to_contain_text(re.compile("of 10 skips left"))
@@ -308,7 +315,7 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             page.keyboard.press("Home")
             page.get_by_role("slider", name="step").focus()
             page.keyboard.press("End")
-            expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left.")
+            expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left; the accuracy dips.")
             expect(page.locator(".van-live-outcome")).to_contain_text("too slowly to remove a skip")
             if name == "live.html":
                 assert page.requested == [(site / name).as_uri()]

@@ -48,13 +48,13 @@ function live(root) {
     if (isOver && left === run.depth) return `${end}The multipliers rise too slowly to remove a skip in this training.`;
     if (isOver && left > 0) return `${end}The training ends while skips are being removed.`;
     if (isOver || !dips(run, index, left)) return end;
-    return "The accuracy dips: skips are being removed, and the layers have yet to learn to do without them.";
+    return "The accuracy dips: skips are fading, and the layers have yet to learn to do without them.";
   }
 
   // Whether a run that is losing its skips is far below what it had reached.
   function dips(run, index, left) {
     const best = Math.max(...run.accuracy.slice(0, index + 1));
-    return left > 0 && left < run.depth && run.accuracy[index] < best - DIP;
+    return left > 0 && run.accuracy[index] < best - DIP;
   }
 
   function show() {
@@ -64,9 +64,10 @@ function live(root) {
     const scores = shown.map((there) => {
       const moment = at(there, step);
       const skip = there.skip_weights[moment] ?? [];
-      const left = there.connection === "residual" ? there.depth : skip.filter((alpha) => alpha !== 0).length;
-      return { name: there.name, color: there.color, accuracy: there.accuracy[moment], num_skips: left };
+      const skips = there.connection === "residual" ? there.depth : skip.filter((alpha) => alpha !== 0).length;
+      return { name: there.name, color: there.color, accuracy: there.accuracy[moment], num_skips: skips };
     });
+    const left = scores[0].num_skips;
     const norms = run.grad_norms.flat().filter((norm) => norm > 0);
     drawn.show({
       step, num_steps: run.num_steps, depth: run.depth, connection: "van", has_skip: true, is_weighted: true,
@@ -74,7 +75,6 @@ function live(root) {
       grad_norm: run.grad_norms[index].length ? run.grad_norms[index] : null,
       grad_norm_range: [Math.min(...norms), Math.max(...norms)], scores,
     });
-    const left = scores[0].num_skips;
     const dip = dips(run, index, left) ? "; the accuracy dips" : "";
     const words = `Step ${step} of ${run.num_steps}: ${left} of ${run.depth} skips left${dip}.`;
     root.querySelector(".van-live-words").textContent = words;

@@ -6,7 +6,6 @@ The panel itself is `widgets.Playground`, and what replays a run without a kerne
 from van_tutorial.playground.charts import CHARTS, NUM_TRACES, charts, frames, pinned_traces, redraw
 from van_tutorial.playground.recording import Recording, beside, recorded
 from van_tutorial.playground.settings import (
-    CAPS,
     CONNECTIONS,
     INITS,
     NORMALIZATIONS,
@@ -19,7 +18,6 @@ from van_tutorial.playground.settings import (
 )
 
 __all__ = [
-    "CAPS",
     "CHARTS",
     "CONNECTIONS",
     "INITS",

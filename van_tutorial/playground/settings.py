@@ -33,34 +33,21 @@ WORDS = {
     "normalization": {"batch": "BatchNorm", "layer": "LayerNorm", "none": "no normalization"},
 }  # fmt: skip
 TRY = "Pause while arcs are left, and click one: its skip is cut. What does the accuracy do?"
+BY_MULTIPLIERS = {"stagger": 0.0, "cap": "none"}
 # By their names, what presets show and ask, and what of the settings they change.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": (TRY, {}),
-    "fast": (
-        "All skips are removed within some twenty steps. Does the network recover?",
-        {"stagger": 0.0, "dual_lr": 6.5},
-    ),
-    "from output to input": (
-        "The skips next to the output are removed first. How far does the accuracy fall meanwhile?",
-        {"stagger": -0.9},
-    ),
-    "100 layers": (
-        "At this depth a usual plain network learns nothing. Does this one, and when?",
-        {"depth": 100, "norm_shift": 2.0},
-    ),
-    "BatchNorm bias 0": (
-        "Biases are initialized at 0, as is usual. How close does this VAN come to the residual network?",
-        {"norm_shift": 0.0},
-    ),
+    "fast": ("All skips are removed in twenty steps. What then?", {"stagger": 0.0, "dual_lr": 6.5}),
+    "from output to input": ("The order turned over. How far does the accuracy fall?", {"stagger": -0.9}),
+    "100 layers": ("A usual plain network learns nothing. Does this one?", {"depth": 100, "norm_shift": 2.0}),
+    "BatchNorm bias 0": ("The usual start. How close to the residual network?", {"norm_shift": 0.0}),
     "loss has no say": (
-        "Strong multipliers: two learning rates set when a skip is removed (lesson 6: a clock). Are the skips removed "
-        "when it is predicted?",
-        {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
+        "Learning rates set when a skip is removed (lesson 6: a clock). Is it when predicted?",
+        BY_MULTIPLIERS | {"skip_lr": 1e-3, "dual_lr": 0.04},
     ),
     "loss decides": (
-        "Weak multipliers: the loss decides which skip is removed, and when (lesson 6: a market). Which skips does it "
-        "keep longest?",
-        {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
+        "The loss decides which skip is removed, and when (lesson 6: a market). Which are kept longest?",
+        BY_MULTIPLIERS | {"skip_lr": 0.1, "dual_lr": 4e-4},
     ),
 }
 

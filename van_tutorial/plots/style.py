@@ -53,18 +53,12 @@ def numbers(names: Iterable[object]) -> list[int]:
         [3, 0, 1, 7]
     """
     texts = [str(name).casefold() for name in names]
-    kinds = [
-        next((place for kind, place in KINDS.items() if re.match(rf"{kind}\b", text)), None) for text in texts
-    ]
-    free = [place for place in range(len(PALETTE)) if place not in kinds]
-    found: list[int] = []
-    for index, kind in enumerate(kinds):
-        rounds, place = kinds[:index].count(kind), kind
-        if place is None:
-            rounds, number = divmod(rounds, len(free))
-            place = free[number]
-        found.append(place + len(PALETTE) * rounds)
-    return found
+    kinds = [next((kind for kind in KINDS if re.match(rf"{kind}\b", text)), None) for text in texts]
+    taken = {KINDS[kind] for kind in kinds if kind is not None}
+    free = [place for place in range(len(PALETTE)) if place not in taken]
+    places = [free if kind is None else [KINDS[kind]] for kind in kinds]
+    turns = [divmod(places[:index].count(among), len(among)) for index, among in enumerate(places)]
+    return [among[turn] + len(PALETTE) * rounds for among, (rounds, turn) in zip(places, turns, strict=True)]
 
 
 def numbered(series: Iterable[tuple[Any, Any]]) -> list[tuple[int, tuple[Any, Any]]]:

@@ -205,11 +205,11 @@ class Playground(RunPanel):
             "grid_template_columns": "repeat(auto-fill, minmax(min(29em, 100%), 1fr))",
             "width": "100%",
         }
-        buttons, folded = dict(self._buttons), []
+        folded: list[ipywidgets.Widget] = []
         for title, names in FOLDED.items():
             controls = [self._controls[name] for name in names]
             folded += [ipywidgets.HTML(f"<b>{title}</b>"), ipywidgets.GridBox(controls, layout=columns)]
-        of_a_run = [buttons.pop(name) for name in OF_A_RUN]
+        of_a_run = [self._buttons[name] for name in OF_A_RUN]
         self.train.button_style = "primary"
         self.data.layout.display = "" if len(self.data.options) > 1 else "none"  # nothing to choose
         self._linked = ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
