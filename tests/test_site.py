@@ -354,6 +354,8 @@ def test_the_dual_learning_rate_of_the_front_page_decides_how_many_skips_are_lef
             assert numbers[0] == depth
             assert numbers[-1] == 0
             assert numbers == sorted(numbers, reverse=True)
+    usual = playground.Settings().sized(num_images=5000).dual_lr
+    assert usual == pytest.approx(10 * rates[-1])  # as the text of the playground says
 
 
 @in_browser

@@ -28,7 +28,7 @@ panel
 #
 # - The buttons in the first row set everything to something worth seeing. The line **Try** asks what to look for.
 # - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. **auto** sizes it from the number
-#   of steps: here 6.5. (The site's front page and lesson 0 show a run with 0.65, in which skips are removed more slowly.)
+#   of steps: ten times what the site's front page and lesson 0 show, where skips are removed more slowly.
 # - Does the loss have a say in when a skip is removed? Compare **loss has no say** and **loss decides**.
 #   [Lesson 6](06_multiplier_dynamics.ipynb) calls the first a *clock*, the second a *market*, and has the reason.
 # - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to
