@@ -15,10 +15,10 @@ from van_tutorial.plots.style import decades, numbers
 # By what a chart shows: its row and column, its title, what one sees in it, and the name of its vertical axis.
 CHARTS = {
     "loss": (2, 1, "Loss", "what training makes small", "nats per image"),
-    "accuracy": (1, 1, "Accuracy", "images that are classified correctly", "accuracy"),
-    "correlation": (2, 2, "Gradient correlation", "1: alike at all images; 0: unrelated", "mean over pairs"),
-    "skips": (1, 2, "Skip weights", "yellow: a skip is there; dark: removed", "layer"),
-    "multipliers": (1, 3, "Multipliers now", "how hard each skip is pressed to 0", "λ (nats)"),
+    "accuracy": (1, 1, "Accuracy", "images classified correctly", "accuracy"),
+    "correlation": (2, 2, "Gradient correlation", "at two images; 0: unrelated", "mean over pairs"),
+    "skips": (1, 2, "Skip weights", "yellow: there; dark: removed", "layer"),
+    "multipliers": (1, 3, "Multipliers now", "how hard skips are pressed to 0", "λ (nats)"),
     "norms": (2, 3, "Gradient norms now", "level: every layer gets as much", "|dC / dW|"),
 }
 BY_STEP = ("", "2", "4", "5")  # the axes of the charts over steps: there a line marks the moment
@@ -76,8 +76,8 @@ def run_traces(run: Recording, index: int) -> Traces:
     colorbar = {
         "title": "α",
         "x": 0.629,
-        "y": 0.8,
-        "len": 0.45,
+        "y": 0.815,
+        "len": 0.37,
         "thickness": 8,
         "xpad": 2,
         "tickvals": [0, 1],
