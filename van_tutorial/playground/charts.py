@@ -18,8 +18,8 @@ CHARTS = {
     "accuracy": (1, 1, "Accuracy", "images classified correctly", "accuracy"),
     "correlation": (2, 2, "Gradient correlation", "at two images; 0: unrelated", "mean over pairs"),
     "skips": (1, 2, "Skip weights", "yellow: there; dark: removed", "layer"),
-    "multipliers": (1, 3, "Multipliers now", "how hard skips are pressed to 0", "λ (nats)"),
-    "norms": (2, 3, "Gradient norms now", "level: every layer gets as much", "|dC / dW|"),
+    "multipliers": (1, 3, "Multipliers now", "the pressure on each skip", "λ (nats)"),
+    "norms": (2, 3, "Gradient norms now", "level: alike in all layers", "|dC / dW|"),
 }
 BY_STEP = ("", "2", "4", "5")  # the axes of the charts over steps: there a line marks the moment
 NOW = ("multipliers", "norms")  # what shows the layers at the moment
