@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from van_tutorial import batch
+from van_tutorial._course import course_path
 from van_tutorial.batch import store
 from van_tutorial.batch.execute import make_task
 from van_tutorial.batch.kernel import kernel_folder
@@ -125,6 +126,26 @@ def test_what_the_page_shows_has_a_name_and_its_headers_say_what_they_head(write
     assert '<th scope="col">skips left</th>' in page
     assert '<th scope="row">0</th>' in page
     assert page.count("<msup>") == 1  # the square; a prime as an exponent would be too small to see
+
+
+def test_no_output_on_the_page_says_where_on_this_machine_something_lies(tmp_path):
+    here, home = course_path("assets", "data.npz"), Path.home() / "mine.csv"
+    paths = f"{here}; {sys.prefix}/lib/warning.py; {home}; https://example.org{home}"
+    outputs = [
+        nbformat.v4.new_output("stream", text=paths),
+        nbformat.v4.new_output("display_data", data={"text/html": f"<p>{paths}</p>"}),
+        nbformat.v4.new_output("error", ename="E", evalue=paths, traceback=[f"File \x1b[32m{here}\x1b[0m"]),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+    before = notebook.copy()
+    page = batch.make_page(notebook, "title", tmp_path)
+    assert notebook == before
+    body = page[page.rindex("<body") :]
+    assert str(here) not in body
+    assert body.count(f"{course_path().name}/assets/data.npz") == 3
+    assert body.count(f"{Path(sys.prefix).name}/lib/warning.py") == 2
+    assert body.count("~/mine.csv") == 2
+    assert f"https://example.org{home}" in body
 
 
 def test_code_that_is_folded_can_be_opened_on_the_page_and_its_output_is_in_sight(tmp_path):

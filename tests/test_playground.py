@@ -313,12 +313,16 @@ def test_train_moves_the_arcs_and_fills_every_chart(panel):
 def test_every_control_reaches_the_run(panel):
     values = {
         "depth": 4, "width": 6, "connection": "van", "skip": "additive", "skip_weight": 0.5, "dual_lr": 0.25,
-        "skip_lr": 0.01, "damping": 0.5, "stagger": -0.5, "normalization": "layer", "init": "orthogonal",
-        "num_epochs": 1, "seed": 3, "data": data.MINI, "cap": "none", "norm_shift": 0.5,
+        "stagger": -0.5, "normalization": "layer", "init": "orthogonal", "num_epochs": 1, "seed": 3,
+        "data": data.MINI, "norm_shift": 0.5,
     }  # fmt: skip
-    assert values.keys() == panel.settings.keys()
+    others = {"skip_lr": 0.01, "damping": 0.5, "cap": "none"}
+    assert values.keys() | others.keys() == panel.settings.keys()
+    panel.text.value = "dual_lr=1 skip_lr=0.01 damping=0.5 cap=none"
+    panel.apply.click()
     for name, value in values.items():
         getattr(panel, name).value = value
+    assert panel.settings == values | others | {"dual_lr": pytest.approx(0.25)}
     train(panel)
     network, config = panel.state.trainer.model.config, panel.state.trainer.config
     assert {name: getattr(network, name) for name in values if hasattr(network, name)} == {
@@ -345,20 +349,35 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     ):
         panel.presets[preset].click()
         assert words in panel.predicted.value
-        assert panel.predicted.value.startswith(f"<i>{playground.PRESETS[preset][0]}.</i> Predicted: ")
-    panel.depth.value = 7
-    assert panel.predicted.value.startswith("Predicted: ")  # of a choice of one's own the preset says nothing
+        assert panel.predicted.value.startswith("Predicted: ")
+
+
+def test_what_to_try_is_asked_of_the_settings_that_are_chosen(panel):
+    asked = [panel.task.value]
+    for preset in ("fast", "100 layers"):
+        panel.presets[preset].click()
+        assert playground.PRESETS[preset][0] in panel.task.value
+    panel.depth.value = 7  # of a choice of one's own no preset says what to try
+    asked.append(panel.task.value)
+    panel.presets["default"].click()
+    asked.append(panel.task.value)
+    assert len(set(asked)) == 1
+    assert "click one: its skip is cut" in asked[0]
+    panel.connection.value = "residual"
+    assert "cut" not in panel.task.value  # nothing to click
+    train(panel)
+    assert panel.task.value.startswith("<b>Try</b>: press Train. Pin keeps the run")
 
 
 def test_what_is_predicted_of_the_next_run_is_not_said_of_the_one_that_is_shown(panel):
     train(panel)
     assert panel.predicted.value.startswith("Predicted: ")
     panel.presets["fast"].click()
-    assert panel.predicted.value.startswith("Next run. <i>All skips are removed within")
+    assert panel.predicted.value.startswith("Next run. Predicted: ")
     train(panel)
-    assert panel.predicted.value.startswith("<i>All skips are removed within")
-    panel.skip_lr.value = 0.01
-    assert re.match(r"Next run\. Predicted: skips removed at step \d+ of 16\.", panel.predicted.value)
+    assert panel.predicted.value.startswith("Predicted: ")
+    panel.skip_weight.value = 0.5
+    assert panel.predicted.value.startswith("Next run. Predicted: multipliers remove no skip in 16 steps; ")
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
@@ -692,9 +711,9 @@ def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(few_images, t
 def test_a_short_text_sets_every_control_or_none(panel):
     panel.text.value = "depth=9 damping=2 connection=residual"
     panel.apply.click()
-    assert (panel.depth.value, panel.damping.value, panel.connection.value) == (9, 2.0, "residual")
+    assert (panel.depth.value, panel.connection.value, panel.settings["damping"]) == (9, "residual", 2.0)
     assert panel.width.value == 32  # what the text does not name is as by default
-    for text in ("depth=9 colour=red", "depth=20 dual_lr=0", "depth=20 data=cifar100 damping=99"):
+    for text in ("depth=9 colour=red", "depth=20 dual_lr=0", "depth=20 damping=-1"):
         panel.text.value = text
         panel.apply.click()
         assert panel.status.value.startswith("<b>Not done:</b>"), text
@@ -791,7 +810,7 @@ def test_runs_are_named_by_what_differs():
 
 
 @pytest.mark.parametrize("name", playground.PRESETS)
-def test_a_preset_sets_all_controls_and_leaves_the_next_choice_free(panel, name):
+def test_a_preset_sets_all_settings_and_leaves_the_next_choice_free(panel, name):
     panel.presets[name].click()
     assert panel.error is None
     wanted = replace(Settings(**{**SMALL, "data": data.MINI}), **playground.PRESETS[name][1])

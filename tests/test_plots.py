@@ -130,7 +130,7 @@ def figures(makers):
     return {name: make() for name, make in makers.items()}
 
 
-PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "skip_heat_map", "style")
+PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "numbers", "skip_heat_map", "style")
 EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS] + ["label_maps"]
 MAPS = ("skip_weight_map", "correlation_map", "label_maps")
 
@@ -176,6 +176,32 @@ def test_where_colors_come_again_dash_and_marker_are_another_pair():
     looks = [(each["line"]["color"], each["line"]["dash"], each["marker"]["symbol"]) for each in styles]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert len({(look[one], look[other]) for look in looks}) == 49
+
+
+def test_a_kind_of_network_has_one_colour_in_every_figure_and_its_variants_a_shade_dash_and_marker():
+    histories = {
+        "epoch": [1, 2],
+        "train_accuracy": [0.5, 0.6],
+        "test_accuracy": [0.4, 0.5],
+        "loss": [2.0, 1.0],
+    }
+    table = pd.DataFrame({"layer": [1, 2], "output_grad_norm": [0.1, 0.2]})
+    few = {"residual, deep": 0, "vanillanet": 0, "van": 0}
+    many = {"plain": 0, "VAN": 0, "plain, lr 0.01": 0, "plain, BatchNorm bias 1": 0, "residual": 0}
+    drawn = [
+        *plots.loss_curves(dict.fromkeys(few, pd.DataFrame(histories))).data,
+        *plots.layer_norm_curves(dict.fromkeys(many, table)).data,
+    ]
+    looks = {trace.name: (trace.line.color, trace.line.dash, trace.marker.symbol) for trace in drawn}
+    assert looks["residual, deep"] == looks["residual"]
+    assert looks["van"] == looks["VAN"]
+    assert len(looks) == 8
+    for part in range(3):
+        of_all = [
+            look[part] for name, look in looks.items() if name not in ("residual, deep", "van", "vanillanet")
+        ]
+        assert len(set(of_all)) == len(of_all)
+    assert looks["vanillanet"][0] not in (looks["VAN"][0], looks["residual"][0])
 
 
 @pytest.mark.parametrize("name", ["accuracy_by_depth", "accuracy_curves"])

@@ -81,8 +81,9 @@ def test_no_two_series_differ_by_colour_alone_and_each_is_named_once(runs):
 
 
 def test_a_series_looks_the_same_where_others_are_missing(runs):
-    categories = pd.CategoricalDtype(["residual", "plain", "van", "vanillanet"])
-    table = runs.assign(network=runs["network"].astype(categories)).query("network == 'van'")
+    categories = pd.CategoricalDtype(["0.001", "0.01", "0.1", "1"])
+    rates = runs["network"].map({"plain": "0.01", "van": "0.1"}).astype(categories)
+    table = runs.assign(network=rates).query("network == '0.1'")
     (trace,) = mean_curves(table, "accuracy", "depth").data
     assert trace.marker.symbol == "diamond"
     assert trace.line.dash == "dot"

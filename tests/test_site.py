@@ -110,6 +110,10 @@ REPLAY = """
     prediction = SimpleNamespace(show=lambda text: display(Markdown(text)))
     # %%
     prediction.show(r"So $\\omega$ is [a word](../docs/words.md).")
+    # %%
+    interactive = False
+    some_panel = "Panel {interactive}".format
+    print(some_panel(interactive=interactive))
 """
 
 
@@ -187,6 +191,12 @@ def test_text_that_code_shows_is_text_as_any_other_and_its_code_is_not_there(sma
         r'So <math [^>]*>.*</math> is <a class="reference internal" href="../docs/words.html">', page
     )
     assert "\\omega" not in page
+
+
+def test_where_a_panel_stands_still_the_page_says_where_its_controls_are(small):
+    page = text_of(small[2] / "notebooks" / "small.html")
+    assert page.count("The controls of which the text speaks are in the notebook itself") == 1
+    assert page.index("Panel False") < page.index("The controls of which the text speaks")
 
 
 def test_a_link_that_leads_nowhere_is_an_error_and_the_earlier_site_stays(tmp_path, capfd):
@@ -280,6 +290,13 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             expect(words).to_have_text("Step 390 of 390: 0 of 40 skips left.", timeout=60_000)
             expect(page.locator(".van-score")).to_have_count(4)
             expect(page.locator(".van-live-outcome")).to_contain_text("All removed since step")
+            page.get_by_role("slider", name="step").fill("3")
+            expect(words).to_have_text("Step 48 of 390: 40 of 40 skips left; the accuracy dips.")
+            expect(page.locator(".van-live-outcome")).to_contain_text("yet to learn to do without them")
+            page.get_by_role("slider", name="step").fill("2")
+            expect(words).to_have_text("Step 32 of 390: 40 of 40 skips left.")
+            styles = [bar.get_attribute("style") for bar in page.locator(".van-score").all()]
+            assert len(set(re.findall(r"--run: (#\w{6})", " ".join(styles)))) == 4
             page.get_by_role("slider", name="depth").focus()
             page.keyboard.press("Home")
             expect(words).to_contain_text(re.compile("of 10 skips left"))
@@ -298,7 +315,7 @@ def test_the_front_page_plays_recorded_runs_from_step_0_and_asks_for_nothing(sit
             page.keyboard.press("Home")
             page.get_by_role("slider", name="step").focus()
             page.keyboard.press("End")
-            expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left.")
+            expect(words).to_have_text("Step 390 of 390: 100 of 100 skips left; the accuracy dips.")
             expect(page.locator(".van-live-outcome")).to_contain_text("too slowly to remove a skip")
             if name == "live.html":
                 assert page.requested == [(site / name).as_uri()]
@@ -337,6 +354,8 @@ def test_the_dual_learning_rate_of_the_front_page_decides_how_many_skips_are_lef
             assert numbers[0] == depth
             assert numbers[-1] == 0
             assert numbers == sorted(numbers, reverse=True)
+    usual = playground.Settings().sized(num_images=5000).dual_lr
+    assert usual == pytest.approx(10 * rates[-1])  # as the text of the playground says
 
 
 @in_browser

@@ -314,6 +314,9 @@ def test_a_run_that_was_stopped_does_not_join_the_others(few_images):
     panel.stop.click()
     panel.wait(20)
     assert panel.status.value.startswith("Stopped. Step ")
+    axes = panel.figure.layout
+    assert axes.xaxis.range == (0, panel.state.trainer.num_steps)
+    assert axes.xaxis2.range[1] >= panel.depth.max > 50  # a single run stands where it belongs
     assert [len(trace.x) for trace in panel.figure.data[2:]] == [0, 0]
     assert words_in_empty_charts(panel.figure) == ["Here: a point for each run that has ended"]
     panel.close()

@@ -51,9 +51,11 @@ SMALL = {
 }
 NOTE = """\
 ```{note}
-You see this notebook as it ran with its defaults. Where it has controls, a figure stands still here; `make lab` gives
-you the controls.
+You see this notebook as it ran with its defaults. To press and to change something, open it by `make lab`.
 ```"""
+# A panel, in whose place a run without controls has a figure.
+STOOD_FOR = re.compile(r"_panel\(.*\binteractive=interactive\b", re.DOTALL)
+STILL = "*The controls of which the text speaks are in the notebook itself, which* `make lab` *opens.*"
 QUICK_WARNING = """\
 ```{warning}
 These pages were made with small networks, to look at the site: their numbers are not those of the course.
@@ -96,15 +98,17 @@ def run_notebook(path: Path, runs: Path, is_quick: bool) -> batch.Run:
 def read_run(run: batch.Run, is_quick: bool) -> nbformat.NotebookNode:
     """Return a run's notebook as the site shows it."""
     notebook = with_html_outputs(nbformat.read(run.notebook, as_version=4))
-    if not is_quick:  # the same values stand in the cell before, with what they mean
-        tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-        notebook.cells = [
-            cell for cell, tag in zip(notebook.cells, tags, strict=True) if "injected-parameters" not in tag
-        ]
-    for cell in notebook.cells:
+    cells = [notebook.cells[0], nbformat.v4.new_markdown_cell(QUICK_WARNING if is_quick else NOTE)]
+    for cell in notebook.cells[1:]:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:  # the cell before says what they mean
+            continue
         if cell.cell_type == "code" and split(cell.source)[0].endswith(".show()"):  # text and nothing else
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(QUICK_WARNING if is_quick else NOTE))
+            cell.metadata["tags"] = [*tags, "remove-input"]
+        cells.append(cell)
+        if STOOD_FOR.search(cell.source) and cell.cell_type == "code":
+            cells.append(nbformat.v4.new_markdown_cell(STILL))
+    notebook.cells = cells
     return notebook
 
 

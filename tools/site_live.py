@@ -10,6 +10,7 @@ from van_tutorial import playground
 from van_tutorial._course import course_path
 from van_tutorial._pages import HEAD
 from van_tutorial.playground import Recording
+from van_tutorial.plots import numbers, style
 from van_tutorial.widgets import replay
 
 HERE = course_path("docs", "site")
@@ -19,9 +20,10 @@ TITLE = "A deep network loses its skip-connections"
 def compact(run: Recording) -> dict[str, Any]:
     """Return what the page needs of a run."""
     content, settings = run.content(digits=3), run.settings
-    name = ", ".join(filter(None, (settings.said["connection"], settings.said["norm_shift"])))
+    (look,) = map(style, numbers([settings.network]))
     return {
-        "name": name,
+        "name": settings.network,
+        "color": look["line"]["color"],
         **{key: getattr(settings, key) for key in ("connection", "depth", "dual_lr", "stagger")},
         **{key: content[key] for key in ("num_steps", "steps", "outcome")},
         **{key: content["layers"][key] for key in ("skip_weights", "grad_norms")},
@@ -36,10 +38,10 @@ def read(*names: str) -> str:
 
 def fragment() -> str:
     """Return the runs as a part of a page."""
-    runs = [compact(run) for run in playground.recorded()]  # in this order, colours are the playground's
+    runs = [compact(run) for run in playground.recorded()]
     data = json.dumps(runs, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
     script = f"{replay.read('network.js')}\n{read('live.js')}"
-    css = f"{replay.read('network.css')}\n{read('live.css')}"
+    css = f"{replay.read('network.css', 'dark.css')}\n{read('live.css')}"
     return replay.render(read("live.html"), css=css, data=data, script=script)
 
 

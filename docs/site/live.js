@@ -1,9 +1,10 @@
-// Recorded runs, played without a kernel: two sliders and an order choose a run, Play shows it from step 0 on. `network`,
-// `make` and `RUNS` are there (network.js). Everything that is shown comes from the page itself.
+// Recorded runs, played without a kernel: two sliders and an order choose a run, Play shows it from step 0 on. `network`
+// and `make` are there (network.js). Everything that is shown comes from the page itself.
 
 const HEIGHT = 150;
 const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
 const DELAY = 350; // milliseconds between two moments: time to read beside
+const DIP = 0.1; // by how much the accuracy must be below its best so far to be called a dip
 
 function live(root) {
   const runs = JSON.parse(root.querySelector(".van-live-data").textContent);
@@ -40,11 +41,20 @@ function live(root) {
   // The moment of a run at a step: the last one that is not after it.
   const at = (run, step) => Math.max(0, run.steps.findLastIndex((there) => there <= step));
 
-  // Why a run that keeps some of its skips ends as it does.
-  function why(left, run) {
-    if (left === 0) return "";
-    if (left === run.depth) return "The multipliers rise too slowly to remove a skip in this training.";
-    return "The training ends in the middle of the removal, where the accuracy dips in other runs, too.";
+  // What a moment shows that numbers alone do not say.
+  function explain(run, index, left) {
+    const isOver = index === run.steps.length - 1;
+    const end = isOver ? `${run.outcome} ` : "";
+    if (isOver && left === run.depth) return `${end}The multipliers rise too slowly to remove a skip in this training.`;
+    if (isOver && left > 0) return `${end}The training ends while skips are being removed.`;
+    if (isOver || !dips(run, index, left)) return end;
+    return "The accuracy dips: skips are fading, and the layers have yet to learn to do without them.";
+  }
+
+  // Whether a run that is losing its skips is far below what it had reached.
+  function dips(run, index, left) {
+    const best = Math.max(...run.accuracy.slice(0, index + 1));
+    return left > 0 && run.accuracy[index] < best - DIP;
   }
 
   function show() {
@@ -54,21 +64,22 @@ function live(root) {
     const scores = shown.map((there) => {
       const moment = at(there, step);
       const skip = there.skip_weights[moment] ?? [];
-      const left = there.connection === "residual" ? there.depth : skip.filter((alpha) => alpha !== 0).length;
-      return { name: there.name, accuracy: there.accuracy[moment], num_skips: left };
+      const skips = there.connection === "residual" ? there.depth : skip.filter((alpha) => alpha !== 0).length;
+      return { name: there.name, color: there.color, accuracy: there.accuracy[moment], num_skips: skips };
     });
+    const left = scores[0].num_skips;
     const norms = run.grad_norms.flat().filter((norm) => norm > 0);
     drawn.show({
       step, num_steps: run.num_steps, depth: run.depth, connection: "van", has_skip: true, is_weighted: true,
-      num_skips: scores[0].num_skips, skip: run.skip_weights[index], multiplier: null, largest_multiplier: 0,
+      num_skips: left, skip: run.skip_weights[index], multiplier: null, largest_multiplier: 0,
       grad_norm: run.grad_norms[index].length ? run.grad_norms[index] : null,
       grad_norm_range: [Math.min(...norms), Math.max(...norms)], scores,
     });
-    const words = `Step ${step} of ${run.num_steps}: ${scores[0].num_skips} of ${run.depth} skips left.`;
+    const dip = dips(run, index, left) ? "; the accuracy dips" : "";
+    const words = `Step ${step} of ${run.num_steps}: ${left} of ${run.depth} skips left${dip}.`;
     root.querySelector(".van-live-words").textContent = words;
     controls.step.setAttribute("aria-valuetext", words);
-    const isOver = index === run.steps.length - 1;
-    root.querySelector(".van-live-outcome").textContent = isOver ? `${run.outcome} ${why(scores[0].num_skips, run)}` : "";
+    root.querySelector(".van-live-outcome").textContent = explain(run, index, left);
     drawCursor(step);
   }
 
@@ -84,7 +95,7 @@ function live(root) {
     }
     make("text", { x: MARGIN.left, y: HEIGHT - 5 }, chart, "test accuracy by step");
     make("line", { y1: down(0), y2: down(1), class: "axis cursor", "stroke-dasharray": "3 3" }, chart);
-    shown.forEach((run, i) => make("polyline", { class: "run", stroke: RUNS[i] }, chart));
+    for (const { color: its } of shown) make("polyline", { class: "run", style: `--run: ${its}` }, chart);
   }
 
   function drawCursor(step) {

@@ -26,17 +26,18 @@ panel
 # accuracies at the same step. **See**: the arcs fade, those next to the input first. The dotted line over the map of skip
 # weights is where theory expects each of them to be removed.
 #
-# - The buttons in the first row set all controls to something worth seeing, and say what it is. Then press **Train**.
+# - The buttons in the first row set everything to something worth seeing. The line **Try** asks what to look for.
 # - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. **auto** sizes it from the number
-#   of steps.
+#   of steps: ten times what the site's front page and lesson 0 show, where skips are removed more slowly.
 # - Does the loss have a say in when a skip is removed? Compare **loss has no say** and **loss decides**.
 #   [Lesson 6](06_multiplier_dynamics.ipynb) calls the first a *clock*, the second a *market*, and has the reason.
 # - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to
 #   set its weight. The accuracy answers. While it trains, the training answers.
 # - The slider **moment** goes back to any recorded moment, by pointer or by arrow keys. Drawing and charts follow.
 # - **Pin** keeps a run in the charts while you train the next. *Restore* sets the controls as they were for it.
-# - Under **More settings**: everything else; **Save** and **Open** keep runs in files; **Export** writes a page that replays
-#   a run where no kernel is; the *settings as text* are all that somebody else needs to make the same run.
+# - Under **More settings**: the network, the removal of its skips and the training. **Save** and **Open** keep runs in
+#   files; **Export** writes a page that replays a run where no kernel is. The *settings as text* are all that somebody
+#   else needs to make the same run. They also set what has no control: `damping`, `skip_lr` and `cap`.
 #
 # Questions to begin with, each with a prediction before you press Train:
 #

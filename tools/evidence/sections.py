@@ -20,7 +20,7 @@ from tools.evidence.parts import (
 from tools.recordings.accuracy import HIDDEN
 from van_tutorial import training
 from van_tutorial.constraints import predict_removal_step
-from van_tutorial.plots import finish, mean_curves, style
+from van_tutorial.plots import finish, mean_curves, numbers, style
 
 NETWORKS = ("plain", "residual", "VAN")
 MEASURES = {
@@ -178,7 +178,8 @@ def starts_figure(runs: pd.DataFrame, title: str, usual: str) -> go.Figure:
     figure = make_subplots(
         cols=len(depths), shared_yaxes=True, subplot_titles=[f"depth {depth}" for depth in depths]
     )
-    for index, skips in enumerate(("never any", *dict.fromkeys(SKIPS.values()))):
+    drawn = {"plain": "never any", **{kind: SKIPS[kind] for kind in ("VAN", "residual")}}
+    for number, skips in zip(numbers(drawn), drawn.values(), strict=True):
         for column, depth in enumerate(depths, start=1):
             of = runs[(runs["depth"] == depth) & (runs["skips"] == skips)]
             ends = of.groupby(["start", "network"], sort=False)["test_accuracy"].agg(["mean", "std"])
@@ -192,7 +193,7 @@ def starts_figure(runs: pd.DataFrame, title: str, usual: str) -> go.Figure:
                 offsetgroup=skips,
                 orientation="h",
                 showlegend=column == 1,
-                marker={**style(index)["marker"], "size": 9},
+                marker={**style(number)["marker"], "size": 9},
                 row=1,
                 col=column,
             )
@@ -333,19 +334,19 @@ def gradients_and_prices(runs: pd.DataFrame) -> go.Figure:
     figure = make_subplots(
         rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.1
     )
-    epochs = runs.dropna(subset=["epoch"])
+    epochs, looks = runs.dropna(subset=["epoch"]), numbers((*NETWORKS, "price", "multiplier"))
     for place, value in enumerate(MEASURES):
         at = {"row": place // 2 + 1, "col": place % 2 + 1, "width": 1}
-        for index, network in enumerate(NETWORKS):
+        for number, network in zip(looks, NETWORKS, strict=False):
             part, shown = (
                 epochs[epochs["network"] == network],
                 {"legendgroup": network, "showlegend": place == 0},
             )
-            curve(figure, part, "epoch", value, index, name=network, **shown, **at)
+            curve(figure, part, "epoch", value, number, name=network, **shown, **at)
     layers = runs.dropna(subset=["layer"]).groupby("layer")[["price", "multiplier"]].mean()
-    for index, name in enumerate(layers, 3):
+    for number, name in zip(looks[len(NETWORKS) :], layers, strict=True):
         x, y = layers.index, layers[name]
-        figure.add_scatter(x=x, y=y, mode="lines+markers", name=name, row=2, col=2, **style(index))
+        figure.add_scatter(x=x, y=y, mode="lines+markers", name=name, row=2, col=2, **style(number))
     finish(figure, "Gradients and prices", "Mean over the seeds with one standard deviation.", "epoch", "")
     figure.update_xaxes(title="layer", row=2, col=2)
     figure.update_yaxes(type="log", exponentformat="power", row=1, col=2)

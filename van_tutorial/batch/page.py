@@ -6,6 +6,7 @@ import copy
 import html
 import mimetypes
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
+from van_tutorial._course import course_path
 from van_tutorial.evidence import METRICS_TYPE
 
 PLOTLY_TYPE = "application/vnd.plotly.v1+json"
@@ -100,7 +102,8 @@ def with_html_outputs(notebook: Any) -> Any:
     """Return a copy of an executed notebook whose outputs need nothing but HTML and plotly's script.
 
     Figures become fragments that draw themselves by a global `Plotly`, the headers of tables say what they head, and
-    what only programs read is gone: metrics, and the state of widgets.
+    what only programs read is gone: metrics, and the state of widgets. No path says where on this machine the course,
+    its environment or the user's home is.
 
     Args:
         notebook: the nbformat notebook, with its outputs; it is not changed.
@@ -115,7 +118,22 @@ def with_html_outputs(notebook: Any) -> Any:
             show_figure(output)
             if "text/html" in output.get("data", {}):
                 output["data"]["text/html"] = with_scopes(output["data"]["text/html"])
+            if "traceback" in output:
+                output["traceback"] = [without_folders(line) for line in output["traceback"]]
+            for texts in (output, output.get("data", {})):
+                for kind in [kind for kind, text in texts.items() if isinstance(text, str)]:
+                    texts[kind] = without_folders(texts[kind])
     return notebook
+
+
+def without_folders(text: str) -> str:
+    """Name what lies in the course, its environment or the user's home from there, not from the machine's root."""
+    names = {course_path(): course_path().name, Path(sys.prefix): Path(sys.prefix).name, Path.home(): "~"}
+    for folder in sorted(names, key=lambda folder: -len(folder.parts)):
+        # Not within an address; a colour of a terminal may stand before.
+        begins = rf"((?<![\w.:/~-])|(?<=\dm)){re.escape(str(folder))}(?![\w-])"
+        text = re.sub(begins, names[folder], text)
+    return text
 
 
 def to_mathml(formula: str, is_display: bool = False) -> str:

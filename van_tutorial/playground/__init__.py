@@ -6,19 +6,18 @@ The panel itself is `widgets.Playground`, and what replays a run without a kerne
 from van_tutorial.playground.charts import CHARTS, NUM_TRACES, charts, frames, pinned_traces, redraw
 from van_tutorial.playground.recording import Recording, beside, recorded
 from van_tutorial.playground.settings import (
-    CAPS,
     CONNECTIONS,
     INITS,
     NORMALIZATIONS,
     OF_WEIGHTED_SKIPS,
     PRESETS,
+    TRY,
     Settings,
     names_of,
     num_steps,
 )
 
 __all__ = [
-    "CAPS",
     "CHARTS",
     "CONNECTIONS",
     "INITS",
@@ -26,6 +25,7 @@ __all__ = [
     "NUM_TRACES",
     "OF_WEIGHTED_SKIPS",
     "PRESETS",
+    "TRY",
     "Recording",
     "Settings",
     "beside",

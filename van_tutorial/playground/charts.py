@@ -10,20 +10,21 @@ from plotly.subplots import make_subplots
 from van_tutorial import plots
 from van_tutorial.playground.recording import Recording
 from van_tutorial.playground.settings import names_of
-from van_tutorial.plots.style import decades
+from van_tutorial.plots.style import decades, numbers
 
-# By what a chart shows: its row and column, its title, and the name of its vertical axis.
+# By what a chart shows: its row and column, its title, what one sees in it, and the name of its vertical axis.
 CHARTS = {
-    "loss": (2, 1, "Loss", "nats per image"),
-    "accuracy": (1, 1, "Accuracy", "accuracy"),
-    "correlation": (2, 2, "Gradient correlation", "mean over pairs of images"),
-    "skips": (1, 2, "Skip weights", "layer"),
-    "multipliers": (1, 3, "Multipliers now", "λ (nats)"),
-    "norms": (2, 3, "Gradient norms now", "|dC / dW|"),
+    "loss": (2, 1, "Loss", "what training makes small", "nats per image"),
+    "accuracy": (1, 1, "Accuracy", "images classified correctly", "accuracy"),
+    "correlation": (2, 2, "Gradient correlation", "at two images; 0: unrelated", "mean over pairs"),
+    "skips": (1, 2, "Skip weights", "yellow: there; dark: removed", "layer"),
+    "multipliers": (1, 3, "Multipliers now", "the pressure on each skip", "λ (nats)"),
+    "norms": (2, 3, "Gradient norms now", "level: alike in all layers", "|dC / dW|"),
 }
 BY_STEP = ("", "2", "4", "5")  # the axes of the charts over steps: there a line marks the moment
 NOW = ("multipliers", "norms")  # what shows the layers at the moment
-CHANGING = ("x", "y", "z", "name", "showscale", "showlegend")  # of a trace, in the course of a run
+# Of a trace, in the course of a run.
+CHANGING = ("x", "y", "z", "name", "showscale", "showlegend", "line", "marker")
 NUM_TRACES = 9  # traces of the run itself; those of pinned runs follow
 
 Traces = list[tuple[str, Any]]  # each with the name of its chart
@@ -41,11 +42,11 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
     Returns:
         The figure; `frames` has what changes from moment to moment.
     """
-    titles = [title for _, _, title, _ in sorted(CHARTS.values())]
-    fig = make_subplots(rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.2)
+    titles = [f"{title}<br><sup>{seen}</sup>" for _, _, title, seen, _ in sorted(CHARTS.values())]
+    fig = make_subplots(rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.26)
     for name, trace in run_traces(run, index) + pinned_traces(run, pinned, run.steps[index]):
         fig.add_trace(trace, *CHARTS[name][:2])
-    for row, col, _, label in CHARTS.values():
+    for row, col, *_, label in CHARTS.values():
         fig.update_yaxes(title=label, title_standoff=4, row=row, col=col)
     fig.update_xaxes(title="step", title_standoff=4)
     for row in (1, 2):
@@ -55,9 +56,9 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
     fig.update_yaxes(type="log", exponentformat="power", dtick=1, row=2, col=3)
     fig.update_layout(
         template="plotly_white",
-        height=600,
+        height=640,
         font={"size": 13},
-        margin={"l": 60, "r": 36, "t": 36, "b": 90},
+        margin={"l": 60, "r": 36, "t": 56, "b": 90},
         modebar={"orientation": "v"},  # in the margin: it would cover a title
         legend={"orientation": "h", "x": 0, "y": -0.14, "xanchor": "left", "yanchor": "top"},
         hovermode="closest",
@@ -68,14 +69,15 @@ def charts(run: Recording, pinned: Sequence[Recording] = (), index: int = -1) ->
 def run_traces(run: Recording, index: int) -> Traces:
     """Return the traces of the run itself: its curves so far, and its layers at the moment."""
     has_skips = bool(run.layers["skip_weights"][0])
+    (look,) = numbers([run.settings.network])
     steps, layers = np.asarray(run.steps), np.arange(1, run.settings.depth + 1)
     predicted = np.asarray(run.predicted)
     is_soon = predicted <= run.num_steps
     colorbar = {
         "title": "α",
         "x": 0.629,
-        "y": 0.8,
-        "len": 0.45,
+        "y": 0.815,
+        "len": 0.37,
         "thickness": 8,
         "xpad": 2,
         "tickvals": [0, 1],
@@ -86,9 +88,9 @@ def run_traces(run: Recording, index: int) -> Traces:
             ("training", f"{prefix}{chart}", "dash"),
             ("test", f"test_{chart}", "solid"),
         ):
-            look = {"line_dash": dash, "legendgroup": name, "showlegend": chart == "loss"}
+            more = {"line_dash": dash, "legendgroup": name, "showlegend": chart == "loss"}
             y = np.asarray(run.curves[column])
-            traces.append((chart, plots.curve(steps, y, f"{name} images", 0, "lines", **look)))
+            traces.append((chart, plots.curve(steps, y, f"{name} images", look, "lines", **more)))
     shown = (
         (steps, layers, np.asarray(run.layers["skip_weights"], dtype=float).T) if has_skips else ([], [], [])
     )
@@ -108,15 +110,15 @@ def run_traces(run: Recording, index: int) -> Traces:
             ),
         ),
     ]
-    return traces + by_layer_and_correlation(run, index, "this run", 0, showlegend=False)
+    return traces + by_layer_and_correlation(run, index, "this run", look, showlegend=False)
 
 
 def pinned_traces(beside: Recording, pinned: Sequence[Recording], step: int) -> Traces:
     """Return the traces of pinned runs at a step, named by what differs from the run beside them and each other."""
     traces: Traces = []
-    names = names_of([run.settings for run in (beside, *pinned)])[1:]
-    for number, (name, run) in enumerate(zip(names, pinned, strict=True)):
-        look = number + 2  # orange is the prediction's
+    settings = [run.settings for run in (beside, *pinned)]
+    looks = numbers(one.network for one in settings)
+    for name, look, run in zip(names_of(settings)[1:], looks[1:], pinned, strict=True):
         for chart in ("loss", "accuracy"):
             x, y = np.asarray(run.steps), np.asarray(run.curves[f"test_{chart}"])
             group = {"legendgroup": name, "showlegend": chart == "loss"}

@@ -17,6 +17,7 @@ from van_tutorial._files import write_atomic
 from van_tutorial._modes import eval_mode
 from van_tutorial.data import Images
 from van_tutorial.playground.settings import Settings, names_of
+from van_tutorial.plots.style import numbers, style
 from van_tutorial.training.evaluation import evaluate
 
 FORMAT = "van_tutorial playground run, version 1"
@@ -174,7 +175,7 @@ class Recording:
             step, num_steps, depth, connection, has_skip, is_weighted, num_skips; and by layer, None where a number is
             not finite, or None in place of all where there is none: skip (the strength of the skip, from 0 to 1),
             multiplier, grad_norm; of these the largest over the run as largest_multiplier, and smallest and largest
-            as grad_norm_range. scores has name, accuracy and skips left of this run and of the others.
+            as grad_norm_range. scores has name, color, accuracy and num_skips of this run and of the others.
         """
         depth, kind = self.settings.depth, self.settings.kind
         multipliers = [value for row in self.layers["multipliers"] for value in row if math.isfinite(value)]
@@ -197,17 +198,19 @@ class Recording:
         }
 
     def scores(self, index: int, others: Sequence["Recording"]) -> list[dict[str, Any]]:
-        """Return name, accuracy and number of skips of this run at a moment, and of others at the same step."""
+        """Return name, colour, accuracy and number of skips of this run at a moment, and of others at the same step."""
         runs, step = (self, *others), self.steps[index]
         names = names_of([run.settings for run in runs])
+        looks = map(style, numbers(run.settings.network for run in runs))
         moments = [index % len(self), *(run.at(step) for run in others)]
         return [
             {
                 "name": name,
+                "color": look["line"]["color"],
                 "accuracy": finite([run.curves["test_accuracy"][at]])[0],
                 "num_skips": run.num_skips(at),
             }
-            for name, run, at in zip(names, runs, moments, strict=True)
+            for name, look, run, at in zip(names, looks, runs, moments, strict=True)
         ]
 
     def describe(self, index: int) -> str:

@@ -32,20 +32,22 @@ WORDS = {
     "connection": {"van": "VAN"}, "cap": {"falling": "with cap", "none": "no cap"},
     "normalization": {"batch": "BatchNorm", "layer": "LayerNorm", "none": "no normalization"},
 }  # fmt: skip
-# By their names, what presets show, and what of the settings they change.
+TRY = "Pause while arcs are left, and click one: its skip is cut. What does the accuracy do?"
+BY_MULTIPLIERS = {"stagger": 0.0, "cap": "none"}
+# By their names, what presets show and ask, and what of the settings they change.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "default": ("The settings that this panel opened with", {}),
-    "fast": ("All skips are removed within some twenty steps", {"stagger": 0.0, "dual_lr": 6.5}),
-    "from output to input": ("The order of the removal turned over", {"stagger": -0.9}),
-    "100 layers": ("At this depth a usual plain network learns nothing", {"depth": 100, "norm_shift": 2.0}),
-    "BatchNorm bias 0": ("Biases are initialized at 0, as is usual", {"norm_shift": 0.0}),
+    "default": (TRY, {}),
+    "fast": ("All skips are removed in twenty steps. What then?", {"stagger": 0.0, "dual_lr": 6.5}),
+    "from output to input": ("The order turned over. How far does the accuracy fall?", {"stagger": -0.9}),
+    "100 layers": ("A usual plain network learns nothing. Does this one?", {"depth": 100, "norm_shift": 2.0}),
+    "BatchNorm bias 0": ("The usual start. How close to the residual network?", {"norm_shift": 0.0}),
     "loss has no say": (
-        "Strong multipliers: two learning rates set when a skip is removed (lesson 6: a clock)",
-        {"stagger": 0.0, "cap": "none", "skip_lr": 1e-3, "dual_lr": 0.04},
+        "Learning rates set when a skip is removed (lesson 6: a clock). Is it when predicted?",
+        BY_MULTIPLIERS | {"skip_lr": 1e-3, "dual_lr": 0.04},
     ),
     "loss decides": (
-        "Weak multipliers: the loss decides which skip is removed, and when (lesson 6: a market)",
-        {"stagger": 0.0, "cap": "none", "skip_lr": 0.1, "dual_lr": 4e-4},
+        "The loss decides which skip is removed, and when (lesson 6: a market). Which are kept longest?",
+        BY_MULTIPLIERS | {"skip_lr": 0.1, "dual_lr": 4e-4},
     ),
 }
 
@@ -248,6 +250,11 @@ class Settings:
             if (self.kind.is_weighted or name not in OF_WEIGHTED_SKIPS)
             and (self.normalization != "none" or name != "norm_shift")
         }
+
+    @property
+    def network(self) -> str:
+        """What kind of network it is, in words: its connection, and the bias that initializes it closer to linear."""
+        return ", ".join(filter(None, (self.said["connection"], self.said.get("norm_shift"))))
 
     def _in_words(self, name: str, value: Any) -> str:
         """Return a setting in the words of the course."""

@@ -15,7 +15,7 @@ from van_tutorial.plots.removal import (
     prices_and_multipliers,
     skip_and_multiplier_paths,
 )
-from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, skip_heat_map, style
+from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, numbers, skip_heat_map, style
 from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
@@ -44,6 +44,7 @@ __all__ = [
     "mean_curves",
     "measure_curves",
     "multiplier_range",
+    "numbers",
     "phase_portrait",
     "predicted_and_real_steps",
     "prices_and_multipliers",

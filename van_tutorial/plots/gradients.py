@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from van_tutorial.plots.style import band, curve, finish, log_axis
+from van_tutorial.plots.style import band, curve, finish, log_axis, numbered
 
 NORMS = {
     "activation_norm": "activation (units)",
@@ -43,7 +43,7 @@ def layer_norm_curves(
     if column not in NORMS:
         raise ValueError(f"column must be one of {', '.join(map(repr, NORMS))}, got {column!r}.")
     fig = go.Figure()
-    for index, (name, table) in enumerate(norms.items()):
+    for index, (name, table) in numbered(norms.items()):
         fig.add_trace(curve(table["layer"], table[column], name, index))
     if column in FRACTIONS:
         fig.update_yaxes(range=[-0.02, 1.02])
@@ -69,13 +69,13 @@ def gradient_signals(
         A figure with one series a network.
     """
     fig = go.Figure()
-    for index, (name, values) in enumerate(gradients.items()):
+    for place, (index, (name, values)) in enumerate(numbered(gradients.items())):
         signal = np.asarray(values, dtype=float)
         spread = signal.std() if signal.size else 0.0
         # One that does not vary but for rounding is a flat line.
         is_flat = spread <= 1e-5 * np.abs(signal).max(initial=0.0)
         scaled = np.zeros_like(signal) if is_flat else (signal - signal.mean()) / spread
-        x, y = np.asarray(inputs), scaled - 6 * index
+        x, y = np.asarray(inputs), scaled - 6 * place
         fig.add_trace(curve(x, y, name, index, "lines", line_width=1.5))
     fig.update_yaxes(showticklabels=False)
     return finish(fig, "Gradients as signals", caption, "input x", "dy/dx (standard deviations, shifted)")
@@ -138,7 +138,7 @@ def correlation_by_depth(
         A figure with one series a network, and one for each network of the theory.
     """
     fig = go.Figure()
-    for index, (name, rows) in enumerate(measured.groupby("network", sort=False)):
+    for index, (name, rows) in numbered(measured.groupby("network", sort=False)):
         fig.add_trace(curve(rows["depth"], rows["correlation"], name, index))
         if predicted is not None and len(theory := predicted[predicted["network"] == name]):
             look: dict[str, Any] = {"showlegend": False, "line_width": 1, "opacity": 0.7}
@@ -195,7 +195,7 @@ def singular_value_spread(
         A figure on a logarithmic axis, with a band and a line of the root mean square for each network.
     """
     fig = go.Figure()
-    for index, (name, rows) in enumerate(table.groupby("network", sort=False)):
+    for index, (name, rows) in numbered(table.groupby("network", sort=False)):
         middle = rows.groupby("depth")[["largest", "smallest", "mean_square"]].median()
         depths = middle.index.to_numpy()
         fig.add_trace(band(depths, middle["smallest"], middle["largest"], index, showlegend=False))

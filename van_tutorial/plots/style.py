@@ -1,8 +1,10 @@
 """How every figure looks, and the parts that several figures have.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well. A kind of
+network has one colour in all figures, drawings and pages.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +13,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DARKER = ("#00446B", "#803800", "#005F45", "#7A4964", "#8A5F00", "#346C8C", "#666666")
+# Which of these colours a kind of network has, by how its name begins.
+KINDS = {
+    "van": 0, "rezero": 1, "dirac": 1, "plain, batchnorm bias": 2, "residual": 3, "plain": 4, "highway": 5,
+    "looks-linear": 6,
+}  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,2px,8px,2px")
 MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
 SKIP_COLORS = "Cividis"  # even in lightness, and the same to colour-blind readers
@@ -19,13 +27,44 @@ IN_TURN = {"fromcurrent": True, "frame": {"duration": 120, "redraw": True}, "tra
 
 
 def style(index: int) -> dict[str, dict[str, str]]:
-    """Return line and marker of the series number `index`, from 0; no two of 49 share two of color, dash, marker."""
+    """Return line and marker of the look number `index`, from 0; no two of 49 share two of color, dash, marker."""
     rounds, place = divmod(index, len(PALETTE))
-    color, dash, symbol = (
-        looks[(place + shift * rounds) % len(PALETTE)]
-        for shift, looks in enumerate((PALETTE, DASHES, MARKERS))
+    color = (PALETTE, DARKER)[rounds % 2][place]
+    dash, symbol = (
+        looks[(place + shift * rounds) % len(PALETTE)] for shift, looks in enumerate((DASHES, MARKERS), 1)
     )
     return {"line": {"color": color, "dash": dash}, "marker": {"color": color, "symbol": symbol}}
+
+
+def numbers(names: Iterable[object]) -> list[int]:
+    """Return the number of its look for each series of a figure, as `style` takes it.
+
+    A kind of network has its own colour in every figure; a second one of the kind a darker shade of it, another dash
+    and another marker. Other series take the colours that are left, in order.
+
+    Args:
+        names: of the series.
+
+    Returns:
+        A number for each, all different.
+
+    Example:
+        >>> numbers(["residual", "VAN", "one linear layer", "VAN, lr 0.01"])
+        [3, 0, 1, 7]
+    """
+    texts = [str(name).casefold() for name in names]
+    kinds = [next((kind for kind in KINDS if re.match(rf"{kind}\b", text)), None) for text in texts]
+    taken = {KINDS[kind] for kind in kinds if kind is not None}
+    free = [place for place in range(len(PALETTE)) if place not in taken]
+    places = [free if kind is None else [KINDS[kind]] for kind in kinds]
+    turns = [divmod(places[:index].count(among), len(among)) for index, among in enumerate(places)]
+    return [among[turn] + len(PALETTE) * rounds for among, (rounds, turn) in zip(places, turns, strict=True)]
+
+
+def numbered(series: Iterable[tuple[Any, Any]]) -> list[tuple[int, tuple[Any, Any]]]:
+    """Return pairs of a name and its data, each with the number of its look, as `numbers` has it."""
+    pairs = list(series)
+    return list(zip(numbers(name for name, _ in pairs), pairs, strict=True))
 
 
 def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **more: Any) -> go.Scatter:
@@ -35,7 +74,7 @@ def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **
         x: N numbers.
         y: N numbers.
         name: for the legend.
-        index: number of the series, from 0, as for `style`.
+        index: number of its look, from 0, as for `style`.
         mode: "lines", "markers" or "lines+markers".
         more: what else `plotly.graph_objects.Scatter` takes; it goes before the look.
 

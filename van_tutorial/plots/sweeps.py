@@ -1,13 +1,13 @@
 """Figures of many runs."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import finish, style
+from van_tutorial.plots.style import finish, numbers, style
 
 
 def mean_curves(
@@ -96,9 +96,9 @@ def mean_curves(
     )
 
 
-def looks(names: Iterable[object]) -> dict[str, dict[str, str]]:
+def looks(names: Sequence[object]) -> dict[str, dict[str, str]]:
     """Return colors, dashes and symbols by the names of series, as `plotly.express` takes them."""
-    styles = {plain(name): style(index) for index, name in enumerate(names)}
+    styles = {plain(name): style(number) for name, number in zip(names, numbers(names), strict=True)}
     return {
         "color_discrete_map": {name: each["line"]["color"] for name, each in styles.items()},
         "line_dash_map": {name: each["line"]["dash"] for name, each in styles.items()},

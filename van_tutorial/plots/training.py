@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import band, curve, finish, mean_and_spread, skip_heat_map, style
+from van_tutorial.plots.style import band, curve, finish, mean_and_spread, numbered, skip_heat_map, style
 
 
 def skip_weight_map(
@@ -105,7 +105,7 @@ def accuracy_curves(
         A figure with two series a run.
     """
     fig = go.Figure()
-    for index, (name, history) in enumerate(histories.items()):
+    for index, (name, history) in numbered(histories.items()):
         for column, images, mode in (
             ("test_accuracy", "test", "lines"), ("train_accuracy", "training", "markers"),
         ):  # fmt: skip
@@ -128,7 +128,7 @@ def loss_curves(
         A figure with one series a run.
     """
     fig = go.Figure()
-    for index, (name, history) in enumerate(histories.items()):
+    for index, (name, history) in numbered(histories.items()):
         fig.add_trace(curve(history["epoch"], history["loss"], name, index))
     return finish(fig, "Training loss", caption, "epoch", "cross-entropy (nats per example)")
 
@@ -147,7 +147,7 @@ def accuracy_by_depth(
         markers and a dotted one.
     """
     fig = go.Figure()
-    for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
+    for index, (name, runs) in numbered(table.groupby("network", sort=False)):
         for column, images, dash, opening in (
             ("train_accuracy", "training set", "solid", ""), ("test_accuracy", "test set", "dot", "-open"),
         ):  # fmt: skip
@@ -182,6 +182,6 @@ def measure_curves(
         A figure with one series a network.
     """
     fig = go.Figure()
-    for index, (name, runs) in enumerate(table.groupby("network", sort=False)):
+    for index, (name, runs) in numbered(table.groupby("network", sort=False)):
         fig.add_trace(mean_and_spread(runs, over, column, name, index))
     return finish(fig, title, caption, over if x is None else x, y)

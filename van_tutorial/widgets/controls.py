@@ -6,7 +6,7 @@ from typing import Any
 
 from van_tutorial.connections import SKIPS
 from van_tutorial.data import MINI
-from van_tutorial.playground import CAPS, CONNECTIONS, INITS, NORMALIZATIONS
+from van_tutorial.playground import CONNECTIONS, INITS, NORMALIZATIONS
 from van_tutorial.widgets.panel import Choice, Control, Slider
 
 # What can be removed: the form of the connection, every how many layers there is one, and its initial skip weight.
@@ -30,16 +30,10 @@ CONTROLS: dict[str, Control] = {
             "How fast the multipliers grow: nats per unit of skip weight, per step", is_log=True,
         ),
         Slider(
-            "skip_lr", "skip learning rate", 1e-3, 1e-5, 1.0,
-            "How fast the skip weights follow their gradient", is_log=True,
-        ),
-        Slider("damping", "damping", 0.0, 0.0, 10.0, "Weight of the quadratic term in the Lagrangian"),
-        Slider(
             "stagger", "order", 0.9, -0.95, 0.95,
             "Above 0 skips are removed sequentially (one layer at a time), from input to output; below 0 from output "
             "to input; at 0 simultaneously",
         ),
-        Choice("cap", "cap", "falling", CAPS, "falling: every skip removed by two thirds of the training"),
         Choice("normalization", "normalization", "batch", NORMALIZATIONS, "Of every layer's units"),
         Slider(
             "norm_shift", "normalization bias", 1.0, 0.0, 3.0,

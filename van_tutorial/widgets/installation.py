@@ -29,8 +29,8 @@ def installation(device: str = "auto") -> pd.DataFrame:
     """
     rows = [("Python", OK, platform.python_version()), *map(find_package, PACKAGES), find_device(device)]
     embedded = next(iter(data.verify()))  # the first of the data sets; the others may be missing
-    fixes = "".join(f": {fix}" for fix in embedded.fixes)
-    rows.append((f"data: {embedded.name}", embedded.state, f"{embedded.detail}{fixes}"))
+    detail = ": ".join((embedded.detail, *embedded.fixes)) if embedded.fixes else "embedded, checksum holds"
+    rows.append((f"data: {embedded.name}", embedded.state, detail))
     return pd.DataFrame(rows, columns=["part", "state", "detail"])
 
 

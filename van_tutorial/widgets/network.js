@@ -11,10 +11,8 @@ const LARGEST = 1.5; // how far a small network is blown up to fill the row
 const SMALLEST = 0.6; // how far one that would need more than two rows is made smaller
 const ROW = 74; // height of a row: arc, box, number
 const TOP = 40; // of the box within its row
-// Cividis, at five points: even in lightness, and the same to colour-blind readers.
-// Of the runs' accuracies, as in the charts: this run, then the others.
-const RUNS = ["#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777"];
 const DRAG = 60; // pixels from a skip weight of 0 to 1
+// Cividis, at five points: even in lightness, and the same to colour-blind readers.
 const COLORS = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 174, 108], [254, 232, 56]];
 
 function make(name, attributes, parent, text) {
@@ -76,10 +74,10 @@ function describe(frame) {
 
 // The accuracy of each run, as a number and as a bar.
 function showScores(place, scores) {
-  place.replaceChildren(...scores.map(({ name, accuracy, num_skips: skips }, i) => {
+  place.replaceChildren(...scores.map(({ name, color, accuracy, num_skips: skips }) => {
     const score = document.createElement("div");
     score.className = "van-score";
-    score.style.setProperty("--run", RUNS[i % RUNS.length]);
+    score.style.setProperty("--run", color);
     score.style.setProperty("--accuracy", `${100 * (accuracy ?? 0)}%`);
     const parts = { name, value: accuracy === null ? "–" : accuracy.toFixed(3), note: skips ? `${skips} skip${skips === 1 ? "" : "s"}` : "no skip" };
     for (const [part, text] of Object.entries(parts)) {

@@ -46,9 +46,16 @@ BUTTONS = {
         "Show or hide the other settings, and what saves, opens and exports runs",
     ),
 }
-TASK = "<b>Try</b>: Train, and Pause while arcs are left. A click on an arc cuts its skip. What does the accuracy do?"
 OF_A_RUN = ("train", "pause", "step", "stop", "reset", "pin")
-IN_SIGHT = ("depth", "dual_lr")  # the other controls are folded
+IN_SIGHT = ("depth", "dual_lr")
+# The other controls, which are folded. What has none is set by the presets and by the settings as text.
+FOLDED = {
+    "Network": ("connection", "width", "skip", "normalization", "norm_shift", "init"),
+    "Removal of the skips": ("stagger", "skip_weight"),
+    "Training": ("num_epochs", "seed", "data"),
+}
+CONTROLLED = (*IN_SIGHT, *(name for names in FOLDED.values() for name in names))
+WITHOUT_WEIGHTS = "Pin keeps the run while you train a VAN with the same settings. Which learns faster?"
 
 
 @dataclass(kw_only=True)
@@ -98,7 +105,8 @@ class Playground(RunPanel):
 
     Attributes:
         train, pause, step, stop, reset: the buttons of a run.
-        presets: by their names, buttons that set all controls to something worth seeing.
+        presets: by their names, buttons that set all settings to something worth seeing.
+        task: what to try with the settings that are chosen.
         auto: whether the dual learning rate is sized from the number of steps.
         more: the button that unfolds the controls that are not in plain sight.
         scrubber: the moment that is shown; play runs through all of them, latest goes to the last.
@@ -137,7 +145,8 @@ class Playground(RunPanel):
         here = [name for name in data.NAMES if name == settings.data or is_here(name, root)]
         self._make_parts()
         sets = {"data": tuple(dict.fromkeys((*here, settings.data)))}
-        controls = controls_for(asdict(sized), sets)
+        self._others = asdict(sized)
+        controls = controls_for({name: self._others.pop(name) for name in CONTROLLED}, sets)
         super().__init__(
             controls, {name: button(*said) for name, said in BUTTONS.items()}, playground.charts(run)
         )
@@ -185,8 +194,9 @@ class Playground(RunPanel):
             indent=False,
             layout={"width": "5em"},
         )
-        self.presets = {name: button(name, "", shows) for name, (shows, _) in playground.PRESETS.items()}
-        self.predicted, self.moment, self._table = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
+        self.presets = {name: button(name, "", task) for name, (task, _) in playground.PRESETS.items()}
+        self.predicted, self.moment, self.task = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
+        self._table = ipywidgets.VBox()
 
     def _lay_out(self) -> list[ipywidgets.Widget]:
         """Return what is used first, the network with its accuracy, the scrubber and the figure; the rest is folded."""
@@ -195,14 +205,19 @@ class Playground(RunPanel):
             "grid_template_columns": "repeat(auto-fill, minmax(min(29em, 100%), 1fr))",
             "width": "100%",
         }
-        buttons, folded = dict(self._buttons), dict(self._controls)
-        first = [folded.pop(name) for name in IN_SIGHT]
-        of_a_run = [buttons.pop(name) for name in OF_A_RUN]
+        folded: list[ipywidgets.Widget] = []
+        for title, names in FOLDED.items():
+            controls = [self._controls[name] for name in names]
+            folded += [ipywidgets.HTML(f"<b>{title}</b>"), ipywidgets.GridBox(controls, layout=columns)]
+        of_a_run = [self._buttons[name] for name in OF_A_RUN]
         self.train.button_style = "primary"
+        self.data.layout.display = "" if len(self.data.options) > 1 else "none"  # nothing to choose
         self._linked = ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
         self._folded = ipywidgets.VBox(
             [
-                ipywidgets.GridBox([*folded.values(), self.color], layout=columns),
+                *folded,
+                ipywidgets.HTML("<b>Drawing and files</b>"),
+                self.color,
                 ipywidgets.HBox([self.save, self.export, self.kept, self.open], layout=wrap),
                 ipywidgets.HBox([self.text, self.apply], layout=wrap),
             ],
@@ -210,10 +225,10 @@ class Playground(RunPanel):
         )
         return [
             ipywidgets.HBox([ipywidgets.Label("Examples:"), *self.presets.values()], layout=wrap),
-            ipywidgets.HBox([*first, self.auto], layout=wrap),
+            ipywidgets.HBox([*map(self._controls.get, IN_SIGHT), self.auto], layout=wrap),
             self._folded,
             ipywidgets.HBox([*of_a_run, self.more, self.predicted], layout=wrap),
-            ipywidgets.HTML(TASK),
+            self.task,
             self.status,
             self.drawing,
             ipywidgets.HBox([self.scrubber, self.moment, self.play, self.latest], layout=wrap),
@@ -266,7 +281,7 @@ class Playground(RunPanel):
             for _, restore, _ in (row.children for row in self.pinned_rows):
                 restore.disabled = is_open
             if not connections.CONNECTIONS[self.connection.value].is_weighted:
-                for name in playground.OF_WEIGHTED_SKIPS:
+                for name in self._controls.keys() & playground.OF_WEIGHTED_SKIPS:
                     self._controls[name].disabled = True
                 self.auto.disabled = True
 
@@ -277,6 +292,11 @@ class Playground(RunPanel):
         self.more.description = "Fewer settings" if is_folded else "More settings"
 
     # Settings
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings by name, those that have no control too."""
+        return self._others | super().settings
 
     def _images(self, name: str) -> Images:
         """Return a data set, loaded once."""
@@ -306,7 +326,8 @@ class Playground(RunPanel):
             self._enable()
             return
         self.text.value = replace(settings, dual_lr=None if self.auto.value else settings.dual_lr).to_text()
-        self._next, self._shows = run, ""  # of a choice of one's own no preset says what it shows
+        self._next = run
+        self._ask(playground.TRY if run.predicted else WITHOUT_WEIGHTS)
         if self.state.phase == "new":
             self.state.run = run
             self.status.value = "Choose, then press Train."
@@ -322,8 +343,11 @@ class Playground(RunPanel):
     def _foretell(self) -> None:
         """Say what the settings come to, and where the run that is shown has others, that it is of the next."""
         whose = "" if self._next.settings == self.state.run.settings else "Next run. "
-        shows = f"<i>{html.escape(self._shows)}.</i> " if self._shows else ""
-        self.predicted.value = f"{whose}{shows}{html.escape(describe_prediction(self._next))}"
+        self.predicted.value = f"{whose}{html.escape(describe_prediction(self._next))}"
+
+    def _ask(self, task: str) -> None:
+        """Say what to try with the settings that are chosen."""
+        self.task.value = f"<b>Try</b>: press Train. {html.escape(task)}"
 
     def _take_over(self, settings: Settings) -> None:
         """Set every control, or none; `None` for the dual learning rate stands for the default one."""
@@ -338,11 +362,10 @@ class Playground(RunPanel):
         self._preview()
 
     def _preset(self, name: str) -> None:
-        """Set every control to something worth seeing, and say what it is."""
-        shows, changes = playground.PRESETS[name]
+        """Set every setting to something worth seeing, and say what to look for."""
+        task, changes = playground.PRESETS[name]
         self._take_over(replace(self._given, **changes))
-        self._shows = shows
-        self._foretell()
+        self._ask(task)
 
     def _set(self, values: Mapping[str, Any], is_auto: bool | None = None) -> None:
         """Set controls without a look at what each of them comes to."""
@@ -350,7 +373,10 @@ class Playground(RunPanel):
         try:
             self.auto.value = self.auto.value if is_auto is None else is_auto
             for name, value in values.items():
-                self._controls[name].value = value
+                if name in self._others:
+                    self._others[name] = value
+                else:
+                    self._controls[name].value = value
         finally:
             self._is_ready = True
 

@@ -12,7 +12,7 @@ from van_tutorial._checks import check_choice
 from van_tutorial.connections import CONNECTIONS
 from van_tutorial.data import Images
 from van_tutorial.widgets.controls import REMOVED, REMOVERS, controls_for
-from van_tutorial.widgets.panel import Choice, Control, button
+from van_tutorial.widgets.panel import Choice, Control, Slider, button
 from van_tutorial.widgets.run import RunPanel, RunState
 
 RECORDS_PER_RUN = 60  # enough for a smooth picture, few enough to cost nothing
@@ -68,22 +68,30 @@ def make_trainer(
     return training.Trainer(model, images, config, stop=stop)
 
 
-def training_figure(connections: Sequence[str], title: str) -> go.Figure:
-    """Return the figure before a run: accuracy by step, and what is left by layer and step, or all runs by depth."""
+def training_figure(connections: Sequence[str], title: str, num_steps: int, depth: float) -> go.Figure:
+    """Return the figure before a run: accuracy by step, and what is left by layer and step, or all runs by depth.
+
+    Args:
+        connections: that can be chosen.
+        title: of the map of what is left.
+        num_steps: where the axes of a run end, until one has begun.
+        depth: the largest one, where the axis of all runs ends.
+    """
     has_map = all(map(is_weighted, connections))
     titles = ("Accuracy of this run", title if has_map else "All runs so far, training images")
     fig = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
-    for index, name in enumerate(IMAGES.values()):
-        fig.add_trace(plots.curve([], [], name, index, "lines"), row=1, col=1)
+    for name, dash in zip(IMAGES.values(), ("dash", "solid"), strict=True):
+        look = {"line_color": "#000000", "line_dash": dash}  # the colours are those of kinds of network
+        fig.add_scatter(x=[], y=[], name=name, mode="lines", **look, row=1, col=1)
     if has_map:
         fig.add_trace(plots.skip_heat_map([], [], [], "left", colorbar={"title": "left"}), row=1, col=2)
     else:
-        for index, name in enumerate(connections, len(IMAGES)):
-            fig.add_trace(plots.curve([], [], name, index, "markers", marker_size=11), row=1, col=2)
+        for number, name in zip(plots.numbers(connections), connections, strict=True):
+            fig.add_trace(plots.curve([], [], name, number, "markers", marker_size=11), row=1, col=2)
         fig.update_yaxes(range=[0, 1.02], row=1, col=2)
-    fig.update_xaxes(title="step", row=1, col=1)
+        fig.update_xaxes(title="depth (layers)", range=[0, 1.02 * depth], row=1, col=2)
+    fig.update_xaxes(title="step", range=[0, num_steps], row=1, col=None if has_map else 1)
     fig.update_yaxes(title="accuracy", range=[0, 1.02], row=1, col=1)
-    fig.update_xaxes(title="step" if has_map else "depth (layers)", row=1, col=2)
     fig.update_yaxes(title="layer (1 is next to the input)" if has_map else "accuracy", row=1, col=2)
     middle: dict[str, Any] = {"x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain", "showarrow": False}
     here = "what is left, layer by layer" if has_map else "a point for each run that has ended"
@@ -118,6 +126,7 @@ def draw(fig: Any, trainer: training.Trainer) -> None:
         fill(fig, 1)
         for trace, name in zip(fig.data, IMAGES, strict=False):
             trace.update(x=steps, y=[getattr(record, name) for record in records])
+        fig.update_xaxes(range=[0, trainer.num_steps], selector={"title_text": "step"})
         if fig.data[2].type == "heatmap" and records:
             fill(fig, 2)
             columns = [left_in(record, trainer.config) for record in records]
@@ -233,7 +242,6 @@ def training_panel(
     if settings["dual_lr"] is None and "dual_lr" in given:
         sized = playground.Settings(num_epochs=settings["num_epochs"]).sized(num_images)
         settings["dual_lr"] = sized.dual_lr
-    playground.num_steps(settings["num_epochs"], num_images)  # is there a batch?
     chosen = [
         controls_for({control: settings[control]})[0] if isinstance(control, str) else control
         for control in controls
@@ -242,7 +250,13 @@ def training_panel(
     lists = {control.name: control.choices for control in chosen if isinstance(control, Choice)}
     connections = lists.get("connection", (settings["connection"],))
     of_skips = "removed" not in given and settings["removed"] == "skips"
-    fig = training_figure(connections, f"{'Skip weights' if of_skips else 'What is left'}, layer by layer")
+    title = f"{'Skip weights' if of_skips else 'What is left'}, layer by layer"
+    deepest = max(
+        (control.bounds[1] for control in chosen if isinstance(control, Slider) and control.name == "depth"),
+        default=settings["depth"],
+    )
+    num_steps = playground.num_steps(settings["num_epochs"], num_images)  # is there a batch?
+    fig = training_figure(connections, title, num_steps, deepest)
     if interactive:
         return TrainingPanel(images, chosen, settings, fig)
     said = []
