@@ -257,6 +257,114 @@ def test_a_buffer_is_changed_in_place_as_by_the_network_or_the_network_is_refuse
         models.gate_skips(Assigning(in_place=False, modes=modes), ROWS)
 
 
+class Small(nn.Module):
+    """A skip around `f`, after something of one's own."""
+
+    def __init__(self, forward, hidden=None):
+        super().__init__()
+        self.a, self.f = nn.Linear(4, 4), hidden or nn.Linear(4, 4)
+        self.way = forward
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+def kept_in_a_list(network, x):
+    h = network.a(x)
+    found = [h]
+    h += network.f(h.relu())
+    return found[0]
+
+
+def scaled_under_another_name(network, x):
+    h = network.a(x)
+    other = h
+    h *= 0.5
+    return network.f(h.clone()) + other
+
+
+def changed_through_a_view(network, x):
+    h = network.a(x)
+    h.t().add_(network.f(h.relu()).t())
+    return h * 1
+
+
+def other_without_gradients(network, x):
+    return x + network.f(x if torch.is_grad_enabled() else 2 * x)
+
+
+@pytest.mark.parametrize(
+    "way", [kept_in_a_list, scaled_under_another_name, changed_through_a_view, other_without_gradients]
+)
+def test_what_a_graph_does_not_hold_is_refused_and_never_gated_as_another_network(way, seeded):
+    with pytest.raises(ValueError, match="Small does something that its graph does not hold"):
+        models.gate_skips(Small(way), ROWS)
+
+
+def test_what_is_changed_in_place_without_a_second_name_is_gated(seeded):
+    def forward(network, x):
+        h = network.a(x)
+        y = network.f(h)
+        y += h
+        return y.relu_()
+
+    network = Small(forward)
+    check_same(network, models.gate_skips(network, ROWS), ROWS)
+
+
+def test_a_hook_of_the_backward_pass_is_kept_or_refused(seeded):
+    def doubled(module, into, out):
+        return (2 * into[0],)
+
+    def forward(network, x):
+        return x + network.f(1 * x)
+
+    network = Small(forward, nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)))
+    handle = network.f.register_full_backward_hook(doubled)
+    with pytest.raises(ValueError, match=r"backward.*leaf_modules=\['f'\]"):
+        models.gate_skips(network, ROWS)
+    check_same(network, models.gate_skips(network, ROWS, leaf_modules=["f"]), ROWS)
+    handle.remove()
+    network.f[0].register_full_backward_hook(doubled)
+    check_same(network, models.gate_skips(network, ROWS), ROWS)
+
+
+@pytest.mark.parametrize("name", ["code", "graph", "skips", "meta", "recompile", "skip_weight", "class"])
+def test_names_that_a_graph_cannot_keep_are_refused(name):
+    network = Small(lambda network, x: x + getattr(network, name)(x))
+    network.add_module(name, nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=f"^The name '{name}' in Small .* rename it"):
+        models.gate_skips(network, ROWS)
+
+
+def test_a_word_of_python_within_a_name_is_refused():
+    network = Small(lambda network, x: x + network.f["class"](x), nn.ModuleDict({"class": nn.Linear(4, 4)}))
+    with pytest.raises(ValueError, match=r"^The name 'f\.class' in Small holds a word of Python's"):
+        models.gate_skips(network, ROWS)
+
+
+def test_inference_mode_makes_nothing_to_be_trained():
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"outside torch\.inference_mode"):
+        models.gate_skips(Residual(), IMAGES)
+
+
+def test_a_network_with_modes_of_its_own_keeps_its_signature(seeded):
+    class Modes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + self.f(x) * (0.5 if self.training else 1.0)
+
+    gated = models.gate_skips(Modes(), ROWS).eval()
+    assert torch.equal(gated(x=ROWS), gated(ROWS))
+    rows = torch.export.Dim("rows")
+    for sizes in (({0: rows},), {"x": {0: rows}}):
+        program = torch.export.export(gated, (ROWS,), dynamic_shapes=sizes)
+        torch.testing.assert_close(program.module()(ROWS[:2]), gated(ROWS[:2]))
+
+
 def test_a_network_is_saved_as_what_it_can_be_loaded_from(tmp_path, seeded):
     gated = models.gate_skips(Residual(), IMAGES)
     with pytest.raises(TypeError, match=r"A gated network cannot be pickled.*again by gate_skips, and load"):
@@ -264,7 +372,15 @@ def test_a_network_is_saved_as_what_it_can_be_loaded_from(tmp_path, seeded):
     with torch.no_grad():
         gated.eval().skip_weight.zero_()
     plain = models.collapse(gated)
-    with pytest.raises(TypeError, match=r"A collapsed network cannot be pickled.*by gate_skips and collapse"):
+    with pytest.raises(
+        TypeError,
+        match=r"A collapsed network cannot be pickled.*by gate_skips, skip_weight\.data\.zero_\(\) and",
+    ):
         torch.save(plain, tmp_path / "plain.pt")
+    made = models.gate_skips(Residual(), IMAGES)
+    made.skip_weight.data.zero_()
+    made = models.collapse(made)
+    made.load_state_dict(plain.state_dict())
+    assert torch.equal(made.eval()(IMAGES), plain(IMAGES))
     torch.export.save(torch.export.export(plain, (IMAGES,)), tmp_path / "plain.pt2")
     assert torch.equal(torch.export.load(tmp_path / "plain.pt2").module()(IMAGES), plain(IMAGES))

@@ -357,9 +357,11 @@ def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
             f"{network} must be a function without arguments that returns an nn.Module, got {result}."
         )
     table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
+    meaning = ""
     if len(table):
         print(table.to_string(index=False, float_format="{:.1f}".format))
-    print(f"Skips: {len(table)}. Each keeps so many KiB in memory for so many layers, for this input.")
+        meaning = " Each keeps so many KiB in memory for so many layers, for this input."
+    print(f"Skips: {len(table)}.{meaning}")
 
 
 def run_data(action: str, names: list[str], *, root: str | None = None) -> int:

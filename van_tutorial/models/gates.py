@@ -1,17 +1,21 @@
 """Skip weights for the skip-connections of any network, and the network without them."""
 
+import keyword
 import operator
 from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from van_tutorial._checks import check_choice
+from van_tutorial._random import random_state_kept
 from van_tutorial.models.lookup import NAME, find_skip_weight
 from van_tutorial.models.skips import CONCATENATION, Skip, skips_in
 from van_tutorial.models.traced import SHAPE, Leaf, Modes, Traced, check_branch, checked, copied, eval_copy
 
 GATE = "skip_weight_of"  # in the meta data of a node: the name of the skip that it weights
+OWN = {"asked", "graph", "graphs", "meta", "num_kept", "own", "skips"}  # of every traced network
 IN_PLACE = {"iadd", "isub", "imul", "itruediv"}  # operators
 
 
@@ -47,7 +51,8 @@ def gate_skips(
         TypeError: for what is no module, and an example that is no tensor.
         ValueError: for a network without skips, or with skips that are concatenations or anything else than a sum
             of two tensors of one shape; for a skip without which no gradient reaches the input; for a network that has
-            skip weights of its own; for one that assigns a new tensor to a buffer; and for what `find_skips` refuses.
+            skip weights of its own; for one whose outputs or hooks a graph of its operations would not keep, or whose
+            names it cannot; in inference mode; and for what `find_skips` refuses.
 
     Example:
         >>> import torchvision
@@ -59,6 +64,9 @@ def gate_skips(
     network, inputs, leaves = checked(network, example, leaf_modules)
     if find_skip_weight(network) is not None:
         raise ValueError("The network has skip weights of its own: train it as it is.")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("gate_skips makes a network to be trained: call it outside torch.inference_mode().")
+    check_names(network)
     given = {name: module.training for name, module in network.named_modules()}
     working = eval_copy(network)
     tracer, skips = skips_in(working, inputs, leaves)
@@ -89,7 +97,65 @@ def gate_skips(
     like = next((weight for weight in gated.parameters() if weight.is_floating_point()), inputs[0])
     dtype = torch.promote_types(torch.float32, like.dtype)
     gated.register_parameter(NAME, nn.Parameter(torch.ones(len(names), dtype=dtype, device=like.device)))
-    return Traced(gated, graphs, asked, names, len(skips) - len(names))
+    result = Traced(gated, graphs, asked, names, len(skips) - len(names))
+    check_hooks(network, targets(result))
+    check_same(network, result, inputs)
+    return result
+
+
+def check_names(network: nn.Module) -> None:
+    """Raise for a name that the graph of a network uses itself, or that Python does."""
+    taken = {NAME, *OWN, *dir(fx.GraphModule)} - set(dir(nn.Module))
+    for name in (*network._modules, *network._parameters, *network._buffers):
+        if name in taken or keyword.iskeyword(name):
+            raise ValueError(
+                f"The name {name!r} in {type(network).__name__} means something else here: rename it."
+            )
+    for path, _ in network.named_modules():
+        if any(map(keyword.iskeyword, path.split("."))):
+            raise ValueError(
+                f"The name {path!r} in {type(network).__name__} holds a word of Python's: rename it."
+            )
+
+
+def check_hooks(network: nn.Module, used: set[str]) -> None:
+    """Raise for a hook of the backward pass on a module that is not called any more."""
+    for name, module in network.named_modules():
+        is_whole = any(name == other or name.startswith(f"{other}.") for other in used)
+        if name and not is_whole and (module._backward_hooks or module._backward_pre_hooks):
+            raise ValueError(
+                f"{name} has a hook of its backward pass, which would be lost: remove it, or keep {name} whole by "
+                f"leaf_modules=[{name!r}]."
+            )
+
+
+def check_same(network: nn.Module, gated: Traced, inputs: tuple[Tensor, ...]) -> None:
+    """Raise where a gated network does not give the network's outputs, in eval mode or in training mode."""
+    for mode in (False, True):
+        try:
+            expected = outputs(network, inputs, mode)
+        except Exception:  # such as batch normalization, which cannot be trained on an example of one image
+            continue
+        if not all(map(is_close, expected, outputs(gated, inputs, mode))):
+            raise ValueError(
+                f"{type(network).__name__} does something that its graph does not hold, so that its outputs would be "
+                "others. Most often a tensor that has a second name, or a view, is changed in place: write h = h + y "
+                "in place of h += y."
+            )
+
+
+def is_close(value: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors are the same but for rounding, which on some devices differs from call to call."""
+    size = value.abs().nan_to_num(0.0, 0.0, 0.0).amax().item() if value.numel() else 0.0
+    return torch.allclose(value, other, rtol=1e-3, atol=1e-3 * size, equal_nan=True)
+
+
+def outputs(network: nn.Module, inputs: tuple[Tensor, ...], mode: bool) -> list[Tensor]:
+    """Return the tensors that a copy of a network gives, each time for the same random numbers."""
+    with random_state_kept(inputs[0].device), torch.no_grad():
+        torch.manual_seed(0)
+        found = copied(network).train(mode)(*map(torch.clone, inputs))
+    return [value for value in tree_leaves(found) if isinstance(value, Tensor)]
 
 
 def check_buffers(network: nn.Module) -> None:

@@ -1,7 +1,9 @@
 """What a skip-connection is, and whether a network still has one, read off its exported graph.
 
 A skip-connection is a *sum or mix* of two tensors with a latest common ancestor, one of which passes fewer weight
-operations on the way from it; or a *concatenation* with an operand that passes none, beside one that passes some.
+operations on the way from it; or a *concatenation* with an operand that passes none, beside one that passes some. Where
+the two pass as many, the next common ancestor is asked, on ways around that one: in t F(x) + (1 - t) x with t = T(x)
+both pass none from t, but from x only one does.
 
 A weight operation mixes the signal with something learned or constant: a linear map, a convolution, a recurrent layer.
 Elementwise operations, normalizations and writes into a part of a tensor are none, so that layer scales, position
@@ -12,7 +14,7 @@ paths: it passes as few weight operations as the factor that passes fewest.
 """
 
 import itertools
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
@@ -140,6 +142,7 @@ def joins(graph: fx.Graph, inputs: Container[str]) -> Iterator[Join]:
     """
     index = {node: place for place, node in enumerate(graph.nodes)}
     steps: dict[fx.Node, Steps] = {}  # of each node that carries the signal
+    edges: dict[fx.Node, list[Edge]] = {}
     for node in graph.nodes:
         if not carries_signal(node) or node.op not in ("placeholder", "call_function"):
             continue
@@ -147,6 +150,7 @@ def joins(graph: fx.Graph, inputs: Container[str]) -> Iterator[Join]:
             if node.name not in inputs:
                 continue
             found: Steps = {}
+            edges[node] = []
         else:
             name = operation_name(node.target)
             factors, terms = operands(node.target, node.args, node.kwargs)
@@ -157,36 +161,84 @@ def joins(graph: fx.Graph, inputs: Container[str]) -> Iterator[Join]:
             if not signals and not added:
                 continue
             pooling = int("pool" in name)
-            paths = [(factor, later(steps[factor], weight, pooling)) for factor in signals]
+            paths = [[Edge(factor, weight, pooling)] for factor in signals]
             if is_product(node.target):
-                paths = [(signals[0], fewest(path for _, path in paths))] if paths else []
-            paths += [(term, later(steps[term], int(is_paired), 0)) for term in added]
-            if (joined := join_of(node, paths, index)) is not None:
+                paths = [[edge for path in paths for edge in path]] if paths else []
+            paths += [[Edge(term, int(is_paired), 0)] for term in added]
+            if (joined := join_of(node, paths, steps, edges, index)) is not None:
                 join, skip = joined
                 yield join
                 if name not in CONCATENATIONS:
                     paths = [path for path in paths if path is not skip]
-            found = fewest(path for _, path in paths)
+            edges[node] = [edge for path in paths for edge in path]
+            found = passed(edges[node], steps)
         if num_uses(node) > 1:  # where paths may part
             found = {**found, node: (0, 0)}
         steps[node] = found
 
 
-Path = tuple[fx.Node, Steps]  # an operand, and what is passed on the way to the operation that it is given to
+class Edge(NamedTuple):
+    """What an operation is given, with the number of weight operations and poolings that it does to it."""
+
+    start: fx.Node
+    weight: int
+    pooling: int
 
 
-def join_of(node: fx.Node, paths: list[Path], index: dict[fx.Node, int]) -> tuple[Join, Path] | None:
+def join_of(
+    node: fx.Node,
+    paths: list[list[Edge]],
+    steps: Mapping[fx.Node, Steps],
+    edges: Mapping[fx.Node, list[Edge]],
+    index: Mapping[fx.Node, int],
+) -> tuple[Join, list[Edge]] | None:
     """Return the skip-connection of the first two paths of an operation that make one, with the short path."""
     is_concatenation = operation_name(node.target) in CONCATENATIONS
     for pair in itertools.combinations(paths, 2):
-        if not (common := pair[0][1].keys() & pair[1][1].keys()):
-            continue
-        start = max(common, key=index.__getitem__)
-        short, long = sorted(pair, key=lambda path: path[1][start])
-        (few, many), (more, _) = short[1][start], long[1][start]
-        if more > few and not (is_concatenation and many):
-            return Join(node, short[0], long[0], start, few, more), short
+        both, around = [passed(path, steps) for path in pair], set[fx.Node]()
+        while common := both[0].keys() & both[1].keys():
+            start = max(common, key=index.__getitem__)
+            short, long = sorted((0, 1), key=lambda number: both[number][start])
+            (few, many), (more, _) = both[short][start], both[long][start]
+            if more > few and not (is_concatenation and many):
+                return Join(node, pair[short][0].start, pair[long][0].start, start, few, more), pair[short]
+            if is_concatenation:
+                break
+            around.add(start)
+            both = [passed_around(path, around, edges, index) for path in pair]
     return None
+
+
+def passed(path: Iterable[Edge], steps: Mapping[fx.Node, Steps]) -> Steps:
+    """Return the fewest steps from each ancestor over the edges of a path."""
+    return fewest(later(steps[start], weight, pooling) for start, weight, pooling in path)
+
+
+def passed_around(
+    path: Iterable[Edge],
+    around: set[fx.Node],
+    edges: Mapping[fx.Node, list[Edge]],
+    index: Mapping[fx.Node, int],
+) -> Steps:
+    """Return the fewest steps from each ancestor over the edges of a path, on ways around some ancestors."""
+    found: Steps = {}
+    waiting: set[fx.Node] = set()
+
+    def go(path: Iterable[Edge], few: int, many: int) -> None:
+        for start, weight, pooling in path:
+            if start not in around:
+                here = {start: (few + weight, many + weight + pooling)}
+                found.update(fewest([here, {start: found[start]}] if start in found else [here]))
+                waiting.add(start)
+
+    go(path, 0, 0)
+    while (
+        waiting
+    ):  # from output to input, so that what is passed up to a node is known before one goes on from it
+        node = max(waiting, key=index.__getitem__)
+        waiting.remove(node)
+        go(edges[node], *found[node])
+    return found
 
 
 def num_uses(node: fx.Node) -> int:

@@ -70,7 +70,32 @@ class Traced(fx.GraphModule):
             self.graph = graph  # compiles `forward`
             forwards[modes] = type(self).forward
         if self.asked:
-            type(self).forward = switched(forwards, self.asked)
+            type(self).forward = switched(forwards)
+
+    @property
+    def modes(self) -> Modes:
+        """The modes in which the modules are that branch on theirs."""
+        modes = tuple(bool(self.get_submodule(name).training) for name in self.asked)
+        if modes not in self.graphs:
+            raise RuntimeError(
+                f"The network branches on `training` in {self.asked[0] or 'its own forward pass'}, and its modules are "
+                "in a mixture of modes that it was not traced in: freeze submodules before you call gate_skips."
+            )
+        return modes
+
+    @property
+    def graph(self) -> fx.Graph:
+        """The graph of these modes, which `torch.export` reads in place of a call."""
+        return self.graphs[self.modes] if "graphs" in vars(self) else self._graph
+
+    @graph.setter
+    def graph(self, graph: fx.Graph) -> None:
+        fx.GraphModule.graph.__set__(self, graph)  # type: ignore[attr-defined]
+
+    @property
+    def code(self) -> str:
+        """That of the graph of these modes."""
+        return self.graph.python_code("self").src
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode as the network's own class does it, which may do more."""
@@ -94,25 +119,24 @@ class Traced(fx.GraphModule):
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled."""
-        kind, maker = ("gated", "gate_skips") if self.skips else ("collapsed", "gate_skips and collapse")
+        kind, maker = (
+            ("gated", "gate_skips")
+            if self.skips
+            else ("collapsed", "gate_skips, skip_weight.data.zero_() and collapse")
+        )
         raise TypeError(
             f"A {kind} network cannot be pickled: save its state_dict(), make it again by {maker}, and load that; or "
             "save what torch.export.export makes of it, by torch.export.save."
         )
 
 
-def switched(forwards: Mapping[Modes, Callable[..., Any]], asked: tuple[str, ...]) -> Callable[..., Any]:
+def switched(forwards: Mapping[Modes, Callable[..., Any]]) -> Callable[..., Any]:
     """Return a forward pass that takes the graph of the modes in which the modules are."""
 
-    def forward(self: nn.Module, *args: Any) -> Any:
-        modes = tuple(bool(self.get_submodule(name).training) for name in asked)
-        if modes not in forwards:
-            raise RuntimeError(
-                f"The network branches on `training` in {asked[0] or 'its own forward pass'}, and its modules are in a "
-                "mixture of modes that it was not traced in: freeze submodules before you call gate_skips."
-            )
-        return forwards[modes](self, *args)
+    def forward(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        return forwards[self.modes](self, *args, **kwargs)
 
+    forward.__signature__ = inspect.signature(next(iter(forwards.values())))  # type: ignore[attr-defined]
     return forward
 
 
