@@ -13,11 +13,12 @@ from van_tutorial._course import course_path
 def test_a_part_of_a_recording_is_measured_with_other_seeds_beside_what_is_recorded(tmp_path):
     recorded = json.loads((record.RESULTS / "degradation_mini.json").read_text(encoding="utf-8"))["runs"]
     wanted = {"network": {"plain"}, "depth": {"2"}}
-    found = repeat.repeat("degradation_mini", [0], wanted, tmp_path)
+    found, sentences = repeat.repeat("degradation_mini", [0], wanted, tmp_path)
     journal = json.loads((tmp_path / "degradation_mini.json").read_text(encoding="utf-8"))["runs"]
     assert [(row["network"], row["depth"], row["seed"]) for row in journal] == [("plain", 2, 0)]
     before = [row["test_accuracy"] for row in recorded if (row["network"], row["depth"]) == ("plain", 2)]
     row = found.loc["plain"]
+    assert sentences == []  # one network alone
     assert row["recorded", "test_accuracy"].startswith(f"{sum(before) / 3:.3f} ± ")
     # The same seed gives the recorded run again.
     assert float(row["measured now", "test_accuracy"]) == pytest.approx(before[0], abs=5e-3)
@@ -32,7 +33,9 @@ def test_networks_whose_seeds_are_trained_together_are_given_them(tmp_path, monk
 
     monkeypatch.setitem(MEASURED, "families", (MEASURED["families"][0], measure))
     wanted = {"network": {"plain", "residual"}, "depth": {"100"}}
-    found = repeat.repeat("families", [7, 8], wanted, tmp_path)
+    found, (sentence,) = repeat.repeat("families", [7, 8], wanted, tmp_path)
+    assert sentence.startswith("*plain* beside *residual*: recorded 3.4 points below it [")
+    assert sentence.endswith("; measured now level with it [0.0, 0.0].")
     assert given == [("plain", 100, (7, 8)), ("residual", 100, (7, 8))]
     assert found["measured now", "test_accuracy"].tolist() == ["0.500 ± 0.000"] * 2
 

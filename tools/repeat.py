@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Wanted = Mapping[str, set[str]]  # of a column, its values as texts
 NOTHING: cli.Pairs = []
 
 
-def repeat(name: str, seeds: Sequence[int], wanted: Wanted, folder: Path) -> pd.DataFrame:
+def repeat(name: str, seeds: Sequence[int], wanted: Wanted, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Measure a result with other seeds.
 
     Args:
@@ -40,7 +41,8 @@ def repeat(name: str, seeds: Sequence[int], wanted: Wanted, folder: Path) -> pd.
         folder: where what is measured is kept.
 
     Returns:
-        Of each network, its accuracies as recorded and as measured now: mean and standard deviation over the seeds.
+        Of each network, its accuracies as recorded and as measured now: mean and standard deviation over the seeds. And
+        a sentence for each two networks: how far they are apart, recorded and now.
 
     Raises:
         ValueError: where the seeds of a recording cannot be chosen, for one without an accuracy, and for a column or
@@ -55,6 +57,11 @@ def repeat(name: str, seeds: Sequence[int], wanted: Wanted, folder: Path) -> pd.
     if not accuracies(before):
         raise ValueError(f"{name} has no accuracy to compare: `{entry.command}` measures it.")
     journal = Journal(entry, folder)
+    before = before[before.apply(is_wanted, axis=1, wanted=wanted)]
+    of = [column for column in columns if before[column].nunique(dropna=False) > 1] or ["network"]
+    if "seconds" in before:
+        minutes = len(seeds) * before.groupby(of, dropna=False)["seconds"].mean().sum() / 60
+        print(f"{name}: about {minutes:.0f} minutes on one core.", flush=True)
     if entry.sweeps:
         files = [course_path("assets", "sweeps", f"{sweep}.yaml") for sweep in entry.sweeps]
         changed = [with_seeds(entry, file, folder / file.name, seeds, wanted) for file in files]
@@ -71,15 +78,31 @@ def repeat(name: str, seeds: Sequence[int], wanted: Wanted, folder: Path) -> pd.
             journal, (point for point in points(grids) if is_wanted(point, wanted)), partial(measure, Lab())
         )
     after = table_of(row for row in journal.rows if row["seed"] in seeds)
-    before, after = (rows[rows.apply(is_wanted, axis=1, wanted=wanted)] for rows in (before, after))
-    of = [column for column in columns if before[column].nunique(dropna=False) > 1] or ["network"]
-    return pd.concat(
+    after = after[after.apply(is_wanted, axis=1, wanted=wanted)]
+    tables = {"recorded": before, "measured now": after}
+    found = pd.concat(
         {
             title: rows.groupby(of, sort=False, dropna=False)[accuracies(before, after)].agg(spread_of)
-            for title, rows in {"recorded": before, "measured now": after}.items()
+            for title, rows in tables.items()
         },
         axis=1,
-    ).dropna()
+    )
+    return found.dropna(), differences(tables, [column for column in of if column != "network"])
+
+
+def differences(tables: Mapping[str, pd.DataFrame], rest: list[str]) -> list[str]:
+    """Return how far each two networks are apart, in every table, where all but the network is the same."""
+    words: dict[str, list[str]] = {}
+    for title, rows in tables.items():
+        if not {"network", "test_accuracy"} <= set(rows):
+            return []
+        rows = rows.astype({"test_accuracy": float})
+        for key, here in rows.groupby(rest, sort=False) if rest else [((), rows)]:
+            where = "".join(f"{name} {value}, " for name, value in zip(rest, key, strict=True))
+            for one, other in combinations(here["network"].unique(), 2):
+                found = batch.compare(here, one, other).in_words("it")
+                words.setdefault(f"{where}*{one}* beside *{other}*", []).append(f"{title} {found}")
+    return [f"{name}: {'; '.join(found)}." for name, found in words.items()]
 
 
 def columns_of(entry: Entry) -> list[str]:
@@ -138,8 +161,8 @@ def main(name: str, *, seeds: str = "10,11,12", where: cli.Pairs = NOTHING) -> N
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for column, value in where:
         wanted[column].add(value)
-    found = repeat(name, [int(seed) for seed in seeds.split(",")], wanted, RUNS / "repeated")
-    print(f"\n{RECORDED[name].question}\n\n{found.to_string()}")
+    found, sentences = repeat(name, [int(seed) for seed in seeds.split(",")], wanted, RUNS / "repeated")
+    print("", RECORDED[name].question, "", found.to_string(), "", *sentences, sep="\n")
 
 
 if __name__ == "__main__":
