@@ -656,7 +656,7 @@ exercises.check_cost(my_cost, unhurried, my_result)
 # - At the usual learning rates the multipliers are a clock: a skip weight reaches 0 after $\pi / (2 \omega)$ steps, with the
 #   loss's gradient or without it. A schedule in the same order is not told apart from them.
 # - The order counts. Sequential removal, from input to output, is a setting, and part of the method used here.
-# - What a skip gives is a good start. From the best starts (looks-linear, Dirac, TAT) a network needs no skip at any time,
+# - Most of what a skip gives is a good start. From the best starts (looks-linear, Dirac, TAT) a network needs no skip at any time,
 #   and a phase-out adds nothing to them.
 #
 # **Next**: can one compute beforehand *at which step* a skip weight reaches zero? And what does the final value of a

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from tools.recordings.convolutional import halved
 from tools.recordings.lab import SEEDS, Lab, Row, recording
 from van_tutorial import data, diagnostics, models, training
 
@@ -29,7 +28,6 @@ SHORT, LONG = 10, 30  # epochs
 @recording(
     # Fully connected, batch normalization, 10 epochs; at depth 40 also the settings of phase_out_mini.
     {"experiment": "depth", "depth": (10, 40, 60), "network": tuple(NETWORKS)[:-1], "seed": SEEDS},
-    {"experiment": "long", "depth": 40, "network": "dirac", "seed": SEEDS},
     # AdamW with weight decay of V alone, of V and a, of V, a and b.
     *(
         {
@@ -42,8 +40,6 @@ SHORT, LONG = 10, 30  # epochs
         }
         for name, some in (("batch", tuple(DECAYED)), ("none", ("V", "V, a, b")))
     ),
-    # DiracNets, and the same networks with ordinary weights, 3 epochs, images averaged to 14 by 14.
-    {"experiment": "convolutions", "depth": (10, 34), "network": ("plain", "dirac"), "seed": SEEDS},
     # How much of an identity the weights hold at the end, each network after its collapse.
     {"experiment": "identity", "depth": 40, "network": ("plain", "dirac", "van"), "seed": SEEDS},
 )
@@ -63,12 +59,6 @@ def by_depth(lab: Lab, images: data.Images, depth: int, network: str, seed: int)
     return start | outcome(lab, lab.trainer(model, images, num_epochs=SHORT, lr=lr, seed=seed), images)
 
 
-def long(lab: Lab, images: data.Images, depth: int, network: str, seed: int) -> Row:
-    """Train a network for long."""
-    model = models.mlp(depth=depth, seed=seed, **NETWORKS[network])
-    return outcome(lab, lab.trainer(model, images, num_epochs=LONG, seed=seed), images)
-
-
 def decay(
     lab: Lab, images: data.Images, depth: int, network: str, seed: int, normalization: str, decayed: str
 ) -> Row:
@@ -82,15 +72,6 @@ def decay(
     decaying["params"] += [parameter for parameter in spared["params"] if id(parameter) in chosen]
     spared["params"] = [parameter for parameter in spared["params"] if id(parameter) not in chosen]
     return outcome(lab, trainer, images)
-
-
-def convolutions(lab: Lab, images: data.Images, depth: int, network: str, seed: int) -> Row:
-    """Train a small convolutional network."""
-    choices = {"depth": 5 if lab.is_quick else depth - 2, "width": 8 if depth > 10 else 16, "in_channels": 1}
-    images = halved(images)
-    parametrization = NETWORKS[network].get("parametrization", "none")
-    model = models.make("diracnet", parametrization=parametrization, seed=seed, **choices)
-    return outcome(lab, lab.trainer(model, images, num_epochs=3, seed=seed), images)
 
 
 def identity(lab: Lab, images: data.Images, depth: int, network: str, seed: int) -> Row:
@@ -108,9 +89,7 @@ def identity(lab: Lab, images: data.Images, depth: int, network: str, seed: int)
 
 EXPERIMENTS: dict[str, Callable[..., Row]] = {
     "depth": by_depth,
-    "long": long,
     "decay": decay,
-    "convolutions": convolutions,
     "identity": identity,
 }
 

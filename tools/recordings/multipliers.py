@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -117,7 +118,9 @@ def price_order(lab: Lab, depth: int, seeds: Sequence[int] = range(8)) -> list[R
         configs = [lab.config(seed=seed, **common, **settings) for seed in seeds]
         trainer = ensemble.Trainer(networks, images, configs)
         if order is not None:
-            for member, ranks in zip(trainer.members, order.argsort(dim=1).argsort(dim=1), strict=True):
+            for member, ranks in zip(
+                trainer.members, order.argsort(dim=1, stable=True).argsort(dim=1), strict=True
+            ):
                 assert member.phase_out is not None
                 member.phase_out.starts.copy_(member.phase_out.starts.clone()[ranks])
         for _ in trainer:
@@ -140,13 +143,13 @@ def price_order(lab: Lab, depth: int, seeds: Sequence[int] = range(8)) -> list[R
         "at random": torch.rand(len(seeds), depth, generator=torch.Generator().manual_seed(0)),
     }
     found |= {name: train(order, stagger=0.9) for name, order in orders.items()}
+    layers_by_rank = pd.Series(layers.tolist()).rank()
     return [
         {
             "network": name,
             "seed": seed,
-            "layer_correlation": rounded(
-                torch.corrcoef(torch.stack((layers, row.argsort().argsort().double())))[0, 1].item()
-            ),
+            "layer_correlation": rounded(float(layers_by_rank.corr(pd.Series(row.tolist()).rank()))),
+            "removal_span": rounded((row.max() - row.min()).item() / num_steps),
             "mean_removal": rounded(row.mean().item() / num_steps),
             "num_capped": run.num_capped,
             "train_accuracy": round(float(run.history["train_accuracy"].iloc[-1]), 4),
