@@ -369,7 +369,7 @@ prediction.show(
 )
 
 # %% [markdown]
-# ## The order that prices choose costs 7 points
+# ## The order that prices choose costs 8 points
 #
 # In a market the loss has a say. Is it a good one? In recorded runs a market removed the skips of a network with 40
 # layers. Then a clock removed them in the market's order, in its reverse and in three others.
@@ -403,7 +403,7 @@ exercises.findings(
 )
 
 # %% [markdown]
-# The cheapest skips are at the output side, and to remove them first costs 7 points of test accuracy against the reverse.
+# The cheapest skips are at the output side, and to remove them first costs 8 points of test accuracy against the reverse.
 # (The market itself ends as high as the best order: it removes all 40 nearly at the same time.) A price is myopic: it says
 # what a little of a skip is worth *now*, to the weights as they are.
 #

@@ -48,8 +48,7 @@ ON_PHOTOGRAPHS: dict[str, tuple[Row, Row]] = {
 
 @recording(
     {"seed": SEEDS, "depth": (20, 56), "network": tuple(ON_PHOTOGRAPHS)[:4]},
-    {"seed": SEEDS, "depth": 56, "network": "plain, TAT, lr 0.001"},
-    {"seed": (0, 1), "depth": 56, "network": "van, TAT, lr 0.001"},
+    {"seed": SEEDS, "depth": 56, "network": ("plain, TAT, lr 0.001", "van, TAT, lr 0.001")},
     {"seed": 0, "depth": 56, "network": ("plain, TAT", "residual, lr 0.01")},
 )
 def cifar10(lab: Lab, seed: int, depth: int, network: str) -> Row:

@@ -90,6 +90,7 @@ class Traced(fx.GraphModule):
 
     @graph.setter
     def graph(self, graph: fx.Graph) -> None:
+        """Compile a graph as the forward pass."""
         fx.GraphModule.graph.__set__(self, graph)  # type: ignore[attr-defined]
 
     @property
