@@ -379,7 +379,7 @@ orders = batch.recorded("price_order")
 print(f"{orders.table['seed'].nunique()} seeds, recorded by: {orders.command}")
 table = orders.table
 columns = {
-    "layer_correlation": "correlation of layer and step",
+    "layer_correlation": "rank correlation of layer and step",
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
 }
