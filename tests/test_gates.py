@@ -329,7 +329,9 @@ def test_a_hook_of_the_backward_pass_is_kept_or_refused(seeded):
     check_same(network, models.gate_skips(network, ROWS), ROWS)
 
 
-@pytest.mark.parametrize("name", ["code", "graph", "skips", "meta", "recompile", "skip_weight", "class"])
+@pytest.mark.parametrize(
+    "name", ["code", "graph", "modes", "skips", "meta", "recompile", "skip_weight", "class"]
+)
 def test_names_that_a_graph_cannot_keep_are_refused(name):
     network = Small(lambda network, x: x + getattr(network, name)(x))
     network.add_module(name, nn.Linear(4, 4))
@@ -341,6 +343,20 @@ def test_a_word_of_python_within_a_name_is_refused():
     network = Small(lambda network, x: x + network.f["class"](x), nn.ModuleDict({"class": nn.Linear(4, 4)}))
     with pytest.raises(ValueError, match=r"^The name 'f\.class' in Small holds a word of Python's"):
         models.gate_skips(network, ROWS)
+    scales = nn.ParameterDict({"lambda": torch.ones(4)})
+    network = Small(lambda network, x: x + network.f["lambda"] * network.a(x), scales)
+    with pytest.raises(ValueError, match=r"^The name 'f\.lambda' in Small holds a word of Python's"):
+        models.gate_skips(network, ROWS)
+
+
+def test_outputs_of_any_kind_are_compared(seeded):
+    def forward(network, x):
+        y = x + network.f(x)
+        return {"logits": y, "is_large": y > 0, "label": y.argmax(1)}
+
+    network = Small(forward)
+    gated, expected = models.gate_skips(network, ROWS)(ROWS), network(ROWS)
+    assert all(torch.equal(gated[name], expected[name]) for name in expected)
 
 
 def test_inference_mode_makes_nothing_to_be_trained():

@@ -113,7 +113,7 @@ def columns_of(entry: Entry) -> list[str]:
 
 
 def table_of(rows: Iterable[Row]) -> pd.DataFrame:
-    """Return rows as a table whose whole numbers stay whole where some are missing."""
+    """Return rows as a table whose integers stay integers where some are missing."""
     return pd.DataFrame(list(rows), dtype=object)
 
 
@@ -149,7 +149,7 @@ def main(name: str, *, seeds: str = "10,11,12", where: cli.Pairs = NOTHING) -> N
 
     Args:
         name: of a recording in tools/recordings.yaml
-        seeds: whole numbers, with commas (default: 10,11,12)
+        seeds: integers, with commas (default: 10,11,12)
         where: train only networks with this value in a column; may be given several times
 
     Raises:
@@ -157,7 +157,7 @@ def main(name: str, *, seeds: str = "10,11,12", where: cli.Pairs = NOTHING) -> N
     """
     check_choice("a recording", name, RECORDED)
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
-        raise ValueError(f"--seeds must be whole numbers with commas, such as 10,11,12, got {seeds}.")
+        raise ValueError(f"--seeds must be integers with commas, such as 10,11,12, got {seeds}.")
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for column, value in where:
         wanted[column].add(value)

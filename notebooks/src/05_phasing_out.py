@@ -261,7 +261,7 @@ pd.DataFrame(
 
 # %% [markdown]
 # The phase-out repairs most of the degradation, but not all: on the training set the VAN reaches 0.89, the residual
-# network 0.98. On the test set that lead of 9 points is gone; there the residual network over-fits.
+# network 0.98. On the test set nothing is left of that lead of 9 points; there the residual network over-fits.
 
 # %% [markdown]
 # ## Does the loss decide when a skip is removed?

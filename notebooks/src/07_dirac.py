@@ -198,7 +198,7 @@ for name, network in networks.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# Folded, it has as many parameters as the residual network: $a$ and $b$ are gone.
+# Folded, it has as many parameters as the residual network: $a$ and $b$ are removed.
 
 # %% [markdown]
 # ## Is the skip gone, or only hidden?

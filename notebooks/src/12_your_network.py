@@ -265,7 +265,7 @@ prediction.show(
     - *The price*: it is not told apart from the network that it was made of. But that one had half of the training. Trained as
       long with its skips it is better. This difference is what the skips were worth, and the one to report.
     - *What was it for?* The plain network from scratch is not told apart from the phased-out one either. Nine blocks are not
-      deep, and a plain network learns here. A phase-out saves a second training, not accuracy.
+      deep, and a plain network learns here. A phase-out saves training, not accuracy.
     """
 )
 

@@ -15,7 +15,7 @@ from van_tutorial.models.skips import CONCATENATION, Skip, skips_in
 from van_tutorial.models.traced import SHAPE, Leaf, Modes, Traced, check_branch, checked, copied, eval_copy
 
 GATE = "skip_weight_of"  # in the meta data of a node: the name of the skip that it weights
-OWN = {"asked", "graph", "graphs", "meta", "num_kept", "own", "skips"}  # of every traced network
+OWN = {"asked", "graphs", "meta", "num_kept", "own", "skips"}  # attributes of every traced network
 IN_PLACE = {"iadd", "isub", "imul", "itruediv"}  # operators
 
 
@@ -105,13 +105,13 @@ def gate_skips(
 
 def check_names(network: nn.Module) -> None:
     """Raise for a name that the graph of a network uses itself, or that Python does."""
-    taken = {NAME, *OWN, *dir(fx.GraphModule)} - set(dir(nn.Module))
+    taken = {NAME, *OWN, *dir(Traced)} - set(dir(nn.Module))
     for name in (*network._modules, *network._parameters, *network._buffers):
-        if name in taken or keyword.iskeyword(name):
+        if name in taken:
             raise ValueError(
                 f"The name {name!r} in {type(network).__name__} means something else here: rename it."
             )
-    for path, _ in network.named_modules():
+    for path, _ in (*network.named_modules(), *network.named_parameters(), *network.named_buffers()):
         if any(map(keyword.iskeyword, path.split("."))):
             raise ValueError(
                 f"The name {path!r} in {type(network).__name__} holds a word of Python's: rename it."
@@ -134,9 +134,12 @@ def check_same(network: nn.Module, gated: Traced, inputs: tuple[Tensor, ...]) ->
     for mode in (False, True):
         try:
             expected = outputs(network, inputs, mode)
-        except Exception:  # such as batch normalization, which cannot be trained on an example of one image
-            continue
-        if not all(map(is_close, expected, outputs(gated, inputs, mode))):
+        except Exception:
+            if mode:  # such as batch normalization, which cannot be trained on an example of one image
+                continue
+            raise
+        found = outputs(gated, inputs, mode)
+        if len(found) != len(expected) or not all(map(is_close, expected, found)):
             raise ValueError(
                 f"{type(network).__name__} does something that its graph does not hold, so that its outputs would be "
                 "others. Most often a tensor that has a second name, or a view, is changed in place: write h = h + y "
@@ -146,6 +149,8 @@ def check_same(network: nn.Module, gated: Traced, inputs: tuple[Tensor, ...]) ->
 
 def is_close(value: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors are the same but for rounding, which on some devices differs from call to call."""
+    if value.shape != other.shape or not (value.is_floating_point() or value.is_complex()):
+        return torch.equal(value, other)
     size = value.abs().nan_to_num(0.0, 0.0, 0.0).amax().item() if value.numel() else 0.0
     return torch.allclose(value, other, rtol=1e-3, atol=1e-3 * size, equal_nan=True)
 
