@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import onnxruntime
 import torch
+import torchvision
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ def fit(lab: Lab, network: nn.Module, images: data.Images, loss: Any = None, **s
     return run
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(SEEDS))
 def trained(
     lab: Lab,
     make: Callable[[], nn.Module],
@@ -172,3 +173,65 @@ def your_network(lab: Lab, seed: int, network: str) -> Row:
 def half_size(lab: Lab) -> data.Images:
     """Return the embedded images at half the height and width."""
     return halved(lab.load())
+
+
+RESNET: Row = {"lr": 1e-3, "augment": "crop-flip", "mixed_precision": True, "channels_last": True}
+
+
+def resnet18() -> nn.Module:
+    """Return torchvision's network, for ten classes, with the first layers that it has for large images."""
+    return cast(nn.Module, torchvision.models.resnet18(num_classes=10))
+
+
+def photographs(lab: Lab) -> data.Images:
+    """Return CIFAR-10; for a small part gray images in three channels."""
+    images = lab.load("cifar10")
+    shape = (-1, 3, -1, -1)
+    return replace(
+        images, train_images=images.train_images.expand(shape), test_images=images.test_images.expand(shape)
+    )
+
+
+@recording({"seed": SEEDS, "network": (*OWN, "phased out, teacher")})
+def your_resnet(lab: Lab, seed: int, network: str) -> Row:
+    """Take the skips of torchvision's resnet18 out."""
+    fresh, base = trained(lab, resnet18, photographs, seed, tuple(RESNET.items()))
+    plain, row = arm(lab, fresh, base, network, seed=seed, **RESNET)
+    return row | exported(plain, base.images)
+
+
+TRANSFORMER: Row = {"lr": 1e-3}
+# The skips that are taken out of each of its layers: :1 is around the attention, :2 around the MLP.
+BRANCHES = {"attention": (1,), "MLP": (2,), "attention and MLP": (1, 2)}
+NUM_LAYERS = 6
+
+
+def vision_transformer() -> nn.Module:
+    """Return a small one of torchvision, for gray images of 28 by 28 pixels in patches of 7 by 7."""
+    network = torchvision.models.VisionTransformer(
+        image_size=28, patch_size=7, num_layers=NUM_LAYERS, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=10
+    )
+    network.conv_proj = nn.Conv2d(1, 64, 7, 7)
+    return cast(nn.Module, network)
+
+
+@recording(
+    {"seed": SEEDS, "network": ("with its skips", "as long with its skips"), "skips": "none"},
+    {"seed": SEEDS, "skips": tuple(BRANCHES), "network": ("cut", "phased out", "cut, trained on")},
+    {"seed": SEEDS, "skips": "attention and MLP", "network": "from scratch"},
+)
+def your_transformer(lab: Lab, seed: int, skips: str, network: str) -> Row:
+    """Take the skips around the attention of a vision transformer out, those around its MLPs, or both."""
+    fresh, base = trained(lab, vision_transformer, garments, seed, tuple(TRANSFORMER.items()))
+    only = [
+        f"encoder.layers.encoder_layer_{layer}:{branch}"
+        for layer in range(NUM_LAYERS)
+        for branch in BRANCHES.get(skips, ())
+    ]
+    _, row = arm(lab, fresh, base, network, only or None, seed=seed, **TRANSFORMER)
+    return row
+
+
+def garments(lab: Lab) -> data.Images:
+    """Return all of Fashion-MNIST."""
+    return lab.load("fashion-mnist")
