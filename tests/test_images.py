@@ -39,6 +39,12 @@ def test_the_embedded_arrays_come_out_as_load_gives_them(images):
     assert (result.class_names, result.name) == (images.class_names, "arrays")
 
 
+def test_printed_it_says_what_is_in_it(images):
+    assert str(images) == (
+        "<Images fashion-mnist-mini: 5,000 for training, 1,000 for testing, each (1, 28, 28), 10 classes>"
+    )
+
+
 @pytest.mark.parametrize("shape", [(20, 8, 6), (20, 1, 8, 6), (5, 4, 8, 6), (20, 3, 4, 4)], ids=str)
 def test_each_channel_has_mean_0_and_standard_deviation_1(shape):
     labels = np.arange(shape[0]) % 2

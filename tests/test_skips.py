@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional
 
 from tests.foreign import NETWORKS, Made, Parallel, Residual
 from van_tutorial import models
@@ -46,6 +47,7 @@ def test_skips_of_one_sum_are_counted_once_each():
         (lambda net, x: sum([x, net.a(x)]), ["other"]),  # 0 + x
         (lambda net, x: net.b(net.a(x)) + net.c(x), ["projection"]),
         (lambda net, x: net.a(x) + torch.tanh(x), ["other"]),
+        (lambda net, x: net.a(x) + functional.dropout(x, training=net.training), ["other"]),
         (lambda net, x: torch.lerp(net.a(x), x, 0.5), ["other"]),
         (lambda net, x: torch.cat([net.a(x), x], dim=1), ["concatenation"]),
         (lambda net, x: net.a(x) + net.b(x), []),

@@ -209,7 +209,13 @@ NUM_LAYERS = 6
 def vision_transformer() -> nn.Module:
     """Return a small one of torchvision, for gray images of 28 by 28 pixels in patches of 7 by 7."""
     network = torchvision.models.VisionTransformer(
-        image_size=28, patch_size=7, num_layers=NUM_LAYERS, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=10
+        image_size=28,
+        patch_size=7,
+        num_layers=NUM_LAYERS,
+        num_heads=4,
+        hidden_dim=64,
+        mlp_dim=128,
+        num_classes=10,
     )
     network.conv_proj = nn.Conv2d(1, 64, 7, 7)
     return cast(nn.Module, network)

@@ -11,7 +11,7 @@ from torch import Tensor
 ARRAYS = "arrays"  # the name of what `from_arrays` makes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Images:
     """A data set in memory, ready to train on.
 
@@ -46,6 +46,14 @@ class Images:
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             check_images(f"{part}_images", images, self.train_images)
             check_labels(f"{part}_labels", labels, images, self.num_classes)
+
+    def __repr__(self) -> str:
+        """Say what is in it, without its numbers."""
+        sizes = [f"{len(part):,}" for part in (self.train_images, self.test_images)]
+        return (
+            f"<Images {self.name}: {sizes[0]} for training, {sizes[1]} for testing, "
+            f"each {tuple(self.train_images.shape[1:])}, {self.num_classes} classes>"
+        )
 
     @property
     def num_classes(self) -> int:

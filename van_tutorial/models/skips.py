@@ -124,14 +124,20 @@ def skips_in(
         if labeled.count(name) > 1:
             name += f":{labeled[: place + 1].count(name)}"
         operation = operation_name(join.node.target)
-        kind = "projection" if join.short_weights else "identity" if join.short is join.start else "other"
         operands = tuple(value for value in [*node.args, *node.kwargs.values()] if isinstance(value, fx.Node))
         if node.target not in ADDITIONS or operation != "add" or len(operands) != 2:
-            kind = CONCATENATION if operation in CONCATENATIONS else "other"
             operands = ()
         elif join.short is not join.node.args[0]:
             operands = operands[::-1]
         shortcut = ancestors(operands[0]) - ancestors(operands[1]) if operands else frozenset()
+        # What does nothing in eval mode, such as dropout, may do something in training.
+        does_nothing = all(isinstance(called(network, each), nn.Identity) for each in shortcut)
+        if not operands:
+            kind = CONCATENATION if operation in CONCATENATIONS else "other"
+        elif join.short_weights:
+            kind = "projection"
+        else:
+            kind = "identity" if join.short is join.start and does_nothing else "other"
         skips.append(Skip(name, node, owners[join.start.name], kind, operands, shortcut, join))
     return tracer, skips
 
@@ -150,6 +156,11 @@ def labels(graph: fx.Graph) -> dict[fx.Node, str]:
         else f"{path_of(node)}.{node.name}".lstrip(".")
         for node in graph.nodes
     }
+
+
+def called(network: nn.Module, node: fx.Node) -> nn.Module | None:
+    """Return the module that an operation calls; None where it calls none."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def ancestors(node: fx.Node) -> frozenset[fx.Node]:
