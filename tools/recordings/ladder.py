@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import lru_cache
+from typing import Any
 
 from tools.recordings.convolutional import halved
 from tools.recordings.lab import Lab, Row, Trained, recording
@@ -97,7 +98,7 @@ def images_of(lab: Lab, stack: str) -> data.Images:
     return halved(lab.load()) if stack == "convolutional" else lab.load("fashion-mnist")
 
 
-def make(stack: str, depth: int, seed: int, **choices: object) -> models.Stack:
+def make(stack: str, depth: int, seed: int, **choices: Any) -> models.Stack:
     """Return a network, plain where nothing else is said."""
     of = models.convnet if stack == "convolutional" else models.mlp
     return of(**{"connection": "plain", "depth": depth, "seed": seed, **choices})
