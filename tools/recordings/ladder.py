@@ -65,12 +65,12 @@ def trained(
         model = make(stack, depth, seed, **choices | changes)
         return lab.train(model, images, lr=lr, **settings | more | common)
     base = with_skips(lab, stack, depth, lr, **common)
-    model = deepcopy(base.model)
-    model = (
-        without_skips(model, images) if network == "cut" else models.gate_skips(model, images.test_images[:2])
-    )
+    if network == "cut":
+        half = without_skips(deepcopy(base.model), images)
+    else:
+        half = models.gate_skips(deepcopy(base.model), images.test_images[:2])
     loss = training.distillation(base.model) if network.endswith("teacher") else None
-    return fit(lab, model, images, loss, lr=lr, **halved_epochs(settings) | common)
+    return fit(lab, half, images, loss, lr=lr, **halved_epochs(settings) | common)
 
 
 @lru_cache(maxsize=1)
