@@ -1,7 +1,8 @@
 """How good each family of networks is when all are tuned alike: skips kept, phased out, or never there."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -142,12 +143,39 @@ def tuning(lab: Lab, network: str, depth: int) -> list[Row]:
 @recording(*GRIDS)
 def families(lab: Lab, network: str, depth: int, seeds: Sequence[int] = range(5)) -> list[Row]:
     """Train a family's best trial with five fresh seeds, and look at the test set once."""
+    return best_again(lab, network, depth, seeds)
+
+
+# Other orders than those of the families, and removals that the loss has no say in.
+ORDERS: dict[str, tuple[str, Row]] = {
+    "sequentially, without the loss's gradient": ("VAN, clock, sequentially", {"skip_gradient": False}),
+    "simultaneously, without the loss's gradient": ("VAN, clock, simultaneously", {"skip_gradient": False}),
+    "sequentially, from output to input": ("VAN, clock, sequentially", {"stagger": -CLOCK["stagger"]}),
+    "sequentially, cosine schedule": ("VAN, clock, sequentially", {"skip_schedule": "cosine"}),
+}
+
+
+@recording({"depth": (40, 100), "network": tuple(ORDERS)})
+def orders(lab: Lab, depth: int, network: str, seeds: Sequence[int] = range(5)) -> list[Row]:
+    """Train the best trial of a clock with a removal of another kind."""
+    family, changes = ORDERS[network]
+    return best_again(lab, family, depth, seeds, changes)
+
+
+def best_again(
+    lab: Lab,
+    network: str,
+    depth: int,
+    seeds: Sequence[int],
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Row]:
+    """Train a family's best trial with fresh seeds, with some settings changed."""
     trials = batch.recorded("tuning").table.query("network == @network")
     trials = trials if lab.is_quick else trials[trials["depth"] == depth]
     trials = trials[trials["skips_left"].fillna(0) == 0] if network.startswith("VAN") else trials
     best = draw(int(trials.sort_values("validation_accuracy")["trial"].iloc[-1]))
     seeds = seeds[:2] if lab.is_quick else seeds
-    settings = settings_of(network, best, num_steps_of(60_000))
+    settings = {**settings_of(network, best, num_steps_of(60_000)), **changes}
     runs = train_all(
         lab,
         [make(network, depth, best, seed) for seed in seeds],
