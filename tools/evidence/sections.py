@@ -158,6 +158,46 @@ def best_trials(runs: pd.DataFrame) -> pd.DataFrame:
     return summary(runs, ["network", "depth"], columns)
 
 
+def with_clocks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs, and before them those of the clocks with the loss's gradient, named by their order."""
+    clocks = read("families").query("network.str.startswith('VAN, clock, ')")
+    clocks = clocks.assign(network=clocks["network"].str.removeprefix("VAN, clock, "))
+    return pd.concat([clocks[clocks["depth"].isin(runs["depth"])], runs])
+
+
+def ladder_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return learning rate and accuracy by network and kind."""
+    columns = {
+        "network": first("network"),
+        "kind": first("stack"),
+        "learning rate": first("lr", "{:g}"),
+        "training": spread("train_accuracy"),
+        "test": spread("test_accuracy"),
+    }
+    return summary(runs, ["stack", "network"], columns)
+
+
+# Networks that are not of this package.
+
+
+def exported(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy in float and with eight bits, and what is left of each network."""
+    columns = {
+        "network": first("network"),
+        "test": spread("test_accuracy"),
+        "eight bits": spread("int8_accuracy"),
+        "skips left": first("skips_left"),
+        "parameters": first("parameters", "{:,}"),
+        "multiply-adds": first("multiply_adds", "{:,}"),
+    }
+    return summary(runs, "network", columns)
+
+
+def with_kept(runs: pd.DataFrame, everything: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of a transformer without some skips, and those with all of them."""
+    return pd.concat([runs, everything[everything["skips"] == "none"]])
+
+
 def never_had_skips(runs: pd.DataFrame) -> list[str]:
     """Return the networks that have no skip at any time."""
     return [name for name in runs["network"].unique() if skips_of(name) == "never any"]
