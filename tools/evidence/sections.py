@@ -166,15 +166,14 @@ def with_clocks(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ladder_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return learning rate and accuracy by network and kind."""
+    """Return learning rate and accuracy by network."""
     columns = {
         "network": first("network"),
-        "kind": first("stack"),
         "learning rate": first("lr", "{:g}"),
         "training": spread("train_accuracy"),
         "test": spread("test_accuracy"),
     }
-    return summary(runs, ["stack", "network"], columns)
+    return summary(runs, "network", columns)
 
 
 # Networks that are not of this package.
