@@ -28,6 +28,7 @@ import nbformat
 import nbstripout
 
 from van_tutorial import cli
+from van_tutorial._checks import check_choice
 from van_tutorial.batch.kernel import running
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -133,9 +134,11 @@ def main(names: list[str], *, prose: bool = False, check: bool = False) -> int:
     Returns:
         The exit status.
     """
-    stale = []
-    for source in sorted((NOTEBOOKS / "src").glob("*.py")):
-        if names and source.stem not in names:
+    stale, sources = [], {source.stem: source for source in sorted((NOTEBOOKS / "src").glob("*.py"))}
+    for name in names:
+        check_choice("name", name, tuple(sources))
+    for name, source in sources.items():
+        if names and name not in names:
             continue
         has_solutions = "### solution" in source.read_text(encoding="utf-8")
         for folder in (NOTEBOOKS, NOTEBOOKS / "instructor")[: 1 + has_solutions]:

@@ -537,8 +537,10 @@ table = deep.groupby("network").agg(
         "test accuracy": ("test_accuracy", mean_and_sd),
     }
 )
-table.insert(0, "skips", table.index.map(skips_of))
-table.sort_values("test accuracy", ascending=False)
+table.index = pd.MultiIndex.from_tuples(
+    [(skips_of(name), name) for name in table.index], names=["skips", "network"]
+)
+table.sort_values(["skips", "test accuracy"], ascending=[True, False])
 
 # %% tags=["keep_output", "hide-input"]
 start = "looks-linear"

@@ -192,7 +192,7 @@ def photographs(lab: Lab) -> data.Images:
     )
 
 
-@recording({"seed": SEEDS, "network": (*OWN, "phased out, teacher")})
+@recording({"seed": 0, "network": (*OWN, "phased out, teacher")})
 def your_resnet(lab: Lab, seed: int, network: str) -> Row:
     """Take the skips of torchvision's resnet18 out."""
     fresh, base = trained(lab, resnet18, photographs, seed, tuple(RESNET.items()))
