@@ -26,7 +26,7 @@ PARTS = (
     "**You need**",
     "**Afterwards you can**",
     "**Misconception**",
-    "**Set right**",
+    "**Correction**",
     "**Next**",
     "**Limits of the evidence.**",
     "**References.**",

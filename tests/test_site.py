@@ -195,8 +195,8 @@ def test_text_that_code_shows_is_text_as_any_other_and_its_code_is_not_there(sma
 
 def test_where_a_panel_stands_still_the_page_says_where_its_controls_are(small):
     page = text_of(small[2] / "notebooks" / "small.html")
-    assert page.count("The controls of which the text speaks are in the notebook itself") == 1
-    assert page.index("Panel False") < page.index("The controls of which the text speaks")
+    assert page.count("To press the controls, open this notebook by") == 1
+    assert page.index("Panel False") < page.index("To press the controls")
 
 
 def test_a_link_that_leads_nowhere_is_an_error_and_the_earlier_site_stays(tmp_path, capfd):

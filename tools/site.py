@@ -55,7 +55,7 @@ You see this notebook as it ran with its defaults. To press and to change someth
 ```"""
 # A panel, in whose place a run without controls has a figure.
 STOOD_FOR = re.compile(r"_panel\(.*\binteractive=interactive\b", re.DOTALL)
-STILL = "*The controls of which the text speaks are in the notebook itself, which* `make lab` *opens.*"
+STILL = "*To press the controls, open this notebook by* `make lab`*.*"
 QUICK_WARNING = """\
 ```{warning}
 These pages were made with small networks, to look at the site: their numbers are not those of the course.

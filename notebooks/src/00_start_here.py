@@ -8,14 +8,13 @@
 # | network | skip-connections at the end | test accuracy |
 # | --- | --- | --- |
 # | plain | none | 0.440 |
-# | residual: a skip-connection around every layer | 40 | 0.845 |
+# | residual: each layer's input is added to its output, by a skip-connection | 40 | 0.845 |
 # | VAN: begins with 40 skips, and loses them all while it learns | none | 0.848 |
 # | plain, BatchNorm bias 1 | none | 0.833 |
 #
 # The first two rows are a well-known problem and its well-known repair. The third row is the subject of this course. The
-# fourth network is initialized closer to linear (a *BatchNorm bias* of 1 does that) and never has a skip: so much does a
-# better initialization alone. After the course you can make such a table yourself, and say what it shows and what it
-# does not.
+# fourth network never has a skip: it is only initialized closer to linear, by a *BatchNorm bias* of 1. After the course
+# you can make such a table yourself, and say what it shows and what it does not.
 #
 # This notebook tests your installation and shows how a lesson works, with a network of two layers.
 #
@@ -196,7 +195,7 @@ panel
 # At the first learning rate most of the final accuracy is there after one pass. With several seeds the points are means
 # and the bars standard deviations. A difference that is no larger than the bars shows nothing.
 #
-# **Set right**: at a suitable learning rate the network learns most in its first pass, in 39 steps. At a far smaller one the
+# **Correction**: at a suitable learning rate the network learns most in its first pass, in 39 steps. At a far smaller one the
 # sentence is true. The number of passes alone does not say how much is learned.
 
 # %% [markdown]

@@ -189,7 +189,7 @@ panel = widgets.training_panel(
 panel
 
 # %% [markdown]
-# **Set right**: over-fitting is a distance between the two accuracies, training far above test. In a deep plain network they
+# **Correction**: over-fitting is a distance between the two accuracies, training far above test. In a deep plain network they
 # lie close together, both low. It has not learned too much but too little.
 
 # %% [markdown]
@@ -231,7 +231,7 @@ exercises.check_generalization_gap(my_gap, recorded.table, depth=40)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -321,7 +321,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the initialization sets the *size* of the gradient. At scale 1 it is level, and still many units are dead.
+# **Correction**: the initialization sets the *size* of the gradient. At scale 1 it is level, and still many units are dead.
 # Any normalization makes the scale irrelevant. Only one over the batch revives the units.
 
 # %% [markdown]
@@ -362,7 +362,7 @@ exercises.check_layer_factor(my_factor, init_scale=0.9)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -401,7 +401,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: depth shatters the gradients of *plain* networks. At 50 layers those with $\beta = 0.1$ or with
+# **Correction**: depth shatters the gradients of *plain* networks. At 50 layers those with $\beta = 0.1$ or with
 # $\alpha$ near 1 are still nearly brown. A looks-linear network has one and the same gradient everywhere.
 
 # %% [markdown]
@@ -449,7 +449,7 @@ exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -480,7 +480,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: what counts is the product along the direct path. Multiply every skip by 0.9, or start with gates half
+# **Correction**: what counts is the product along the direct path. Multiply every skip by 0.9, or start with gates half
 # open, and a deep network has lost it. A way around a layer helps as far as it lets $x$ pass *undiminished*.
 
 # %% [markdown]
@@ -542,7 +542,7 @@ exercises.check_highway(my_highway)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -595,7 +595,7 @@ panel
 # **See**: the arcs fade, those next to the input first. The dotted line over the map of skip weights is the clock's
 # prediction. **moment** takes everything back to any step, and **Pin** keeps a run beside the next.
 #
-# **Set right**: order and time of the removal are settings. Over orders of magnitude of the dual learning rate the loss
+# **Correction**: order and time of the removal are settings. Over orders of magnitude of the dual learning rate the loss
 # hardly changes when a skip weight first reaches 0.
 
 # %% [markdown]
@@ -652,7 +652,7 @@ exercises.check_cost(my_cost, unhurried, my_result)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -451,7 +451,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the slope is the same in each picture, and the multiplier ends at another value in each. Only a free path
+# **Correction**: the slope is the same in each picture, and the multiplier ends at another value in each. Only a free path
 # with damping brings it back to the slope.
 
 # %% [markdown]
@@ -492,7 +492,7 @@ exercises.check_damping(my_damping, skip_lr=0.01, dual_lr=0.0004)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -361,7 +361,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the ReLU makes the difference. It cuts off below 0 what the identity carries, in every layer. With batch
+# **Correction**: the ReLU makes the difference. It cuts off below 0 what the identity carries, in every layer. With batch
 # normalization that leaves few units in common, and many images without a gradient. Without normalization nothing
 # subtracts the mean, so the next ReLU lets all of it pass. A residual network has the same identity *after* the ReLU, and
 # neither problem.
@@ -407,7 +407,7 @@ exercises.check_saved_parameters(my_number, models.diracnet(depth=34, k=1, seed=
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

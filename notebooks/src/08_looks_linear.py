@@ -429,7 +429,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: with orthogonal weights and ReLUs the band opens nearly as wide as with He initialization. Every ReLU
+# **Correction**: with orthogonal weights and ReLUs the band opens nearly as wide as with He initialization. Every ReLU
 # discards half of its input. The *layer* has to keep norms: weight and activation together.
 
 # %% [markdown]
@@ -492,7 +492,7 @@ exercises.check_crelu_width(my_width, plain_width=64)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -349,7 +349,7 @@ print("\n".join(running_order))
 exercises.findings({"No layer runs twice.": len(set(running_order)) == len(running_order)})
 
 # %% [markdown]
-# **Set right**: the arrow points backward only in the *drawing*, where the slave stands beside the master. In the order
+# **Correction**: the arrow points backward only in the *drawing*, where the slave stands beside the master. In the order
 # of computation the slave comes first, and everything points forward. The longest path has nine weight layers: slave,
 # $G_1$, the master from its second layer on, and the head. The master's own first layer is a short path from the image,
 # around the slave. *That* is the skip-connection that `has_skip` finds. It carries early features forward, as all the
@@ -421,7 +421,7 @@ exercises.check_gain_fraction(my_fraction, recorded.table, measure="pixel_accura
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

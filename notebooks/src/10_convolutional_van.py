@@ -463,7 +463,7 @@ panel = widgets.training_panel(
 panel
 
 # %% [markdown]
-# **Set right**: without its skips a network has the same weights and does the same operations, except for one $\alpha$ a
+# **Correction**: without its skips a network has the same weights and does the same operations, except for one $\alpha$ a
 # block. It needs less memory while it runs. It is not smaller. It was trained in another way.
 
 # %% [markdown]
@@ -529,7 +529,7 @@ exercises.check_subsample(my_subsample)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

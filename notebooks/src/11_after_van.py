@@ -332,7 +332,7 @@ panel = widgets.training_panel(
 panel
 
 # %% [markdown]
-# **Set right**: the graphs of a collapsed VAN, of a folded RepVGG and of a plain network have no skip. How they were trained
+# **Correction**: the graphs of a collapsed VAN, of a folded RepVGG and of a plain network have no skip. How they were trained
 # does not show. A Dirac network has none even *while it trains*: $(a I + b V)\, x$ is a skip on paper only, since the graph
 # computes the weight first.
 
@@ -384,7 +384,7 @@ exercises.check_endings(my_endings)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

@@ -340,7 +340,7 @@ panel = widgets.explore_panel(
 panel
 
 # %% [markdown]
-# **Set right**: every block after a cut one gets a signal that it was never trained on. One block less is a small change; nine
+# **Correction**: every block after a cut one gets a signal that it was never trained on. One block less is a small change; nine
 # are another network. The weights have to learn to do without, while the skip goes or after it.
 
 # %% [markdown]
@@ -389,7 +389,7 @@ exercises.check_block_peaks(my_peaks, channels=64, size=56)
 # ### Your sentence
 #
 # Which result would change your mind about what this lesson claims? Double-click, and write one sentence in place of the
-# dots. Where the lesson is handed in, it is what is marked.
+# dots. If you hand in the lesson, this sentence is graded.
 #
 # ...
 

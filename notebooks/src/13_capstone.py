@@ -313,7 +313,7 @@ panel
 # the two lines below, and a validation set takes it out. That of the *seed* is what is left above the mean. Train another
 # network, and it is gone.
 #
-# **Set right**: the result of a sweep is the *mean* of a setting with its spread, reported on images that chose nothing.
+# **Correction**: the result of a sweep is the *mean* of a setting with its spread, reported on images that chose nothing.
 
 # %% [markdown]
 # ## Exercise 1 · Design

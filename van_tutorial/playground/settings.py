@@ -38,7 +38,7 @@ BY_MULTIPLIERS = {"stagger": 0.0, "cap": "none"}
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": (TRY, {}),
     "fast": ("All skips are removed in twenty steps. What then?", {"stagger": 0.0, "dual_lr": 6.5}),
-    "from output to input": ("The order turned over. How far does the accuracy fall?", {"stagger": -0.9}),
+    "from output to input": ("The order is reversed. How far does the accuracy fall?", {"stagger": -0.9}),
     "100 layers": ("A usual plain network learns nothing. Does this one?", {"depth": 100, "norm_shift": 2.0}),
     "BatchNorm bias 0": ("The usual start. How close to the residual network?", {"norm_shift": 0.0}),
     "loss has no say": (
