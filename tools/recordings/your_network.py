@@ -224,7 +224,6 @@ def vision_transformer() -> nn.Module:
 @recording(
     {"seed": SEEDS, "network": ("with its skips", "as long with its skips"), "skips": "none"},
     {"seed": SEEDS, "skips": tuple(BRANCHES), "network": ("cut", "phased out", "cut, trained on")},
-    {"seed": SEEDS, "skips": "attention and MLP", "network": "from scratch"},
 )
 def your_transformer(lab: Lab, seed: int, skips: str, network: str) -> Row:
     """Take the skips around the attention of a vision transformer out, those around its MLPs, or both."""
