@@ -310,7 +310,10 @@ resnet.table.set_index("network")[["test_accuracy", "skips_left"]].rename(
 # %% tags=["keep_output", "hide-input"]
 transformer = batch.recorded("your_transformer")
 print(f"{transformer.table['seed'].nunique()} seeds, recorded by: {transformer.command}")
-transformer.table.pivot_table("test_accuracy", "network", "skips", mean_and_sd, sort=False).fillna("–")
+means = transformer.table.pivot_table("test_accuracy", "network", "skips", mean_and_sd, sort=False).fillna(
+    "–"
+)
+means.rename_axis(columns="skips taken out")
 
 # %% tags=["keep_output", "hide-input"]
 by_skips = dict(iter(transformer.table.groupby("skips", sort=False)))
