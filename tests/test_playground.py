@@ -344,7 +344,7 @@ def test_moving_a_control_before_a_run_redraws_the_network_and_the_prediction(pa
     assert panel.predicted.value == "No skip weights: nothing to phase out."
     assert panel.skip.disabled
     for preset, words in (
-        ("loss has no say", "Learning rates set these steps, the loss hardly does."),
+        ("loss has no say", "Learning rates set these steps, not the loss."),
         ("loss decides", "That leaves out the loss, which decides here."),
     ):
         panel.presets[preset].click()

@@ -16,17 +16,6 @@ from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 
 FULLY_CONNECTED = [name for name in FAMILIES if name not in SHALLOW]
-CONVOLUTIONAL = (
-    "residual",
-    "residual, lr 0.01",
-    "residual, TAT",
-    "VAN, simultaneously, BatchNorm bias 1",
-    "VAN, simultaneously, TAT",
-    "plain, BatchNorm bias 0",
-    "plain, BatchNorm bias 1",
-    "plain, TAT",
-    "looks-linear, lr 0.001",
-)
 
 
 def by_depth(name: str, heading: str, unit: str, networks: Sequence[str]) -> str:
@@ -63,7 +52,6 @@ def fill(text: str, made: Mapping[str, Callable[[], str]]) -> str:
 
 BLOCKS = {
     "families": lambda: by_depth("families", "network", "depth {}", FULLY_CONNECTED),
-    "convolutions": lambda: by_depth("convolutions", "convolutional network", "{} layers", CONVOLUTIONAL),
 }
 
 

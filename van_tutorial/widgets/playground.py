@@ -628,7 +628,7 @@ def describe_price(settings: Settings) -> str:
         return ""
     ratio = constraints.price_ratio(settings.skip_weight, settings.skip_lr, settings.dual_lr)
     if ratio > 30:
-        return "Learning rates set these steps, the loss hardly does."
+        return "Learning rates set these steps, not the loss."
     say = "decides" if ratio < 5 else "has a say"
     return f"That leaves out the loss, which {say} here."
 
