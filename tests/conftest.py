@@ -1,5 +1,7 @@
 """What the tests share: programs that they start, and how they are run."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -8,6 +10,7 @@ from tests import browsing
 from tests.sharing import few_images, images, phased_out, quick, seeded, two_layers  # noqa: F401  # fixtures
 from tests.sweeping import Course, Processes
 
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # or its results depend on where in memory a matrix lies
 torch.set_num_threads(1)  # two test processes share two cores, and sums keep their order
 settings.register_profile("tests", database=None, deadline=None, derandomize=True)
 settings.load_profile("tests")
