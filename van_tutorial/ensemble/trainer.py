@@ -34,10 +34,10 @@ class Trainer(Loop[list[Record | None]]):
     own that keeps its records. What a step leaves stays on the device until the next record.
 
     A result does not depend on which networks, and how many, are trained with it: on one thread of a processor not in a
-    single bit, where MKL's matrix products do not depend on where in memory a matrix lies (on some processors only with
-    `MKL_CBWR=AUTO,STRICT` in the environment). It agrees with that of `training.train` up to rounding, which adds up: in
-    double precision both stay together, in single precision a plain network of 40 layers makes another course of training
-    out of a difference in the last digit, within ten steps.
+    single bit, where MKL's matrix products do not depend on where in memory a matrix lies (on some processors only
+    with `MKL_CBWR=AUTO,STRICT` in the environment). It agrees with that of `training.train` up to rounding, which
+    adds up: in double precision both stay together, in single precision a plain network of 40 layers makes another
+    course of training out of a difference in the last digit, within ten steps.
 
     A network whose loss is no longer finite has no more records, the others go on; `errors` says which and why. That is
     seen when the next record is due, and its weights are not finite then.
