@@ -48,7 +48,7 @@ lint: setup  ## style, types, and whether the generated notebooks match their so
 	$(BIN)/python -m tools.readme --check
 	$(BIN)/python -m tools.evidence --check
 
-format: setup  ## let ruff mend what it can
+format: setup  ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

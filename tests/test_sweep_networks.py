@@ -33,7 +33,9 @@ def test_each_network_gets_the_numbers_of_a_run_of_its_own(write, tmp_path, imag
         model = models.mlp(depth=2, width=16, connection=connection, seed=seed)
         config = training.TrainConfig(lr=lr, seed=seed, num_epochs=1, batch_size=500, device="cpu")
         alone = training.train(model, images, config)
-        assert row["test accuracy"] == pytest.approx(alone.test_accuracy, abs=5e-3)
+        assert (
+            abs(round(1000 * row["test accuracy"]) - round(1000 * alone.test_accuracy)) <= 2
+        )  # of 1,000 images
         assert row["train loss"] == pytest.approx(alone.history["loss"].iloc[-1], abs=1e-4)
         assert row["skips left"] == models.num_skips(model)
         assert row["steps"] == 10

@@ -240,3 +240,22 @@ def your_transformer(lab: Lab, seed: int, skips: str, network: str) -> Row:
 def garments(lab: Lab) -> data.Images:
     """Return all of Fashion-MNIST."""
     return lab.load("fashion-mnist")
+
+
+THEIRS = {
+    "resnet18": (resnet18, photographs, RESNET),
+    "transformer": (vision_transformer, garments, TRANSFORMER),
+}
+
+
+@recording({"network": tuple(THEIRS), "lr": (1e-3, 3e-4, 3e-3), "skips": ("kept", "cut"), "seed": 100})
+def your_lrs(lab: Lab, network: str, lr: float, skips: str, seed: int) -> Row:
+    """Train a network of torchvision for one epoch, with a validation set, as it is or without any skip."""
+    make, load, settings = THEIRS[network]
+    images = load(lab)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make()
+    model = without_skips(model, images) if skips == "cut" else model
+    one_epoch = {**settings, "lr": lr, "num_epochs": 1, "validation_fraction": 0.1}
+    return fit(lab, model, images, seed=seed, **one_epoch).row("validation_accuracy", "seconds")
