@@ -821,15 +821,17 @@ def test_a_preset_sets_all_settings_and_leaves_the_next_choice_free(panel, name)
 def test_auto_sizes_the_dual_learning_rate_anew_when_the_training_grows(few_images, tmp_path):
     panel = widgets.Playground(few_images, folder=tmp_path, depth=3, width=8, num_epochs=4)
     assert panel.auto.value
-    assert panel.dual_lr.disabled
     before = panel.dual_lr.value
     panel.num_epochs.value = 40
     assert panel.dual_lr.value < before
     assert panel.text.value == "depth=3 width=8 num_epochs=40"
-    panel.auto.value = False
     panel.dual_lr.value = 0.5
+    assert not panel.auto.value
     panel.num_epochs.value = 4
     assert panel.dual_lr.value == 0.5
+    assert "dual_lr=0.5" in panel.text.value
+    panel.auto.value = True
+    assert panel.dual_lr.value == before
     panel.close()
 
 

@@ -27,8 +27,8 @@ panel
 # weights is where theory expects each of them to be removed.
 #
 # - The buttons in the first row set everything to something worth seeing. The line **Try** asks what to look for.
-# - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. **auto** sizes it from the number
-#   of steps: ten times what the site's front page and lesson 0 show, where skips are removed more slowly.
+# - The **dual learning rate** says how fast the multipliers rise that press the skips to 0. Until you move
+#   it, **auto** sizes it from the number of steps: ten times what the site's front page and lesson 0 show.
 # - Does the loss have a say in when a skip is removed? Compare **loss has no say** and **loss decides**.
 #   [Lesson 6](06_multiplier_dynamics.ipynb) calls the first a *clock*, the second a *market*, and has the reason.
 # - *Touch the network*: when a VAN has been trained, or is paused, click an arc to cut or restore its skip, or drag it to

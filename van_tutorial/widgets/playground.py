@@ -190,7 +190,7 @@ class Playground(RunPanel):
         self.auto = ipywidgets.Checkbox(
             self._given.dual_lr is None,
             description="auto",
-            tooltip="Size the dual learning rate from the number of steps",
+            tooltip="Size the dual learning rate from the number of steps, until it is set by hand",
             indent=False,
             layout={"width": "5em"},
         )
@@ -257,6 +257,7 @@ class Playground(RunPanel):
         for name, preset in self.presets.items():
             preset.on_click(self._guarded(partial(self._preset, name)))
         self.drawing.on_msg(lambda _, said, __: self._guarded(partial(self._touch, **said))(None))
+        self.dual_lr.observe(lambda _: self._size_by_hand(), "value")
         for control in (*self._controls.values(), self.auto):
             control.observe(lambda _: self._preview(), "value")
         self.scrubber.observe(lambda _: self._show(), "value")
@@ -277,7 +278,6 @@ class Playground(RunPanel):
             self.open.disabled = is_open or not self.kept.options
             for control in (self.apply, self.auto, *self.presets.values(), *self._controls.values()):
                 control.disabled = is_open
-            self.dual_lr.disabled = is_open or self.auto.value
             for _, restore, _ in (row.children for row in self.pinned_rows):
                 restore.disabled = is_open
             if not connections.CONNECTIONS[self.connection.value].is_weighted:
@@ -310,6 +310,11 @@ class Playground(RunPanel):
         if self.auto.value:
             settings = replace(settings, dual_lr=None)
         return settings.sized(len(self._images(settings.data).train_labels))
+
+    def _size_by_hand(self) -> None:
+        """Leave the dual learning rate as it was set by hand."""
+        if self._is_ready:
+            self._set({}, is_auto=False)
 
     def _preview(self) -> None:
         """Say what the settings come to, and where there is no run, draw the network that they give."""
