@@ -99,10 +99,7 @@ def makers(
     signals = {"a": [0.0, 1.0, 0.0], "b": [1.0, 1.0, 3.0], "flat": [2.0, 2.0, 2.0]}
     return {
         "skip_weight_map": lambda **c: plots.skip_weight_map(phased_out.layers, **c),
-        "skip_weight_range": lambda **c: plots.skip_weight_range(phased_out.layers, **c),
-        "multiplier_range": lambda **c: plots.multiplier_range(phased_out.layers, **c),
         "accuracy_curves": lambda **c: plots.accuracy_curves(histories, **c),
-        "loss_curves": lambda **c: plots.loss_curves(histories, **c),
         "layer_norm_curves": lambda **c: plots.layer_norm_curves(norms, **c),
         "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
         "mean_curves": lambda **c: plots.mean_curves(degradation, "test_accuracy", "depth", **c),
@@ -112,7 +109,6 @@ def makers(
         "measure_curves": lambda **c: plots.measure_curves(
             degradation.rename(columns={"depth": "epoch"}), "train_accuracy", "Accuracy", "accuracy", **c
         ),
-        "correlation_map": lambda **c: plots.correlation_map(np.eye(3), **c),
         "label_maps": lambda **c: segmentation.label_maps(
             np.eye(4), {"truth": LABELS, "answer": LABELS.T}, ["background", "coat", "bag"], **c
         ),
@@ -132,7 +128,7 @@ def figures(makers):
 
 PARTS = ("PALETTE", "SKIP_COLORS", "curve", "finish", "numbers", "skip_heat_map", "style")
 EVERY_FIGURE = [name for name in plots.__all__ if name not in PARTS] + ["label_maps"]
-MAPS = ("skip_weight_map", "correlation_map", "label_maps")
+MAPS = ("skip_weight_map", "label_maps")
 
 
 def test_every_figure_of_the_subpackage_is_looked_at_here(makers):
@@ -179,17 +175,11 @@ def test_where_colors_come_again_dash_and_marker_are_another_pair():
 
 
 def test_a_kind_of_network_has_one_colour_in_every_figure_and_its_variants_a_shade_dash_and_marker():
-    histories = {
-        "epoch": [1, 2],
-        "train_accuracy": [0.5, 0.6],
-        "test_accuracy": [0.4, 0.5],
-        "loss": [2.0, 1.0],
-    }
     table = pd.DataFrame({"layer": [1, 2], "output_grad_norm": [0.1, 0.2]})
     few = {"residual, deep": 0, "vanillanet": 0, "van": 0}
     many = {"plain": 0, "VAN": 0, "plain, lr 0.01": 0, "plain, BatchNorm bias 1": 0, "residual": 0}
     drawn = [
-        *plots.loss_curves(dict.fromkeys(few, pd.DataFrame(histories))).data,
+        *plots.layer_norm_curves(dict.fromkeys(few, table)).data,
         *plots.layer_norm_curves(dict.fromkeys(many, table)).data,
     ]
     looks = {trace.name: (trace.line.color, trace.line.dash, trace.marker.symbol) for trace in drawn}
@@ -220,34 +210,16 @@ def test_the_map_holds_every_skip_weight_at_its_layer_and_step(phased_out):
         assert trace.z[list(trace.y).index(row.layer)][column] == pytest.approx(row.skip_weight)
 
 
-@pytest.mark.parametrize("name", ["skip_weight_map", "skip_weight_range", "multiplier_range"])
-def test_where_there_is_no_skip_weight_nothing_is_drawn(name, phased_out):
+def test_where_there_is_no_skip_weight_nothing_is_drawn(phased_out):
     with pytest.raises(ValueError, match="no skip weights to draw"):
-        getattr(plots, name)(phased_out.layers.iloc[:0])
-
-
-@pytest.mark.parametrize(
-    ("name", "column"), [("skip_weight_range", "skip_weight"), ("multiplier_range", "multiplier")]
-)
-def test_a_range_holds_mean_smallest_and_largest_of_every_step(phased_out, figures, name, column):
-    band, mean = figures[name].data
-    table = phased_out.layers.pivot_table(index="step", columns="layer", values=column)
-    assert list(mean.x) == list(table.index)
-    np.testing.assert_allclose(mean.y, table.mean(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(band.y[:160], table.max(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(band.y[160:][::-1], table.min(axis=1), rtol=1e-6)
-    assert list(band.x) == list(table.index) + list(table.index)[::-1]
+        plots.skip_weight_map(phased_out.layers.iloc[:0])
 
 
 def test_curves_hold_the_histories_that_went_in(histories, figures):
     by_name = {trace.name: trace for trace in figures["accuracy_curves"].data}
-    losses = {trace.name: trace for trace in figures["loss_curves"].data}
-    assert list(losses) == NAMES
     for name, history in histories.items():
         assert list(by_name[f"{name}, test"].y) == history["test_accuracy"].tolist()
         assert list(by_name[f"{name}, training"].y) == history["train_accuracy"].tolist()
-        assert list(losses[name].x) == history["epoch"].tolist()
-        assert list(losses[name].y) == history["loss"].tolist()
 
 
 @pytest.mark.parametrize("column", ["activation_norm", "output_grad_norm", "weight_grad_norm"])
@@ -284,7 +256,6 @@ def test_a_constrained_descent_is_animated_from_its_first_moment_to_its_last(pat
 def test_drawing_does_not_change_the_table(phased_out):
     before = phased_out.layers.copy()
     plots.skip_weight_map(phased_out.layers)
-    plots.skip_weight_range(phased_out.layers)
     assert phased_out.layers.equals(before)
 
 

@@ -3,7 +3,6 @@
 from van_tutorial.plots.gradients import (
     autocorrelation_panels,
     correlation_by_depth,
-    correlation_map,
     gradient_signals,
     layer_norm_curves,
     singular_value_spread,
@@ -20,11 +19,8 @@ from van_tutorial.plots.sweeps import mean_curves
 from van_tutorial.plots.training import (
     accuracy_by_depth,
     accuracy_curves,
-    loss_curves,
     measure_curves,
-    multiplier_range,
     skip_weight_map,
-    skip_weight_range,
 )
 
 __all__ = [
@@ -35,15 +31,12 @@ __all__ = [
     "autocorrelation_panels",
     "constrained_descent",
     "correlation_by_depth",
-    "correlation_map",
     "curve",
     "finish",
     "gradient_signals",
     "layer_norm_curves",
-    "loss_curves",
     "mean_curves",
     "measure_curves",
-    "multiplier_range",
     "numbers",
     "phase_portrait",
     "predicted_and_real_steps",
@@ -52,6 +45,5 @@ __all__ = [
     "skip_and_multiplier_paths",
     "skip_heat_map",
     "skip_weight_map",
-    "skip_weight_range",
     "style",
 ]

@@ -151,35 +151,6 @@ def correlation_by_depth(
     )
 
 
-def correlation_map(
-    correlations: np.ndarray,
-    caption: str = "Each row and each column is an input. Red: alike. Blue: opposite.",
-) -> go.Figure:
-    """Draw the correlation between the gradients at each two of some inputs.
-
-    Args:
-        correlations: shape (N, N), from -1 to 1.
-        caption: one line under the title.
-
-    Returns:
-        A heat map.
-    """
-    fig = go.Figure(
-        go.Heatmap(
-            z=np.asarray(correlations, dtype=float),
-            zmin=-1.0,
-            zmax=1.0,
-            colorscale="RdBu",
-            reversescale=True,
-            colorbar={"title": "correlation"},
-            hovertemplate="inputs %{x} and %{y}<br>correlation %{z:.2f}<extra></extra>",
-        )
-    )
-    fig.update_yaxes(scaleanchor="x", autorange="reversed")
-    fig.update_xaxes(constrain="domain")
-    return finish(fig, "Correlation between gradients", caption, "input (number)", "input (number)")
-
-
 def singular_value_spread(
     table: pd.DataFrame,
     caption: str = "Line: median over inputs. Band: from the smallest to the largest singular value.",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import band, curve, finish, mean_and_spread, numbered, skip_heat_map, style
+from van_tutorial.plots.style import curve, finish, mean_and_spread, numbered, skip_heat_map, style
 
 
 def skip_weight_map(
@@ -36,61 +36,6 @@ def check_weighted(layers: pd.DataFrame) -> None:
         raise ValueError("There are no skip weights to draw: layers has no row. Was a VAN trained?")
 
 
-def per_layer_range(
-    layers: pd.DataFrame, column: str, title: str, y: str, caption: str, series: int = 0
-) -> go.Figure:
-    """Draw the mean over the layers of a column with the range from smallest to largest, over the steps."""
-    check_weighted(layers)
-    spread = layers.groupby("step")[column].agg(["mean", "min", "max"])
-    steps = spread.index.to_numpy()
-    fig = go.Figure(
-        [
-            band(steps, spread["min"], spread["max"], series, name="smallest to largest"),
-            curve(steps, spread["mean"], "mean over the layers", series),
-        ]
-    )
-    return finish(fig, title, caption, "step", y)
-
-
-def skip_weight_range(
-    layers: pd.DataFrame, caption: str = "The constraint asks for 0 in every layer."
-) -> go.Figure:
-    """Draw the mean skip weight and its range over the layers.
-
-    Args:
-        layers: columns step, layer, skip_weight.
-        caption: one line under the title.
-
-    Returns:
-        A figure of skip weight over step.
-
-    Raises:
-        ValueError: where there is no skip weight.
-    """
-    return per_layer_range(layers, "skip_weight", "Skip weights", "skip weight", caption)
-
-
-def multiplier_range(
-    layers: pd.DataFrame,
-    caption: str = "A multiplier grows while its skip weight is above 0, and then stays.",
-) -> go.Figure:
-    """Draw the mean multiplier and its range over the layers.
-
-    Args:
-        layers: columns step, layer, multiplier.
-        caption: one line under the title.
-
-    Returns:
-        A figure of multiplier, in nats per unit of skip weight, over step.
-
-    Raises:
-        ValueError: where there is no skip weight.
-    """
-    return per_layer_range(
-        layers, "multiplier", "Multipliers", "multiplier (nats per unit of skip weight)", caption, 1
-    )
-
-
 def accuracy_curves(
     histories: Mapping[str, pd.DataFrame],
     caption: str = "Lines: test set, in eval mode. Dots: training batches.",
@@ -113,24 +58,6 @@ def accuracy_curves(
             fig.add_trace(curve(x, y, f"{name}, {images}", index, mode, legendgroup=name))
     fig.update_yaxes(range=[0, 1])
     return finish(fig, "Accuracy", caption, "epoch", "accuracy")
-
-
-def loss_curves(
-    histories: Mapping[str, pd.DataFrame], caption: str = "The training loss, without the penalty."
-) -> go.Figure:
-    """Draw the training loss of several runs over the epochs.
-
-    Args:
-        histories: for each run's name its table with columns epoch, loss.
-        caption: one line under the title.
-
-    Returns:
-        A figure with one series a run.
-    """
-    fig = go.Figure()
-    for index, (name, history) in numbered(histories.items()):
-        fig.add_trace(curve(history["epoch"], history["loss"], name, index))
-    return finish(fig, "Training loss", caption, "epoch", "cross-entropy (nats per example)")
 
 
 def accuracy_by_depth(
