@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,site]"
 	@touch $(STAMP)
 
-demo: setup  ## train plain, residual and VAN on real data, and show what came out (under 2 minutes)
+demo: setup  ## train plain, residual and VAN on real data, and show the results (under 2 minutes)
 	@$(BIN)/van-tutorial demo
 
 test: setup  ## run the tests, and every lesson with its recorded outputs compared

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "van_tutorial.cli"]
 FILES = ["config.json", "lesson.ipynb", "metrics.json", "run.log"]
 PARAMETERS = """
     depth: int = 3  # layers
-    lr: float = 0.5  # step size
+    lr: float = 0.5  # learning rate
     seed: int = 0  # of everything
     pause: float = 0.0  # seconds
 """

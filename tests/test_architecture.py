@@ -1,4 +1,4 @@
-"""The rooms of the package: who may import whom, read off the source; docstrings; the list of dependencies."""
+"""The subpackages: who may import whom, read off the source; docstrings; the list of dependencies."""
 
 import ast
 import subprocess
@@ -14,7 +14,7 @@ import van_tutorial
 
 PACKAGE = Path(van_tutorial.__file__).parent
 ROOT = Path(__file__).parent.parent
-ROOMS = (
+SUBPACKAGES = (
     "data", "connections", "models", "constraints", "training", "ensemble", "diagnostics", "plots",
     "segmentation", "playground", "widgets", "exercises", "evidence", "batch", "cli",
 )  # fmt: skip
@@ -34,7 +34,7 @@ MUST_NOT_IMPORT = [
 ]
 
 
-def room_of(path):
+def subpackage_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -44,7 +44,7 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: write the import in full, so that its room can be read"
+            assert node.level == 0, f"{path}: write the import in full, so that its subpackage can be read"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -53,35 +53,39 @@ def named(path):
     return str(path.relative_to(PACKAGE))
 
 
-def test_every_module_belongs_to_a_room():
-    assert {room_of(path) for path in FILES if not room_of(path).startswith("_")} <= set(ROOMS)
-    assert {"data", "connections", "models", "constraints", "training"} <= {room_of(path) for path in FILES}
+def test_every_module_belongs_to_a_subpackage():
+    assert {subpackage_of(path) for path in FILES if not subpackage_of(path).startswith("_")} <= set(
+        SUBPACKAGES
+    )
+    assert {"data", "connections", "models", "constraints", "training"} <= {
+        subpackage_of(path) for path in FILES
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
-def test_a_room_imports_only_rooms_that_come_before_it(path):
-    room = room_of(path)
-    allowed = set() if room.startswith("_") else set(ROOMS[: ROOMS.index(room) + 1])
+def test_a_subpackage_imports_only_subpackages_that_come_before_it(path):
+    subpackage = subpackage_of(path)
+    allowed = set() if subpackage.startswith("_") else set(SUBPACKAGES[: SUBPACKAGES.index(subpackage) + 1])
     ours = {name.split(".")[1] for name in imports_of(path) if name.startswith("van_tutorial.")}
     assert {name for name in ours if not name.startswith("_")} <= allowed
 
 
-@pytest.mark.parametrize(("room", "module"), MUST_NOT_IMPORT)
-def test_a_room_does_not_know_what_it_must_not(room, module):
+@pytest.mark.parametrize(("subpackage", "module"), MUST_NOT_IMPORT)
+def test_a_subpackage_does_not_know_what_it_must_not(subpackage, module):
     for path in FILES:
-        if room_of(path) == room:
+        if subpackage_of(path) == subpackage:
             found = [name for name in imports_of(path) if name == module or name.startswith(f"{module}.")]
             assert not found, path
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) != "widgets"], ids=named)
+@pytest.mark.parametrize("path", [path for path in FILES if subpackage_of(path) != "widgets"], ids=named)
 def test_only_widgets_imports_ipywidgets(path):
     assert not [name for name in imports_of(path) if name.split(".")[0] == "ipywidgets"]
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if room_of(path) in ("models", "constraints", "training", "diagnostics")],
+    [path for path in FILES if subpackage_of(path) in ("models", "constraints", "training", "diagnostics")],
     ids=named,
 )
 def test_what_trains_and_measures_does_not_print(path):
@@ -89,9 +93,9 @@ def test_what_trains_and_measures_does_not_print(path):
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
-@pytest.mark.parametrize("room", ["plots", "batch"])
-def test_figures_and_batch_runs_start_without_torch(room):
-    code = f"import sys, van_tutorial.{room}; print([m for m in ('torch', 'ipywidgets') if m in sys.modules])"
+@pytest.mark.parametrize("subpackage", ["plots", "batch"])
+def test_figures_and_batch_runs_start_without_torch(subpackage):
+    code = f"import sys, van_tutorial.{subpackage}; print([m for m in ('torch', 'ipywidgets') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
@@ -168,7 +172,9 @@ def installed_with(*extras):
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_what_is_imported_is_declared_and_the_core_imports_no_extra(path):
     roots = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names - {"van_tutorial"}
-    extras = () if room_of(path) in CORE or room_of(path).startswith("_") else ("course", "sweeps")
+    extras = (
+        () if subpackage_of(path) in CORE or subpackage_of(path).startswith("_") else ("course", "sweeps")
+    )
     assert {DISTRIBUTIONS.get(name, name) for name in roots} <= installed_with(*extras)
 
 
@@ -201,10 +207,10 @@ assert main(["models", "van"]) == 0
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("room", ["widgets", "batch"])
-def test_a_subpackage_that_needs_an_extra_says_which(room):
-    done = without_extras(f"import van_tutorial.{room}", "course", "sweeps")
-    assert f"ImportError: van_tutorial.{room} needs the package " in done.stderr
+@pytest.mark.parametrize("subpackage", ["widgets", "batch"])
+def test_a_subpackage_that_needs_an_extra_says_which(subpackage):
+    done = without_extras(f"import van_tutorial.{subpackage}", "course", "sweeps")
+    assert f"ImportError: van_tutorial.{subpackage} needs the package " in done.stderr
     assert done.stderr.endswith("which is not installed: pip install 'van-tutorial[course]' brings it.\n")
 
 

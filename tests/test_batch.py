@@ -37,7 +37,7 @@ LESSON = """
 def write_notebook(tmp_path):
     def write(code=LESSON, tags=("parameters",), markdown="Formula $x_1 = \\alpha$, code `$HOME`."):
         parameters = (
-            'depth: int = 3  # layers\nlr: float = 0.5  # step size\nname: str = "x"\nfast: bool = True'
+            'depth: int = 3  # layers\nlr: float = 0.5  # learning rate\nname: str = "x"\nfast: bool = True'
         )
         cells = [
             nbformat.v4.new_markdown_cell(markdown),
@@ -120,7 +120,7 @@ def test_what_the_page_shows_has_a_name_and_its_headers_say_what_they_head(write
         display(pd.DataFrame({"skips left": [7]}))
         go.Figure(layout={"title": {"text": "Norms & units<br><sup>Layer by layer</sup>"}}).show()
     """
-    notebook = write_notebook(code=code, markdown="The step size $\\eta'$ of $\\lambda^2$.")
+    notebook = write_notebook(code=code, markdown="The rate $\\eta'$ of $\\lambda^2$.")
     page = batch.run(notebook, runs=tmp_path / "runs").page.read_text(encoding="utf-8")
     assert 'aria-label="Norms &amp; units Layer by layer"' in page
     assert '<th scope="col">skips left</th>' in page

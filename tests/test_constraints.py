@@ -266,7 +266,7 @@ def test_penalty_and_its_gradient_are_the_lagrangians():
     assert multipliers.values.tolist() == [0.25 + 0.5, 0.25 + 1.0]
 
 
-def test_multipliers_and_their_step_sizes_go_into_checkpoints():
+def test_multipliers_and_their_learning_rates_go_into_checkpoints():
     state = constraints.Multipliers(num_constraints=2, dual_lr=0.5).state_dict()
     assert {name: value.tolist() for name, value in state.items()} == {
         "values": [0.0, 0.0],
@@ -277,7 +277,7 @@ def test_multipliers_and_their_step_sizes_go_into_checkpoints():
     assert list(constraints.Multipliers(num_constraints=2).parameters()) == []
 
 
-def test_multipliers_grow_on_from_a_checkpoint_with_the_step_sizes_in_it():
+def test_multipliers_grow_on_from_a_checkpoint_with_the_learning_rates_in_it():
     first = constraints.Multipliers(num_constraints=3, dual_lr=torch.tensor([0.5, 0.25, 0.125]))
     first.dual_step(torch.tensor([1.0, 0.5, 0.25]))
     second = constraints.Multipliers(num_constraints=3)
@@ -287,7 +287,7 @@ def test_multipliers_grow_on_from_a_checkpoint_with_the_step_sizes_in_it():
     assert first.values.tolist() == second.values.tolist() == [1.0, 0.375, 0.15625]
 
 
-def test_step_sizes_given_as_a_tensor_are_not_shared_with_the_caller():
+def test_dual_learning_rates_given_as_a_tensor_are_not_shared_with_the_caller():
     dual_lr = torch.ones(2)
     multipliers = constraints.Multipliers(num_constraints=2, dual_lr=dual_lr)
     dual_lr.zero_()
@@ -352,19 +352,19 @@ def test_multipliers_of_projected_skip_weights_never_fall(alpha, dual_lr):
 
 
 @given(dual_lr=st.floats(1e-6, 1.0), spread=st.floats(0.02, 50.0), depth=st.integers(2, 60))
-def test_step_sizes_fall_geometrically_from_the_first_layer_to_the_last(dual_lr, spread, depth):
-    step_sizes = constraints.spread_dual_lr(dual_lr, spread, depth).double()
-    assert step_sizes.shape == (depth,)
-    assert step_sizes[0].item() == pytest.approx(spread * dual_lr, rel=1e-4)
-    assert step_sizes[-1].item() == pytest.approx(dual_lr / spread, rel=1e-4)
-    assert step_sizes.log().mean().exp().item() == pytest.approx(dual_lr, rel=1e-4)
-    ratios = step_sizes[1:] / step_sizes[:-1]
+def test_dual_learning_rates_fall_geometrically_from_the_first_layer_to_the_last(dual_lr, spread, depth):
+    dual_lrs = constraints.spread_dual_lr(dual_lr, spread, depth).double()
+    assert dual_lrs.shape == (depth,)
+    assert dual_lrs[0].item() == pytest.approx(spread * dual_lr, rel=1e-4)
+    assert dual_lrs[-1].item() == pytest.approx(dual_lr / spread, rel=1e-4)
+    assert dual_lrs.log().mean().exp().item() == pytest.approx(dual_lr, rel=1e-4)
+    ratios = dual_lrs[1:] / dual_lrs[:-1]
     torch.testing.assert_close(
         ratios, torch.full_like(ratios, spread ** (-2.0 / (depth - 1))), rtol=1e-4, atol=0.0
     )
 
 
-def test_a_single_layer_gets_the_mean_step_size_and_a_spread_of_1_the_same_for_all():
+def test_a_single_layer_gets_the_mean_learning_rate_and_a_spread_of_1_the_same_for_all():
     assert constraints.spread_dual_lr(0.5, spread=9.0, num_constraints=1).tolist() == [0.5]
     assert constraints.spread_dual_lr(0.5, spread=1.0, num_constraints=3).tolist() == [0.5] * 3
 
@@ -449,7 +449,7 @@ def test_the_prediction_has_no_jump_where_the_skip_begins_to_wait_at_1():
     skip_lr=st.floats(1e-5, 1e-1),
     slope=st.floats(0.0, 2.0),
 )
-def test_the_sized_step_size_removes_the_skip_when_asked(removal_step, skip_weight, skip_lr, slope):
+def test_the_sized_dual_learning_rate_removes_the_skip_when_asked(removal_step, skip_weight, skip_lr, slope):
     dual_lr = constraints.size_dual_lr(removal_step, skip_weight, skip_lr, slope)
     assert constraints.predict_removal_step(skip_weight, skip_lr, dual_lr, slope) == pytest.approx(
         removal_step, rel=1e-5
@@ -472,9 +472,9 @@ def test_a_removal_that_cannot_be_sized_is_refused(wrong):
         constraints.size_dual_lr(**{"removal_step": 10.0, **wrong})
 
 
-def test_longer_runs_get_smaller_default_step_sizes_and_runs_without_skips_none():
-    step_sizes = [default_dual_lr(num_steps, 0.95, TrainConfig()) for num_steps in (100, 1000, 10000)]
-    assert step_sizes[0] > step_sizes[1] > step_sizes[2] > 0.0
+def test_longer_runs_get_smaller_default_learning_rates_and_runs_without_skips_none():
+    dual_lrs = [default_dual_lr(num_steps, 0.95, TrainConfig()) for num_steps in (100, 1000, 10000)]
+    assert dual_lrs[0] > dual_lrs[1] > dual_lrs[2] > 0.0
     assert default_dual_lr(1000, 0.0, TrainConfig()) == 0.0
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tests.state import state_of
 from van_tutorial import constraints, diagnostics, models, training
 
-NUM_STEPS, STEP_SIZE = 1000, 5e-3
+NUM_STEPS, SAME_LR = 1000, 5e-3
 FOLLOW = pytest.mark.parametrize("follow", [constraints.predict_path, constraints.simulate_path])
 
 
@@ -40,8 +40,8 @@ def test_the_predicted_path_is_the_one_that_the_librarys_steps_take(
         "damping": damping,
         "curvature": curvature,
         "is_projected": is_projected,
-        "skip_lr": STEP_SIZE,
-        "dual_lr": STEP_SIZE,
+        "skip_lr": SAME_LR,
+        "dual_lr": SAME_LR,
     }
     predicted, simulated = constraints.predict_path(**choices), constraints.simulate_path(**choices)
     assert predicted.columns.tolist() == simulated.columns.tolist() == ["step", "skip_weight", "multiplier"]
@@ -49,7 +49,7 @@ def test_the_predicted_path_is_the_one_that_the_librarys_steps_take(
     for path in (predicted, simulated):
         assert path.iloc[0].tolist() == pytest.approx([0.0, start, 0.0], abs=1e-12)
     for column in ("skip_weight", "multiplier"):  # steps are not quite time: to first order in their size
-        assert (predicted[column] - simulated[column]).abs().max() < STEP_SIZE
+        assert (predicted[column] - simulated[column]).abs().max() < SAME_LR
     is_gone = [path["skip_weight"].iloc[-1] == 0.0 for path in (predicted, simulated)]
     assert is_gone == [is_projected and (damping < 5.0 or slope < 0.0)] * 2
 
@@ -103,7 +103,7 @@ def test_without_projection_the_skip_weight_swings_for_ever(follow):
 
 
 @FOLLOW
-def test_a_smaller_step_size_of_the_multiplier_lets_it_swing_further_and_slower(follow):
+def test_a_smaller_dual_learning_rate_lets_it_swing_further_and_slower(follow):
     path = follow(2000, is_projected=False, **{**KNOWN, "dual_lr": 1e-3})
     assert first_zero(path) == pytest.approx(840, rel=0.01)
     assert path["skip_weight"].abs().max() == pytest.approx(1.07, abs=0.01)
@@ -333,12 +333,12 @@ def test_each_layer_has_its_prediction_and_the_step_at_which_its_skip_was_gone(f
     for _ in trainer:
         pass
     table = diagnostics.removal_steps(trainer.phase_out, slope=0.2)
-    step_sizes = trainer.phase_out.multipliers.dual_lr.tolist()
+    dual_lrs = trainer.phase_out.multipliers.dual_lr.tolist()
     assert table["layer"].tolist() == [1, 2, 3, 4]
-    assert table["dual_lr"].tolist() == step_sizes
+    assert table["dual_lr"].tolist() == dual_lrs
     assert table["predicted_step"].tolist() == [
         start + constraints.predict_removal_step(0.5, 0.05, dual_lr, 0.2)
-        for start, dual_lr in zip(trainer.phase_out.starts.tolist(), step_sizes, strict=True)
+        for start, dual_lr in zip(trainer.phase_out.starts.tolist(), dual_lrs, strict=True)
     ]
     steps = trainer.result().first_zero_steps
     assert any(step is not None for step in steps)

@@ -162,7 +162,7 @@ def test_a_deep_plain_network_makes_another_course_of_a_difference_in_the_last_d
 
 
 DIFFERENT = {
-    "step sizes": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 5.0}],
+    "learning rates": [{"lr": 1e-3}, {"lr": 1e-2, "skip_lr": 3e-3}, {"dual_lr": 0.01, "dual_lr_spread": 5.0}],
     "order of the removal": [
         {"stagger": 0.5},
         {"stagger": -0.5},
@@ -205,7 +205,7 @@ def test_every_optimizer_works_on_many_networks(compare, common):
         agree(alone, together)
 
 
-def test_held_out_images_are_the_same(compare):
+def test_validation_images_are_the_same(compare):
     for alone, together in compare([{}] * 2, [{"validation_fraction": 0.1, "batch_size": 56}] * 2):
         agree(alone, together)
         assert together.validation_accuracy is not None

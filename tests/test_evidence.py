@@ -96,12 +96,12 @@ def test_the_scanner_takes_numbers_and_leaves_code_names_and_generated_tables(te
         (
             "The VAN is good.",
             [{"number": "0.56", "measured": VAN}],
-            "a page: 0.56 stands there 0 times where its entry says 1: mend the entry.",
+            "a page: 0.56 stands there 0 times where its entry says 1: correct the entry.",
         ),
         (
             "The VAN has 0.56, and so has another: 0.56.",
             [{"number": "0.56", "measured": VAN}],
-            "a page: 0.56 stands there 2 times where its entry says 1: mend the entry.",
+            "a page: 0.56 stands there 2 times where its entry says 1: correct the entry.",
         ),
         (
             "Here 0.5, there 0.5.",
@@ -114,8 +114,8 @@ def test_the_scanner_takes_numbers_and_leaves_code_names_and_generated_tables(te
             "a page: half in 'loses half' is said to be from 0.4 to 0.5; measured: 0.55977.",
         ),
         (
-            "The step size is 0.123.",
-            [{"number": "0.123", "setting": "step size", "of": "van_tutorial/training/config.py"}],
+            "The rate is 0.123.",
+            [{"number": "0.123", "setting": "rate", "of": "van_tutorial/training/config.py"}],
             "a page: 0.123 is said to be a setting of van_tutorial/training/config.py: it is not there.",
         ),
         (
@@ -145,7 +145,7 @@ def test_a_digit_that_is_changed_in_a_lesson_is_noticed_with_what_the_recording_
     lesson = tracing.Page.read(PAGES[name])
     changed = tracing.Page(name, lesson.text.replace("reaches 0.65,", "reaches 0.66,"))
     assert tracing.offences(changed, TRACES[name]) == [
-        f"{name}: 0.65 stands there 0 times where its entry says 1: mend the entry.",
+        f"{name}: 0.65 stands there 0 times where its entry says 1: correct the entry.",
         f"{name}: no entry of tests/traces.yaml explains 0.66 in {changed.around(changed.find('0.66')[0])!r}.",
     ]
     entries = [{**entry, "number": "0.66"} if entry["number"] == "0.65" else entry for entry in TRACES[name]]

@@ -24,7 +24,7 @@ NAMES = {term: name.strip("`") for term, _, name, *_ in ROWS if name != "–"}
 
 
 def find(path):
-    """What a dotted name leads to: in torch, in a room of the package, or a choice of TrainConfig."""
+    """What a dotted name leads to: in torch, in a subpackage of the package, or a choice of TrainConfig."""
     first, *rest = path.split(".")
     if first == "TrainConfig":
         found = training.TrainConfig

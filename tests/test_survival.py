@@ -134,7 +134,8 @@ def test_a_killed_scheduler_ends_the_sweep_in_one_sentence_and_another_one_finis
     assert status == 1
     (line,) = [line for line in error.splitlines() if "van-tutorial:" in line]
     assert (
-        f"The Dask scheduler is gone. {len(before)} of 6 runs are finished and kept; the same command" in line
+        f"The Dask scheduler no longer answers. {len(before)} of 6 runs are finished and kept; the same command"
+        in line
     )
     assert "Traceback" not in error
     processes.end()  # the workers would wait for their scheduler for a while

@@ -123,7 +123,7 @@ def offences(page, entries):
         times = entry.get("times", 1)
         if len(spans) != times:
             found.append(
-                f"{where} stands there {len(spans)} times where its entry says {times}: mend the entry."
+                f"{where} stands there {len(spans)} times where its entry says {times}: correct the entry."
             )
         taken.update(spans)
         found += [f"{where} {sentence}" for span in spans[:1] for sentence in check(page, span, entry)]

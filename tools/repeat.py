@@ -1,4 +1,4 @@
-"""Measure a recorded result again with other seeds, and set what comes out beside what is recorded.
+"""Measure a recorded result again with other seeds, and set the result beside what is recorded.
 
     python -m tools.repeat convolutions --seeds 10,11 --where network "plain, TAT" --where depth 56
 

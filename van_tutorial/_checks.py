@@ -1,4 +1,4 @@
-"""Checks of arguments: one sentence with what was expected, what came, and the choices there are."""
+"""Checks of arguments: one sentence with what was expected, what was given, and the choices there are."""
 
 import math
 from collections.abc import Iterable

@@ -101,7 +101,7 @@ def remove_leftovers(folder: Path, mark: str, min_age: float = 0.0) -> None:
         return
     for left in folder.glob(f"{glob.escape(mark)}*-*"):
         process = left.name.removeprefix(mark).partition("-")[0]
-        # Whose process lives, or is another user's; or what has no process in its name; or is gone meanwhile.
+        # Whose process lives, or is another user's; or what has no process in its name; or was removed meanwhile.
         with contextlib.suppress(PermissionError, ValueError, FileNotFoundError):
             try:
                 os.kill(int(process), 0)

@@ -39,7 +39,7 @@ def switch(model: nn.Module, mode: bool) -> None:
 
 @contextlib.contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Give each module its mode back afterwards, whatever happens."""
+    """Give each module its mode back afterwards, after an error as well."""
     modes = modes_of(model)
     try:
         yield
@@ -49,7 +49,7 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Hold a network in eval mode; afterwards each module has its own mode back, whatever happens."""
+    """Hold a network in eval mode; afterwards, and after an error, each module has its own mode back."""
     with modes_kept(model):
         switch(model, False)
         yield
@@ -74,9 +74,9 @@ def begin_training(model: nn.Module, frozen: set[nn.Module]) -> None:
 def left_as_it_was(
     model: nn.Module, replaced: Mapping[nn.Parameter, Tensor] = MappingProxyType({})
 ) -> Iterator[None]:
-    """Let a network work on copies of its buffers, and give it back its own tensors and modes, whatever happens.
+    """Let a network work on copies of its buffers, and give it back its own tensors and modes, after an error as well.
 
-    Modes are put back without a call of `train`, so whoever changes one in it sets the attribute `training`.
+    Modes are put back without a call of `train`, so code that changes one in it sets the attribute `training`.
 
     Args:
         model: whose parameters, buffers and modes are kept.
@@ -114,7 +114,7 @@ def left_as_it_was(
 def undoing(model: nn.Module, device: torch.device) -> contextlib.ExitStack:
     """Return a context that puts a network's buffers, and the random state, back to what they are now.
 
-    Whoever is content with what has happened in it calls its `pop_all`, and nothing is put back. Other threads of ours
+    To keep what has happened in it, call its `pop_all`: nothing is put back. Other threads of ours
     must not move the random state meanwhile: hold `_random.LOCK`.
     """
     undo = contextlib.ExitStack()

@@ -93,7 +93,7 @@ def add_argument(parser: argparse.ArgumentParser, argument: inspect.Parameter, a
         choices["action"] = "store_true"
     elif kind is Pairs:
         choices |= {"nargs": 2, "action": "append", "metavar": ("NAME", "VALUE"), "default": []}
-        # A value may begin with a dash, as -5e-1 and -inf do: whatever is none of the command's own options.
+        # A value may begin with a dash, as -5e-1 and -inf do: all that is none of the command's own options.
         parser._negative_number_matcher = re.compile("-")
     else:
         choices["type"] = (get_args(kind) or (kind,))[0]  # what it is where it is not None, or one of several
@@ -106,7 +106,7 @@ def add_argument(parser: argparse.ArgumentParser, argument: inspect.Parameter, a
 
 
 def run_demo(*, runs: Path = RUNS) -> None:
-    """Train plain, residual and VAN on embedded data, and show what came out.
+    """Train plain, residual and VAN on embedded data, and show the results.
 
     Args:
         runs: folder to keep runs in (default: runs)
@@ -226,7 +226,7 @@ def run_sweep(
 
 
 def ask(question: str) -> bool:
-    """Ask whoever sits at the terminal."""
+    """Ask the user at the terminal."""
     if not sys.stdin.isatty():
         raise ValueError(f"{question} Nobody is at the terminal to answer: add --yes.")
     try:
@@ -350,7 +350,7 @@ def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
     try:
         made = made if isinstance(made, torch.nn.Module) else made()
         result = type(made).__name__
-    except Exception as error:  # whatever someone's code raises
+    except Exception as error:  # of someone's code
         made, result = None, f"{type(error).__name__} ({error})"
     if not isinstance(made, torch.nn.Module):
         raise ValueError(

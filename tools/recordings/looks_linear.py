@@ -71,7 +71,7 @@ def train(lab: Lab, model: nn.Module, images: data.Images, recorder: Any = None,
 
 
 def outcome(run: Trained, *names: str) -> Row:
-    """Return what came out; the accuracies of guessing where the training diverged."""
+    """Return the results; chance where the training diverged."""
     if run.result.is_complete:
         return run.row(*names)
     return dict.fromkeys([name for name in names if name != "seconds"], 0.1)

@@ -70,7 +70,7 @@ def without_skips(network: nn.Module, images: data.Images, only: list[str] | Non
 
 
 def fit(lab: Lab, network: nn.Module, images: data.Images, loss: Any = None, **settings: Any) -> Trained:
-    """Train a network, and let it collapse where its skips are gone."""
+    """Train a network, and let it collapse where its skips are removed."""
     config = lab.config(**{"num_epochs": NUM_EPOCHS} | settings)
     run = lab.finish(training.Trainer(network, images, config, loss=loss), images)
     if hasattr(run.model, "skip_weight"):

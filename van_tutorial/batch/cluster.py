@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 SECONDS_TO_CONNECT = 10
 MOST_STARTS = 3
 NOISY = ("distributed", "distributed.client", "asyncio", "tornado", "tornado.application")
-GONE = "The Dask scheduler is gone."
+GONE = "The Dask scheduler no longer answers."
 SILENT = logging.CRITICAL + 1
 
 
 class ClusterError(RuntimeError):
-    """The Dask cluster is not there, is not fit for the sweep, or is gone."""
+    """The Dask cluster is not there, is not fit for the sweep, or no longer answers."""
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def quiet() -> Iterator[None]:
         Nothing.
 
     Raises:
-        ClusterError: where the scheduler is gone.
+        ClusterError: where the scheduler no longer answers.
     """
     from distributed import CancelledError
     from distributed.comm.core import CommClosedError

@@ -1,4 +1,4 @@
-"""One run made, on whatever machine: what it needs, and the files that come out of it."""
+"""One run made, on any machine: what it needs, and the files that come out of it."""
 
 import json
 import platform
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a run.
+    """The result of a run.
 
     Attributes:
         files: content by name.

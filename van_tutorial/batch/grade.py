@@ -83,13 +83,13 @@ def grade(
 ) -> pd.DataFrame:
     """Run every notebook below a folder, and return what the course's checks say of its exercises.
 
-    This executes code that others wrote, with the rights of whoever calls it: contain it, as docs/teaching.md says. A
+    This executes code that others wrote, with the rights of its caller: contain it, as docs/teaching.md says. A
     verdict counts where it is the value of a code cell whose last statement is the check as the course has it; that
     keeps slips out, and nobody who sets out to deceive it.
 
     All submissions are read before the first one runs. What a submission starts is ended with it; on Linux also what
     made itself independent, and any other process that the caller starts meanwhile. The tables are written after each
-    submission. At the end they are written once more, with the executed notebooks, over whatever stands there. A
+    submission. At the end they are written once more, with the executed notebooks, over what stands there. A
     grading that was killed or interrupted goes on where it stopped, and the submission that it stopped at comes last.
 
     Args:
@@ -168,7 +168,7 @@ def begun_before(into: Path) -> list[str]:
 
 def kept_notebook(path: Path, key: str) -> Any:
     """Return the notebook that an earlier grading has kept under a key; None where there is none."""
-    with contextlib.suppress(Exception):  # whatever stands there
+    with contextlib.suppress(Exception):  # of anything that stands there
         notebook = nbformat.read(path, as_version=4)
         return notebook if notebook.metadata.get(KEY) == key else None
     return None
@@ -196,7 +196,7 @@ def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submi
 
     Args:
         folder: of all submissions.
-        into: folder for what comes out, which is passed over.
+        into: folder for the results, which is passed over.
         lessons: their names; of several that fit the first counts.
 
     Returns:
@@ -204,7 +204,7 @@ def find_submissions(folder: Path, into: Path, lessons: list[str]) -> list[Submi
 
     Raises:
         NotebookError: where there is no such folder.
-        ValueError: where what comes out would be written over submissions.
+        ValueError: where results would be written over submissions.
     """
     if not folder.is_dir():
         raise NotebookError(f"There is no folder {folder}: name that of the submissions.")
@@ -311,7 +311,7 @@ def grade_one(
             changed = num_changed(lesson.notebook, executed)
             if lesson.solutions is not None:
                 copied = num_copied(lesson.notebook, lesson.solutions, executed)
-        except Exception as error:  # whatever a file that was handed in may hold
+        except Exception as error:  # a file that was handed in may hold anything
             reason = one_line(f"cannot be run: {printable(error)}")
             own = verdicts(lesson.notebook, lesson.notebook)
             found = [(title, "failed", reason) for title, verdict, _ in own if verdict != NOT_WRITTEN]
@@ -364,7 +364,7 @@ def run_submission(submission: Submission, parameters: Mapping[str, Any], timeou
 
 @contextlib.contextmanager
 def nothing_left_running() -> Iterator[None]:
-    """End all processes that were started meanwhile, on Linux those as well whose parents are gone."""
+    """End all processes that were started meanwhile, on Linux those as well whose parents have ended."""
     own = psutil.Process()
     before = {child.pid for child in own.children(recursive=True)}
     adopt_orphans(True)

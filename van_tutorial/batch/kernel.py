@@ -34,7 +34,7 @@ class Client(NotebookClient):
     is_in_bar = False
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """Pass on bars, and drop an output for which there is no room."""
+        """Pass on bars, and drop an output for which there is no space."""
         kind, content = msg["msg_type"], msg["content"]
         if kind == "stream" and self.progress:
             self.pass_on(content["text"], self.progress)
@@ -65,7 +65,7 @@ class Client(NotebookClient):
 
 @contextlib.contextmanager
 def running(notebook: Any, home: str | Path | None = None, **choices: Any) -> Iterator[Client]:
-    """Start the kernel of a notebook, and end it whatever happens.
+    """Start the kernel of a notebook, and end it, after an error as well.
 
     Its sockets are files that only this user can open; on Windows it listens on loopback. It knows no startup files of
     the user's IPython, and leaves none behind.
@@ -98,7 +98,7 @@ def running(notebook: Any, home: str | Path | None = None, **choices: Any) -> It
 def orphans_end() -> list[str]:
     """Return a kernel's arguments that let it end, and say nothing, when the process that started it is killed.
 
-    A kernel watches its parent, but not for one that is gone before the watch begins.
+    A kernel watches its parent, but misses one that ends before the watch begins.
     """
     watch = f"__import__('psutil').pid_exists({os.getpid()}) or __import__('os')._exit(1)"
     return ["--log-level=ERROR", f"--IPKernelApp.exec_lines={watch}"]
@@ -108,7 +108,7 @@ def orphans_end() -> list[str]:
 def kernel_folder() -> Iterator[Path]:
     """Make a folder of a kernel for a while; those that killed processes left beside it are removed.
 
-    Not at once: the kernel of a killed process may still be starting, and would complain that its folder is gone.
+    Not at once: the kernel of a killed process may still be starting, and would complain that its folder is missing.
 
     Yields:
         The folder.

@@ -23,7 +23,7 @@ KINDS: dict[str, Any] = {"mlp": models.MLPConfig, "convnet": models.ConvNetConfi
 FROM_DATA = ("in_features", "in_channels", "num_classes")  # choices that the data set makes
 DATA = "fashion-mnist-mini"
 # Compiled, a step takes a third less time than uncompiled in groups of 16, and half of that in groups of 8. What
-# compiling takes is saved after 40,000 to 80,000 steps of a network, of whatever depth.
+# compiling takes is saved after 40,000 to 80,000 steps of a network, at any depth.
 COMPILED_AT_ONCE, WORTH_COMPILING = 8, 100_000
 NUM_IMAGES = {  # to train on
     DATA: 5_000, "fashion-mnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000,

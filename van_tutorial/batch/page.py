@@ -102,8 +102,8 @@ def with_html_outputs(notebook: Any) -> Any:
     """Return a copy of an executed notebook whose outputs need nothing but HTML and plotly's script.
 
     Figures become fragments that draw themselves by a global `Plotly`, the headers of tables say what they head, and
-    what only programs read is gone: metrics, and the state of widgets. No path says where on this machine the course,
-    its environment or the user's home is.
+    what only programs read is left out: metrics, and the state of widgets. No path says where on this machine the
+    course, its environment or the user's home is.
 
     Args:
         notebook: the nbformat notebook, with its outputs; it is not changed.

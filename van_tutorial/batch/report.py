@@ -60,7 +60,7 @@ def report(folder: str | Path, metric: str | None = None, notebook: str | Path |
         )
     for cell in executed.cells:
         if cell.cell_type == "code":
-            cell.metadata["transient"] = {"remove_source": True}  # the page shows what came out, not how
+            cell.metadata["transient"] = {"remove_source": True}  # the page shows results, not code
     page = folder / "report.html"
     write_atomic(page, make_page(executed, f"Report on {folder.resolve().name}", folder).encode())
     return page

@@ -133,7 +133,7 @@ def claim(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        # While it is held: whoever opened the file before sees, once it has the lock, that the file is gone.
+        # While it is held: a process that opened the file before sees, once it has the lock, that the file was removed.
         with contextlib.suppress(OSError):
             lock.unlink()
         holder.release()

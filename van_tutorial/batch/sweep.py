@@ -1,8 +1,8 @@
 """Many runs of a notebook, or trainings of a network: what is missing is made, on this machine or on a Dask cluster.
 
 The process that sweeps is the only one that writes into the folder of the runs. It claims a run, hands it to a worker,
-gets the files back as bytes, and keeps them. So no shared disk is needed; and whatever is killed, a run is either whole
-in its folder or missing there, and the same sweep makes what is missing.
+gets the files back as bytes, and keeps them. So no shared disk is needed. When a process is killed, a run is either
+whole in its folder or missing there, and the same sweep makes what is missing.
 """
 
 import contextlib
@@ -275,7 +275,7 @@ class Driver:
             outcomes = future.result()
         except (ClusterError, CancelledError):
             raise
-        except Exception as error:  # whatever befell the worker: a full disk, say
+        except Exception as error:  # of the worker: a full disk, say
             if isinstance(error.__cause__, ImportError):  # so Dask tells of its scheduler
                 raise ClusterError(
                     f"The scheduler cannot do the work ({error.__cause__}): install the same there."

@@ -163,7 +163,7 @@ def parse(path: Path) -> Any:
         raise SweepError(f"not readable as YAML, line {mark.line + 1}: {error.problem}.") from error
     except OSError:
         raise
-    except Exception as error:  # PyYAML passes on whatever a value that is not of its tag makes Python raise
+    except Exception as error:  # PyYAML passes on what Python raises for a value that is not of its tag
         raise SweepError(f"not readable as YAML: {' '.join(str(error).split())}.") from error
 
 

@@ -24,7 +24,7 @@ def make_group(tasks: list[Task]) -> list[Outcome]:
         tasks: of the runs: one notebook, or networks of one shape.
 
     Returns:
-        What came out of each.
+        The result of each.
 
     Raises:
         ClusterError: where this worker has another package, other data or another torch than the sweep.
@@ -84,7 +84,7 @@ def dask_setup(worker: Any) -> None:
 def dask_teardown(worker: Any) -> None:
     """End now instead of waiting for the notebook in hand, which nobody wants any more, and end its kernel before.
 
-    A kernel would end by itself, but one that is only just starting complains first that its folder is gone.
+    A kernel would end by itself, but one that is only just starting complains first that its folder is missing.
 
     Args:
         worker: Dask's object for this process.

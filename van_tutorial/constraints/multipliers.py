@@ -23,7 +23,7 @@ class Multipliers(nn.Module):
     `gain` makes it a PI controller (nuPI): after the first step a multiplier is that of plain ascent plus
     dual_lr_l gain xi_l. It falls with its skip weight, which damps the oscillation as a quadratic term of weight
     dual_lr_l gain does. `growth` with damping = dual_lr is the method of multipliers (the augmented Lagrangian with an
-    increasing penalty): multipliers rise faster and faster until their skips are gone, however low the price.
+    increasing penalty): multipliers rise faster and faster until their skips are removed, however low the price.
 
     The multipliers are buffers, so that devices and checkpoints come with the module.
 
@@ -77,13 +77,13 @@ class Multipliers(nn.Module):
         check_range("gain", gain, 0.0, math.inf)
         check_range("smoothing", smoothing, -1.0, 1.0, open_low=True, open_high=True)
         check_range("growth", growth, 1.0, math.inf)
-        step_sizes = torch.as_tensor(dual_lr, dtype=torch.get_default_dtype())
-        if step_sizes.shape not in ((), (num_constraints,)):
+        dual_lrs = torch.as_tensor(dual_lr, dtype=torch.get_default_dtype())
+        if dual_lrs.shape not in ((), (num_constraints,)):
             raise ValueError(
                 f"dual_lr must be one number or a tensor of shape ({num_constraints},), "
-                f"got shape {tuple(step_sizes.shape)}."
+                f"got shape {tuple(dual_lrs.shape)}."
             )
-        if not bool((step_sizes >= 0).all()):  # false for NaN as well
+        if not bool((dual_lrs >= 0).all()):  # false for NaN as well
             raise ValueError(f"dual_lr must be at least 0, got {dual_lr!r}.")
         self.damping = damping
         self.gain, self.smoothing, self.growth = gain, smoothing, growth
@@ -92,7 +92,7 @@ class Multipliers(nn.Module):
             "average", torch.full((num_constraints,), math.nan)
         )  # NaN before the first dual step
         self.register_buffer("grown", torch.ones(num_constraints))
-        self.register_buffer("dual_lr", step_sizes.expand(num_constraints).clone())
+        self.register_buffer("dual_lr", dual_lrs.expand(num_constraints).clone())
 
     def penalty(self, alpha: Tensor) -> Tensor:
         """Return sum_l lambda_l alpha_l + c_l / 2 alpha_l^2, a scalar to be added to the loss.

@@ -87,7 +87,7 @@ def price_ratio(
 
         (pi - atan(r)) / w        from pi / (2 w) for r far above 1, to pi / w for r near 0
 
-    Far above 1 the phase-out is a *clock*: it removes the skip after pi / (2 w) steps, whatever the loss says. Near 1
+    Far above 1 the phase-out is a *clock*: it removes the skip after pi / (2 w) steps, for any loss. Near 1
     and below it is a *market*: the skip stays until its multiplier has passed its price, so that cheap skips are
     removed first. In the amplitude alpha_0 sqrt(1 + 1 / r^2) of the oscillation a small r means that the skip waits
     at 1.
@@ -332,8 +332,8 @@ def first_zero_step(path: pd.DataFrame) -> int | None:
         >>> first_zero_step(pd.DataFrame({"step": [0, 1, 2], "skip_weight": [0.5, 0.0, 0.0]}))
         1
     """
-    gone = path.loc[path["skip_weight"] == 0.0, "step"]
-    return int(gone.iloc[0]) if len(gone) else None
+    removed = path.loc[path["skip_weight"] == 0.0, "step"]
+    return int(removed.iloc[0]) if len(removed) else None
 
 
 def check_path(

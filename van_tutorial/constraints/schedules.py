@@ -116,7 +116,7 @@ def scheduled_skip_weight(
         step: number of steps done.
         num_steps: number of steps of the whole training.
         skip_weight: initial skip weight alpha_0.
-        remove_by: fraction of the training after which the skips are gone; None means its end.
+        remove_by: fraction of the training after which the skips are removed; None means its end.
         remove_from: fraction of the training in [0, remove_by) at which the removal begins.
 
     Returns:

@@ -267,7 +267,7 @@ def download(name: str, root: str | Path | None = None) -> Path:
     Pickles are not executed. `load` compares each file with its checksum.
 
     Args:
-        name: as for `load`, but for the embedded set.
+        name: as for `load`, except the embedded set.
         root: as for `load`; made where it is not there.
 
     Returns:

@@ -60,7 +60,7 @@ def layer_norms(
     examples. A complex number counts by its absolute value, a gradient by it being dC/dRe W + i dC/dIm W.
 
     One forward and one backward pass (cheap). The model is measured in its present mode; its parameters and their
-    gradients, buffers, modes and random states are left as they are, and hooks are removed whatever happens.
+    gradients, buffers, modes and random states are left as they are, and hooks are removed, after an error as well.
 
     Args:
         model: maps inputs to what the loss takes.
@@ -157,7 +157,7 @@ def layer_norms(
 def latest_weight_grad_norms(model: nn.Module) -> Tensor:
     """Return |dC / dW_l| of every layer from the gradients that the latest backward pass has left, at no cost.
 
-    What `layer_norms` calls weight_grad_norm, but on whatever batch was last, in the mode that the network had then.
+    What `layer_norms` calls weight_grad_norm, but on the last batch, in the mode that the network had then.
 
     Args:
         model: after a backward pass; layers as in `layer_norms`.

@@ -21,7 +21,7 @@ class Memory:
 
     Args:
         models: the networks, with parameters and buffers of the same names and shapes.
-        num_slots: how many networks there is to be room for, at least K; what is left over holds zeros.
+        num_slots: how many networks it holds, at least K; what is left over holds zeros.
 
     Attributes:
         values: all parameters but the skip weights; matrices first, since only they decay. A parameter's values for all

@@ -115,7 +115,7 @@ AS_THEY_ARE: dict[type[nn.Module], str] = {
 
 
 def num_slots(network: MLP | ConvNet, num_networks: int) -> int:
-    """Return how many networks there must be room for, so that every number of each is in a full vector.
+    """Return how many networks there must be space for, so that every number of each is in a full vector.
 
     What is left over at the end of a tensor is rounded in another way: there lies a network more. The channels of
     several networks share a vector for every pixel.

@@ -173,7 +173,7 @@ class Trainer(Loop[list[Record | None]]):
         return [(loss / len(labels), right / len(labels)) for loss, right in sums.T.tolist()]
 
     def results(self) -> list[TrainResult]:
-        """Return what came out so far, for each network."""
+        """Return the results so far, for each network."""
         return [member.result() for member in self.members]
 
 

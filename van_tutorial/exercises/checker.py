@@ -212,7 +212,7 @@ def judge_function(
             name = "returns_none" if all(missing) else "returns_none_for_some"
             return Feedback(False, check.say(name, None))
         found = results[0] if len(calls) == 1 else torch.tensor([float(result) for result in results])
-    except Exception as error:  # whatever a learner's function may raise
+    except Exception as error:  # of a learner's function
         hints = {**check.messages.get("raised", {}), **GENERAL["raised"]}
         hint = next((f" {hint}" for part, hint in hints.items() if part in str(error)), "")
         return Feedback(False, f"it raised {type(error).__name__}: {error}.{hint}")

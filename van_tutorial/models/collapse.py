@@ -91,7 +91,7 @@ def collapse(model: nn.Module, fold_normalization: bool = False) -> Any:
     without_skips(plain)
     has_branches = plain.config.parametrization == "repvgg"
     plain.config = dataclasses.replace(plain.config, connection="plain", parametrization="none")
-    # The normalizations in the branches are gone: so is then the one left, of the first convolution.
+    # The normalizations in the branches are folded: so is then the one left, of the first convolution.
     return fold_batch_norm(plain) if fold_normalization or has_branches else plain
 
 
@@ -163,7 +163,7 @@ def without_skips(model: Stack) -> None:
 
 
 def fold_batch_norm(model: nn.Module) -> Any:
-    """Return a copy of a network whose batch normalizations have gone into the weights before them.
+    """Return a copy of a network whose batch normalizations are folded into the weights before them.
 
     In eval mode batch normalization is gamma (z - mu) / sigma + beta with constants, and z = W x + b. So it is a linear
     map with weight gamma / sigma W and bias beta + (b - mu) gamma / sigma.

@@ -148,7 +148,7 @@ def check_same(network: nn.Module, gated: Traced, inputs: tuple[Tensor, ...]) ->
 
 
 def is_close(value: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors are the same but for rounding, which on some devices differs from call to call."""
+    """Tell whether two tensors are the same up to rounding, which on some devices differs from call to call."""
     if value.shape != other.shape or not (value.is_floating_point() or value.is_complex()):
         return torch.equal(value, other)
     size = value.abs().nan_to_num(0.0, 0.0, 0.0).amax().item() if value.numel() else 0.0

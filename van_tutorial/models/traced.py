@@ -360,7 +360,7 @@ def trace(
     try:
         with LOCK, random_state_kept(), torch.no_grad():
             network(*map(torch.clone, inputs))
-    except Exception as error:  # whatever someone's code raises
+    except Exception as error:  # of someone's code
         shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
         raise ValueError(
             f"The network cannot be run on the example, of shape {shapes}: {first_line(error)}."
@@ -371,7 +371,7 @@ def trace(
             lowered = make_fx(lambda *values: tracer.trace_on(network, values), pre_dispatch=True)(
                 *[value.detach().clone() for value in inputs]
             )
-    except Exception as error:  # whatever someone's code raises that is given what stands for a tensor
+    except Exception as error:  # of someone's code that is given what stands for a tensor
         failed = tracer.failed or network
         where = user_line(traceback.extract_tb(error.__traceback__))
         name = next((name for name, module in network.named_modules() if name and module is failed), None)
@@ -409,7 +409,7 @@ def copied(network: nn.Module) -> Any:
     """Return a copy of a network, or raise where it refuses one."""
     try:
         return copy.deepcopy(network)
-    except Exception as error:  # whatever a module or a tensor of someone else's raises
+    except Exception as error:  # of someone else's module or tensor
         raise ValueError(
             f"The network cannot be copied ({type(error).__name__}): it holds a tensor that is part of a graph, or "
             "something else that copy.deepcopy refuses; delete that first."

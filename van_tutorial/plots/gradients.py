@@ -72,7 +72,7 @@ def gradient_signals(
     for place, (index, (name, values)) in enumerate(numbered(gradients.items())):
         signal = np.asarray(values, dtype=float)
         spread = signal.std() if signal.size else 0.0
-        # One that does not vary but for rounding is a flat line.
+        # One that varies by rounding alone is a flat line.
         is_flat = spread <= 1e-5 * np.abs(signal).max(initial=0.0)
         scaled = np.zeros_like(signal) if is_flat else (signal - signal.mean()) / spread
         x, y = np.asarray(inputs), scaled - 6 * place

@@ -44,7 +44,7 @@ class TrainConfig:
             (`constraints.Multipliers`, as for the next two).
         dual_smoothing: of the running average behind `dual_gain`, in (-1, 1).
         dual_growth: factor of dual_lr and damping in each step that leaves a skip, at least 1. Above 1 multipliers go
-            on rising until every skip is gone.
+            on rising until every skip is removed.
         remove_from: fraction of the training in [0, 1) at which the removal begins: multipliers, penalties, caps and
             schedules wait for it. Until then skip weights follow the loss alone, or stay where a schedule has them.
         remove_by: fraction of the training in (0, 1] by which a falling cap has every skip weight at its target;

@@ -46,7 +46,7 @@ def settle_statistics(model: nn.Module, images: Tensor, batch_size: int = 4096) 
     Args:
         model: changed in place; each module's own mode is put back.
         images: shape (N, C, H, W), on the network's device.
-        batch_size: about how many images at a time; all batches are of one size, but for one image.
+        batch_size: about how many images at a time; batches differ by one image at most.
 
     Source:
         Ioffe and Szegedy 2015, Batch normalization, algorithm 2, which takes the population's statistics after

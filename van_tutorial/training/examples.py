@@ -51,8 +51,8 @@ class Examples:
             raise ValueError(
                 f"augment {config.augment!r} would move the images and not their maps of labels: take 'none'."
             )
-        train, held_out = split(len(images.train_labels), config.validation_fraction)
-        if config.validation_fraction > 0.0 and not len(held_out):
+        train, validation = split(len(images.train_labels), config.validation_fraction)
+        if config.validation_fraction > 0.0 and not len(validation):
             raise ValueError(
                 f"validation_fraction {config.validation_fraction} of {len(train)} training images is less than one "
                 f"image: take at least {1 / len(train):.2g}, or 0."
@@ -64,7 +64,7 @@ class Examples:
         self.train_images, self.train_labels = self._to_device(
             images.train_images[train], images.train_labels[train]
         )
-        self.validation = self._to_device(images.train_images[held_out], images.train_labels[held_out])
+        self.validation = self._to_device(images.train_images[validation], images.train_labels[validation])
         self.test = self._to_device(images.test_images, images.test_labels)
         self._orders: dict[int, tuple[int, Tensor]] = {}
 
@@ -142,8 +142,8 @@ class Examples:
 def split(num_images: int, validation_fraction: float) -> tuple[Tensor, Tensor]:
     """Return the indices of the training set and of the validation set, the same in every run."""
     order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
-    num_held_out = round(validation_fraction * num_images)
-    return order[num_held_out:].sort().values, order[:num_held_out].sort().values
+    num_validation = round(validation_fraction * num_images)
+    return order[num_validation:].sort().values, order[:num_validation].sort().values
 
 
 def digest_of(*tensors: Tensor) -> str:

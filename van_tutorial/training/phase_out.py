@@ -18,7 +18,7 @@ from van_tutorial.constraints import (
 from van_tutorial.training.config import TrainConfig
 
 NEVER = -1  # no step yet
-IN_TIME = 0.75  # of its window, when a staggered layer's skip should be gone
+IN_TIME = 0.75  # of its window, when a staggered layer's skip should be removed
 ROUNDING = 1e-6  # how far the end of a window may be off in single precision, as a fraction of the training
 MARGIN = 0.3  # slope that the default dual learning rate is sized for; slopes that were measured are near 0
 FLICKER = 0.01  # up to here a skip weight that has been at its target counts as being there still
@@ -131,7 +131,7 @@ class PhaseOut(nn.Module):
     def progress(self, step: int) -> Tensor:
         """Return how much of each layer's own window has passed after `step` steps, shape (L,), from 0 to 1.
 
-        What is 1 but for rounding is 1: the last window ends with the training where remove_by is 1.
+        What is 1 up to rounding is 1: the last window ends with the training where remove_by is 1.
         """
         share = 1.0 - abs(self.config.staggering)
         window = share * (self.config.removing_by - self.config.remove_from) * self.num_steps
@@ -205,7 +205,7 @@ class PhaseOut(nn.Module):
 
     @property
     def removal(self) -> str:
-        """Since when all is gone, and how it was removed, in words; empty while something is left."""
+        """Since when all skips are removed, and how they were, in words; empty while something is left."""
         if self.removed_by is None:
             return ""
         bound = f"falling bound (cap; layers: {self.num_capped})"
@@ -231,12 +231,12 @@ class PhaseOut(nn.Module):
 def default_dual_lr(num_steps: int, skip_weight: float, config: TrainConfig) -> float:
     """Return the geometric mean of the dual learning rates with which the multipliers finish just in time.
 
-    The slowest layer's skip is to be gone when the cap comes down to 0, by `predict_removal_step` with a slope
+    The slowest layer's skip is to be removed when the cap comes down to 0, by `predict_removal_step` with a slope
     of 0.3 nats per unit of violation: any later would be the cap's work. Measured slopes are near 0, so that skips are
     removed earlier than that, the earlier the longer the training: without a stagger the clock ends
     at 92 % of that time in 780 steps, at 55 % in 12,000. (On its way down the cap may still touch a
-    skip that waits at 1 for its multiplier, in a long training above all.) With a stagger it is to be gone after three
-    quarters of its window, which leaves the cap nothing to do.
+    skip that waits at 1 for its multiplier, in a long training above all.) With a stagger it is to be removed after
+    three quarters of its window, which leaves the cap nothing to do.
 
     Args:
         num_steps: number of steps of the whole training.

@@ -28,7 +28,7 @@ class Record:
         cap: bound on how far a skip weight is from config.skip_target; None where there are none, or a schedule sets
             them.
         seconds: time spent in the steps so far; evaluation is left out.
-        measures: what whoever iterates has measured at this step, by name: numbers, and tensors of shape (L,) on
+        measures: what the caller has measured at this step, by name: numbers, and tensors of shape (L,) on
             the CPU; `diagnostics.Recorder` fills it.
     """
 
@@ -50,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came out of a run.
+    """The result of a run.
 
     "Removed" is said of skips, whose weights are then 0. With config.skip_target 1 it is said of activations, whose
     skip weights are then 1: read "1" for "0" in `removed_at_step`, `num_capped` and `first_zero_steps`.

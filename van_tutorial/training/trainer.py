@@ -83,7 +83,7 @@ class Trainer(Loop[Record]):
         for record in Trainer(model, images, config):
             print(record.step, record.test_accuracy)
 
-    Whoever iterates decides what to do with a record, and may stop by leaving the loop; iterating again goes on. A
+    The caller decides what to do with a record, and may stop by leaving the loop; iterating again goes on. A
     network with a parameter `skip_weight` of shape (L,), in whichever of its modules, has its skips phased out
     (`PhaseOut`), unless `requires_grad` is False: such a skip weight stays as it is. Any other network is trained on
     its loss alone. (`until` calls `_train_step` for every step, and `_make_record` when a record is due.) The network
@@ -177,7 +177,7 @@ class Trainer(Loop[Record]):
         return self.make_record(self._seconds, scores)
 
     def _set_modes(self) -> None:
-        """Put the network in training mode, but for what its owner has frozen; in eval mode after the last step."""
+        """Put the network in training mode, except what its owner has frozen; in eval mode after the last step."""
         self._frozen |= frozen_modules(self.model)
         if self.step < self.num_steps:
             begin_training(self.model, self._frozen)
@@ -376,7 +376,7 @@ class Trainer(Loop[Record]):
         return contextlib.nullcontext()
 
     def result(self) -> TrainResult:
-        """Return what came out so far."""
+        """Return the result so far."""
         phase_out, last = self.phase_out, self.records[-1] if self.records else None
         return TrainResult(
             model=self.model,
@@ -443,7 +443,7 @@ class Trainer(Loop[Record]):
                 )
         except (FileNotFoundError, CheckpointError):
             raise
-        except Exception as error:  # whatever a damaged file makes the unpickler raise
+        except Exception as error:  # of the unpickler, for a damaged file
             raise CheckpointError(
                 f"{path} is not a checkpoint that can be read ({type(error).__name__})."
             ) from error
@@ -474,7 +474,7 @@ class Trainer(Loop[Record]):
         before = copy.deepcopy(self._state())
         try:
             self._take_over(state)
-        except Exception as error:  # whatever a damaged state makes torch raise
+        except Exception as error:  # of torch, for a damaged state
             self._take_over(before)
             raise CheckpointError(
                 f"{path} is damaged ({type(error).__name__}): nothing was taken over from it."

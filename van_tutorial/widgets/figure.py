@@ -27,7 +27,7 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly has no types
         super().__init__(figure.update_layout(autosize=True))
         self.on_msg(self._answer)
         self.__dict__["_is_made"] = True  # an attribute of a figure would be a part of it
-        # As wide as there is room; from plotly 7 on a button would upload the figure.
+        # As wide as there is space; from plotly 7 on a button would upload the figure.
         self._config = {"responsive": True, "showSendToCloud": False}
 
     def _answer(self, *_: Any) -> None:

@@ -157,13 +157,13 @@ export function network(el, touch = null) {
     };
   }
 
-  const room = () => el.clientWidth || 900;
+  const space = () => el.clientWidth || 900;
 
-  // The fixed parts: anew only where depth or room has changed.
+  // The fixed parts: anew only where depth or space has changed.
   function build(perRow) {
     const rows = Math.ceil(frame.depth / perRow);
     const width = Math.min(frame.depth, perRow) * CELL + 10;
-    const size = 11 * Math.max(1, width / room()); // of a number, which is not made smaller
+    const size = 11 * Math.max(1, width / space()); // of a number, which is not made smaller
     drawing.replaceChildren();
     const svg = make("svg", { viewBox: `0 0 ${width} ${rows * ROW + size - 7}`, "aria-hidden": "true" }, drawing);
     svg.style.maxWidth = `${width * LARGEST}px`;
@@ -195,10 +195,10 @@ export function network(el, touch = null) {
 
   function show() {
     if (!frame) return;
-    const fit = (cell) => Math.max(5, Math.floor(room() / cell) - 1);
+    const fit = (cell) => Math.max(5, Math.floor(space() / cell) - 1);
     const perRow = frame.depth <= 2 * fit(CELL) ? fit(CELL) : fit(SMALLEST * CELL);
     const balanced = Math.ceil(frame.depth / Math.ceil(frame.depth / perRow)); // rows of equal length
-    const shape = `${frame.depth} ${balanced} ${room()}`;
+    const shape = `${frame.depth} ${balanced} ${space()}`;
     if (shape !== built) {
       build(balanced);
       built = shape;

@@ -206,7 +206,7 @@ class Panel:
         forget(self)
 
     def _ipython_display_(self) -> None:
-        """Show the panel, and below it what to do once its kernel is gone."""
+        """Show the panel, and below it what to do once its kernel has ended."""
         display(self._repr_mimebundle_(), raw=True)
         display(HTML(LOST))
 
