@@ -1,6 +1,7 @@
 """The skips of networks that others wrote: found, named and priced, or refused in a sentence."""
 
 import os
+import random
 
 import pytest
 import torch
@@ -107,6 +108,7 @@ def no_gradient(net, x):
     [
         (no_gradient, r"torch\.no_grad"),
         (lambda net, x: x + net.a(x) if torch.rand(1).item() < 2.0 else x, "branches on values"),
+        (lambda net, x: x + net.a(x) if random.random() < 2.0 else x, r"torchvision\.ops\.StochasticDepth"),
         (lambda net, x: x + net.a(torch.stack([row * 2 for row in x])), "goes through a tensor"),
         (lambda net, x: x + net.a(x) if len(x) > 2 else x, "takes the length of a tensor"),
         (lambda net, x: sum(x + net.a(x) for _ in range(x.shape[1])), r"as an integer, as range\(\) needs"),

@@ -263,7 +263,8 @@ class Tracer(fx.Tracer):
         """Raise where something has happened that a graph does not hold."""
         if contexts() != self._contexts:
             raise TraceError(
-                "it enters torch.no_grad or torch.autocast, or draws random numbers apart from the input"
+                "it enters torch.no_grad or torch.autocast, or draws random numbers apart from the input (for layer "
+                "drop torchvision.ops.StochasticDepth, which can be traced)"
             )
 
     def to_bool(self, obj: fx.Proxy) -> bool:
