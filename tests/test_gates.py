@@ -171,6 +171,13 @@ def test_names_of_wrapped_networks_are_understood(seeded):
         pickle.dumps(gated)
 
 
+def test_a_network_that_is_deeper_than_calls_of_python_may_be_collapses(seeded):
+    deep = nn.Sequential(Made(lambda net, x: x + net.a(x)), *(nn.Tanh() for _ in range(600)))
+    gated = models.gate_skips(nn.Sequential(nn.Linear(4, 4), deep), torch.zeros(3, 4))
+    nn.init.zeros_(gated.skip_weight)
+    assert not hasattr(models.collapse(gated), "skip_weight")
+
+
 def test_a_graph_that_checks_shapes_refuses_others(seeded):
     gated = models.gate_skips(VisionTransformer().eval(), IMAGES)
     assert gated(IMAGES[:1]).shape == (1, 10)
@@ -199,9 +206,13 @@ def test_code_may_ask_how_long_a_shape_is_and_its_graph_can_be_traced_again(ask)
         (lambda net, x: torch.lerp(net.a(x), x, 0.5), "lerp is no addition of two tensors"),
         (
             lambda net, x: x + net.a(x)[:1],
-            r"shape \(1, 4\) and would have to be expanded to \(3, 4\).*no other skip",
+            r"shape \(1, 4\) and would have to be expanded to \(3, 4\).*nor can any other",
         ),
         (lambda net, x: (y := x + net.a(x)[:1]) + net.a(y), r"expanded to \(3, 4\) first; only=\['add:2'\]"),
+        (
+            lambda net, x: (h := net.a(net.c(x))) + x * torch.sigmoid(net.b(h)),
+            "adds goes around the other, so that either may be the skip",
+        ),
         (lambda net, x: x + net.a(x.detach()), "without it no gradient of the output reaches the input"),
         (lambda net, x: x + net.a(x) if net.training else net.a(x), "other skips|No skip-connection"),
     ],

@@ -111,6 +111,10 @@ def no_gradient(net, x):
         (lambda net, x: x + net.a(x) if random.random() < 2.0 else x, r"torchvision\.ops\.StochasticDepth"),
         (lambda net, x: x + net.a(torch.stack([row * 2 for row in x])), "goes through a tensor"),
         (lambda net, x: x + net.a(x) if len(x) > 2 else x, "takes the length of a tensor"),
+        (
+            lambda net, x: x + net.a(x) / float(x.shape[1]),
+            "gives Python a size or value of a tensor as a number",
+        ),
         (lambda net, x: sum(x + net.a(x) for _ in range(x.shape[1])), r"as an integer, as range\(\) needs"),
     ],
 )

@@ -185,7 +185,7 @@ def choose(skips: list[Skip], only: Collection[str] | str | None, network: str) 
     if not wanted:
         raise ValueError("only must name at least one skip, got none.")
     others = [skip.name for skip in skips if not hindrance(skip)]
-    hint = f"only={others[:1]} names a skip that can" if others else "no other skip of it can be either"
+    hint = f"only={others[:1]} names a skip that can" if others else "nor can any other of its skips"
     chosen = [skip for skip in skips if skip.name in wanted]
     for skip in chosen:
         if reason := hindrance(skip):
@@ -197,6 +197,8 @@ def hindrance(skip: Skip) -> str:
     """Return why a skip cannot have a weight; nothing where it can."""
     if skip.kind == CONCATENATION:
         return "it is a concatenation, without which the next layer has no input"
+    if skip.join.is_mutual:
+        return "each of the two tensors that it adds goes around the other, so that either may be the skip"
     if not skip.operands:
         return f"{skip.node.name} is no addition of two tensors, and would have to be written as one"
     own, whole = (tuple(node.meta["val"].shape) for node in (skip.join.long, skip.join.node))
@@ -308,8 +310,16 @@ def remove_gate(graph: fx.Graph, gate: fx.Node, modules: Mapping[str, nn.Module]
 
 def only_checks(node: fx.Node) -> bool:
     """Tell whether an operation does nothing but check the shape of another one's result."""
-    is_read = bool(node.users) and all(map(only_checks, node.users))
-    return is_read or node.target in (check_branch, torch._assert)
+    waiting, seen = [node], set()
+    while waiting:  # a network may be deeper than Python's calls
+        node = waiting.pop()
+        if node in seen or node.target in (check_branch, torch._assert):
+            continue
+        if not node.users:
+            return False
+        seen.add(node)
+        waiting += node.users
+    return True
 
 
 def targets(traced: Traced) -> set[str]:

@@ -117,6 +117,8 @@ class Join(NamedTuple):
         start: the latest common ancestor of the two.
         short_weights: fewest weight operations that the short path passes since then.
         long_weights: fewest that the long one passes.
+        is_mutual: whether the long one passes none from an earlier common ancestor, from which the short one passes
+            some: as in f(x) + x g(f(x)), where f(x) goes around g, and x around f.
     """
 
     node: fx.Node
@@ -125,6 +127,7 @@ class Join(NamedTuple):
     start: fx.Node
     short_weights: int
     long_weights: int
+    is_mutual: bool
 
 
 def joins(graph: fx.Graph, inputs: Container[str]) -> Iterator[Join]:
@@ -198,10 +201,16 @@ def join_of(
         both, around = [passed(path, steps) for path in pair], set[fx.Node]()
         while common := both[0].keys() & both[1].keys():
             start = max(common, key=index.__getitem__)
+            # Where the two pass as many from the latest one, one of them may pass fewer from an earlier one.
+            unequal = [node for node in common if both[0][node][0] != both[1][node][0]]
+            if unequal and not is_concatenation:
+                start = max(unequal, key=index.__getitem__)
             short, long = sorted((0, 1), key=lambda number: both[number][start])
             (few, many), (more, _) = both[short][start], both[long][start]
             if more > few and not (is_concatenation and many):
-                return Join(node, pair[short][0].start, pair[long][0].start, start, few, more), pair[short]
+                is_mutual = any(both[long][node][0] == 0 for node in unequal if node is not start)
+                found = (pair[short][0].start, pair[long][0].start, start, few, more, is_mutual)
+                return Join(node, *found), pair[short]
             if is_concatenation:
                 break
             around.add(start)

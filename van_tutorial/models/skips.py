@@ -48,7 +48,7 @@ def find_skips(
 
     A skip-connection is what `has_skip` says: a sum of two tensors with a latest common ancestor x, one of which passes
     fewer weight operations on the way from it, y = f(x) + s(x); or a concatenation that passes x on. Position
-    embeddings, biases, layer scales, sums of equal branches and gates are none. The network is run on the example
+    embeddings, biases, layer scales, sums of equal branches and products are none. The network is run on the example
     once, on a copy, in eval mode.
 
     Args:
@@ -60,8 +60,9 @@ def find_skips(
         One row for each skip, from input to output; none for a network without skips. Columns: name, of the module that
         adds it, or of the operation outside any, with a number where there are several; from, where x is computed; to,
         the operation that adds s(x); kind, "identity" for s(x) = x, "projection" for an s with weights,
-        "concatenation", or "other"; shape of x; kib, the KiB that x takes; layers, the weight operations of f, for
-        which x is kept in memory; parameters, numbers in the parameters of s.
+        "concatenation", or "other"; shape of x; kib, the KiB that x takes; layers, the fewest weight operations of f,
+        for which x is kept in memory (before a concatenation longer, where it is passed on through others);
+        parameters, numbers in the parameters of s.
 
     Raises:
         TypeError: for what is no module, and an example that is no tensor.
@@ -125,7 +126,7 @@ def skips_in(
             name += f":{labeled[: place + 1].count(name)}"
         operation = operation_name(join.node.target)
         operands = tuple(value for value in [*node.args, *node.kwargs.values()] if isinstance(value, fx.Node))
-        if node.target not in ADDITIONS or operation != "add" or len(operands) != 2:
+        if node.target not in ADDITIONS or operation != "add" or len(operands) != 2 or join.is_mutual:
             operands = ()
         elif join.short is not join.node.args[0]:
             operands = operands[::-1]

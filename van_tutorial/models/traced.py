@@ -398,6 +398,8 @@ def first_line(error: Exception) -> str:
         return BRANCHES
     if "'Proxy' object cannot be interpreted as an integer" in str(error):
         return "it gives Python a size or value of a tensor as an integer, as range() needs one"
+    if "not 'Proxy'" in str(error):
+        return "it gives Python a size or value of a tensor as a number"
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
