@@ -58,7 +58,7 @@ def test_the_cost_check_knows_the_sign(cost, hurried, is_right, words):
 @pytest.mark.parametrize(
     ("number", "is_right", "words"),
     [
-        (None, False, "no answer yet. The accuracy is 0.75"),
+        (None, False, "no answer yet. The accuracy is the fraction of the 400"),
         (100, True, "100 of 400"),
         (300, False, "how many it classified correctly"),
         (0.25, False, "that is a fraction"),

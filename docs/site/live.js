@@ -1,7 +1,7 @@
 // Recorded runs, played without a kernel: two sliders and an order choose a run, Play shows it from step 0 on. `network`
 // and `make` are there (network.js). Everything that is shown comes from the page itself.
 
-const HEIGHT = 150;
+const HEIGHT = 130;
 const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
 const DELAY = 350; // milliseconds between two moments: time to read beside
 const DIP = 0.1; // by how much the accuracy must be below its best so far to be called a dip

@@ -30,7 +30,7 @@
 # - tell a result that is reproducible on any machine from one that is only yours,
 # - choose your way through the lessons.
 #
-# Run the cells from top to bottom: press Shift + Enter in each.
+# Run the cells one at a time: press Shift + Enter in each. *Run All* would show results that you have yet to predict.
 
 # %% tags=["parameters"]
 depth: int = 2  # number of layers of the network that is trained here
@@ -90,7 +90,8 @@ fig = px.imshow(
 )
 fig.for_each_annotation(lambda note: note.update(text=images.class_names[int(note.text.partition("=")[2])]))
 fig = plots.finish(fig, "Ten kinds of clothing", "One test image of each kind.", "", "")
-fig.update_coloraxes(showscale=False).update_xaxes(visible=False).update_yaxes(visible=False)
+fig.update_layout(margin_b=10).update_coloraxes(showscale=False)
+fig.update_xaxes(visible=False).update_yaxes(visible=False)
 
 # %% [markdown]
 # Each image is 784 numbers. A *plain* network of `depth` $L$ transforms them layer by layer:
@@ -269,25 +270,17 @@ exercises.check_accuracy(my_accuracy)
 #
 # | lesson | its question | minutes |
 # | --- | --- | --- |
-# | *deeper is worse* | | |
 # | [1 Degradation](01_degradation.ipynb) | Why does a deeper network do worse? | 20 |
-# | *why: gradients* | | |
 # | [2 Vanishing and exploding](02_vanishing_exploding.ipynb) | What happens to a gradient in the backward pass through fifty layers? | 30 |
 # | [3 Shattered gradients](03_shattered_gradients.ipynb) | The gradient has the right size. Does it still point anywhere? | 40 |
-# | *skips repair it; must we keep them?* | | |
 # | [4 Skip-connections](04_skip_connections.ipynb) | What exactly does a skip-connection repair, and which kinds are there? | 40 |
-# | *phasing out, and how fast* | | |
 # | [5 Phasing out](05_phasing_out.ipynb) | Can a very deep network be trained with skip-connections and end up without them? | 35 |
 # | [6 Multiplier dynamics](06_multiplier_dynamics.ipynb) | At which step does a skip weight reach zero, and what does its final multiplier say? | 35 |
-# | *other answers* | | |
 # | [7 Dirac weights](07_dirac.ipynb) | Can the skip-connection hide inside the weights? | 35 |
 # | [8 Looks linear](08_looks_linear.ipynb) | What if the network starts as a linear map? | 30 |
 # | [9 Skips that point backward](09_backward_skips.ipynb) | What if a skip-connection points backward? | 30 |
-# | *convolutions and real images* | | |
 # | [10 Convolutional networks](10_convolutional_van.ipynb) | Does the phase-out carry over to convolutional networks and photographs? | 35 |
-# | *what came after* | | |
 # | [11 After VAN](11_after_van.ipynb) | Which other methods remove something during training: what, how, and what is left? | 35 |
-# | *your network, your question* | | |
 # | [12 Your own network](12_your_network.ipynb) | Can the skip-connections of a network that you have written, and trained, be taken out? | 40 |
 # | [13 Capstone](13_capstone.ipynb) | How does a question of your own become an experiment, and how do its runs become a claim that holds? | 60 |
 # | [Playground](playground.ipynb) | What happens when a deep network loses its skip-connections while it learns? | |

@@ -72,7 +72,8 @@ images = data.load()
 #
 # Four networks will be trained with the same settings. Three are plain: with an eighth, a half and all of `depth` layers.
 # The fourth is **residual**: each of its `depth` layers adds to its input, $x + f(x)$. The path on which $x$ passes $f$ by
-# is a **skip-connection**, or skip. Chance is 0.10. Which accuracy do you expect of each **on the training set**?
+# is a **skip-connection**, or skip. Chance is 0.10. Which accuracy do you expect of each **on the training set**? Predict
+# before you run the cells below.
 
 # %% tags=["nbval-ignore-output"]
 names = ["plain, shallow", "plain, half", "plain, deep", "residual, deep"]

@@ -5,6 +5,7 @@ part of the error), and for any other wrong answer `wrong`, or `too_small` and `
 stands under `general`. Braces are filled in as by `str.format`: `answer`, `expected`, `hint`, and words of the check.
 """
 
+import html
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,11 @@ class Feedback:
     def __repr__(self) -> str:
         """Show the verdict in words."""
         return f"{'Right' if self.is_right else 'Not yet'}: {self.message}"
+
+    def _repr_html_(self) -> str:
+        """Show it in a page, whose lines break between words."""
+        verdict, _, message = repr(self).partition(": ")
+        return f"<b>{verdict}:</b> {html.escape(message)}"
 
 
 @dataclass(frozen=True)

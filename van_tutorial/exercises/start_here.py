@@ -28,7 +28,7 @@ def check_wrong_images(number: float | None, accuracy: float, num_images: int) -
     """
     wrong = round((1.0 - accuracy) * num_images)
     slips = {"correct": num_images - wrong, "fraction": lambda number: 0 < number < 1 < wrong}
-    return judge("wrong_images", number, Check(wrong, slips), accuracy=accuracy, num_images=num_images)
+    return judge("wrong_images", number, Check(wrong, slips), num_images=num_images)
 
 
 def check_accuracy(function: Callable[[Tensor, Tensor], Any]) -> Feedback:

@@ -313,23 +313,25 @@ class Settings:
 
 
 def names_of(settings: Sequence[Settings]) -> list[str]:
-    """Name runs by their connection and by what differs among them, in words.
+    """Name runs by their connection and by what differs, among them and from the defaults, in words.
 
     Args:
         settings: of each run.
 
     Returns:
-        A name for each; equal settings are numbered. An initial bias of 0 is not said.
+        A name for each; equal settings are numbered. Of the defaults only the initial bias is said, and 0 is not.
 
     Example:
         >>> names_of([Settings(), Settings(stagger=0), Settings(connection="plain", norm_shift=0.0)])
-        ['VAN, from input to output, BatchNorm bias 1', 'VAN, simultaneously, BatchNorm bias 1', 'plain']
+        ['VAN, BatchNorm bias 1', 'VAN, simultaneously, BatchNorm bias 1', 'plain']
     """
     said = [one.said for one in settings]
+    usual = Settings().said | {"norm_shift": ""}  # all but the bias
     names: list[str] = []
     for one in said:
         differs = {key for key in one for other in said if other.get(key, one[key]) != one[key]}
-        parts = [one["connection"], *(one[key] for key in one if key in differs - {"connection"})]
+        parts = [one["connection"]]
+        parts += [one[key] for key in one if key in differs - {"connection"} and one[key] != usual[key]]
         name = ", ".join(filter(None, parts))
         number = sum(there.partition(" · ")[0] == name for there in names)
         names.append(f"{name} · {number + 1}" if number else name)

@@ -30,14 +30,14 @@ CONTROLS: dict[str, Control] = {
             "How fast the multipliers grow: nats per unit of skip weight, per step", is_log=True,
         ),
         Slider(
-            "stagger", "order", 0.9, -0.95, 0.95,
+            "stagger", "order (> 0: input first)", 0.9, -0.95, 0.95,
             "Above 0 skips are removed sequentially (one layer at a time), from input to output; below 0 from output "
             "to input; at 0 simultaneously",
         ),
         Choice("normalization", "normalization", "batch", NORMALIZATIONS, "Of every layer's units"),
         Slider(
-            "norm_shift", "normalization bias", 1.0, 0.0, 3.0,
-            "Initial shift of the normalization: above 0 layers are initialized closer to linear", step=0.1,
+            "norm_shift", "BatchNorm bias", 1.0, 0.0, 3.0,
+            "Initial bias of BatchNorm or LayerNorm: above 0 layers are initialized closer to linear", step=0.1,
         ),
         Choice("init", "initialization", "he", INITS, "Of the weights"),
         Slider("num_epochs", "epochs", 10, 1, 100, "Passes over the training images"),

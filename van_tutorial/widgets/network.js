@@ -84,6 +84,7 @@ function showScores(place, scores) {
       const span = document.createElement("span");
       span.className = `van-score-${part}`;
       span.textContent = text;
+      span.title = part === "name" ? text : ""; // which may be cut
       score.append(span, " ");
     }
     return score;
