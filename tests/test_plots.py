@@ -103,6 +103,9 @@ def makers(
         "layer_norm_curves": lambda **c: plots.layer_norm_curves(norms, **c),
         "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
         "mean_curves": lambda **c: plots.mean_curves(degradation, "test_accuracy", "depth", **c),
+        "mean_dots": lambda **c: plots.mean_dots(
+            degradation, "test_accuracy", "Dots", "accuracy", "depth", **c
+        ),
         "gradient_signals": lambda **c: plots.gradient_signals([0.0, 0.5, 1.0], signals, **c),
         "autocorrelation_panels": lambda **c: plots.autocorrelation_panels(autocorrelations, **c),
         "correlation_by_depth": lambda **c: plots.correlation_by_depth(by_depth, by_depth, **c),

@@ -103,7 +103,8 @@ recipes = {
 # %% tags=["nbval-ignore-output", "hide-input"]
 steps = recorded.table[recorded.table["experiment"] == "steps"]
 held_out = steps.pivot_table(index="network", columns="lr", values="validation_accuracy", sort=False)
-held_out.loc[list(recipes)].round(3).rename_axis(columns="validation accuracy by learning rate")
+by_rate = held_out.loc[list(recipes)].round(3)
+by_rate.rename_axis(None).rename_axis(columns="validation accuracy at learning rate")
 
 # %% [markdown]
 # **See**: the best rate for one network ruins another.
@@ -162,7 +163,7 @@ comparison = pd.DataFrame(
 )
 prediction.compare(
     accuracy,
-    comparison.set_index("network"),
+    comparison.set_index("network").rename_axis(None),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
     r"""
     **See**: looks-linear learns from its first epoch on, without a skip and without normalization.
@@ -208,9 +209,9 @@ exercises.findings(
 # %% [markdown]
 # ## Which networks still train at 80 layers?
 #
-# Three depths, three seeds, ten epochs, recorded. Three networks are new: ReLUs with orthogonal weights; *crelu, He*,
-# which differs from looks-linear in nothing but the values of its weights; and a single linear layer. **Predict** three
-# test accuracies at 80 layers.
+# Three depths, three seeds, ten epochs, recorded by `python -m tools.record looks_linear_mini`. Three networks are new:
+# ReLUs with orthogonal weights; *crelu, He*, which differs from looks-linear in nothing but the values of its weights; and
+# a single linear layer. **Predict** three test accuracies at 80 layers.
 
 # %% tags=["nbval-ignore-output"]
 names = ("looks-linear", "crelu, He", "tanh, orthogonal")
@@ -221,22 +222,11 @@ prediction
 by_depth = recorded.table[recorded.table["experiment"] == "depth"]
 deep = by_depth[by_depth["network"] != "one linear layer"]
 at_80 = deep[deep["depth"] == 80].groupby("network")["test_accuracy"].mean()
-prediction.compare({name: at_80[name] for name in names})
-
-
-# %% tags=["keep_output", "hide-input"]
-def mean_and_sd(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-print(f"{by_depth['seed'].nunique()} seeds, recorded by: {recorded.command}")
-both = deep.rename(columns={"train_accuracy": "training", "test_accuracy": "test"})
-long = both.melt(["network", "depth"], ["training", "test"], "accuracy")
-long.pivot_table("value", ["accuracy", "network"], "depth", mean_and_sd, sort=False)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
-    plots.accuracy_by_depth(deep[~deep["network"].isin(["relu, orthogonal", "selu, LeCun"])]),
+prediction.compare(
+    {name: at_80[name] for name in names},
+    plots.measure_curves(
+        deep, "test_accuracy", "Accuracy and depth", "test accuracy", over="depth", x="depth (layers)"
+    ),
     r"""
     **See**: there are two groups. Networks of ReLUs with random weights fall with depth. Looks-linear, tanh with
     orthogonal weights and the residual network stay up, and only tanh falls a little at 80 layers.
@@ -248,7 +238,7 @@ prediction.show(
     - **Self-normalizing networks** nearly keep up at 20 layers. At 80 they fail, with a learning rate that was chosen at
       40.
     - **A warning**: a single linear layer reaches 0.91 on the training set and 0.84 on the test set. That is within 0.015
-      of the best of them, on both. So the table tells which networks *can be trained* at a depth. It cannot tell what
+      of the best of them, on both. So the figure tells which networks *can be trained* at a depth. It cannot tell what
       depth is good for.
     """,
 )
@@ -274,7 +264,7 @@ bend_at_end = shown[shown["epoch"] == shown["epoch"].max()].groupby("network")["
 is_less = bend_at_end["looks-linear"] < 0.9 * bend_at_end["residual, batch norm"]
 prediction.compare(
     {"looks-linear bends": "less" if is_less else "as much or more"},
-    plots.measure_curves(shown, "bend", "Non-linearity", "bend (fraction of half the distance)"),
+    plots.measure_curves(shown, "bend", "Non-linearity", "bend (fraction)"),
     r"""
     **See**: looks-linear bends in the first epochs, in the end to 0.40. That is about half of what the others have.
     """,
@@ -285,11 +275,7 @@ plots.measure_curves(shown, "correlation", "Gradients at two images", "correlati
 
 # %% [markdown]
 # **See**: as it bends, its gradients come apart, from exactly alike to a correlation of 0.55. The residual network ends at
-# 0.58. The gradients of *relu, He* have next to nothing in common, before training and after it. In numbers:
-
-# %% tags=["keep_output", "hide-input"]
-ends = shown[shown["epoch"].isin([0, 1, 10])].melt(["network", "epoch"], ["bend", "correlation"], "mean of")
-ends.pivot_table("value", ["mean of", "epoch"], "network", sort=False).round(2)
+# 0.58. The gradients of *relu, He* have next to nothing in common, before training and after it.
 
 # %% tags=["keep_output", "hide-input"]
 bends = [at_initialization["looks-linear"]["bend"], results["looks-linear"].history["bend"].iloc[-1]]
@@ -304,15 +290,15 @@ exercises.findings(
 # $\sum_i \delta_i \, \mathrm{relu}(z_i)^T$ and $-V$ gets $\sum_i \delta_i \, \mathrm{relu}(-z_i)^T$. They stay mirrored
 # as long as their sum, $\sum_i \delta_i |z_i|^T$, is 0.
 #
-# Take the squared loss, and a batch that holds with every $x$ its negative $-x$, with the opposite target. Then $|z|$ is
-# the same for both, and $\delta$ has opposite signs. The sum is 0, and the network stays linear *for ever*. **Predict**:
+# Take the squared loss, and a batch that holds with every $x$ its negative $-x$, with the opposite target: an **odd** task.
+# Then $|z|$ is the same for both, and $\delta$ has opposite signs. The sum is 0, and the network stays linear *for ever*. **Predict**:
 # will it stay linear with the images alone?
 #
 # (In double precision, and by plain gradient steps: Adam would turn rounding errors into full steps.)
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
-    "8.4", {"with the images alone it stays linear": ("yes", "no")}, interactive=interactive
+    "8.4", {"images alone: it stays linear": ("yes", "no")}, interactive=interactive
 )
 prediction
 
@@ -334,7 +320,7 @@ awake = train_by_hand(inputs, targets)
 asleep = train_by_hand(torch.cat((inputs, -inputs)), torch.cat((targets, -targets)))
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-prediction.compare({"with the images alone it stays linear": bend(awake) < 1e-6})
+prediction.compare({"images alone: it stays linear": bend(awake) < 1e-6})
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(
@@ -484,7 +470,7 @@ exercises.check_crelu_width(my_width, plain_width=64)
 # %% [markdown] tags=["solution"]
 # *For the instructor.* Exercise 2: a likely slip is $0.95^{42}$, with input layer and head. Questions that go further:
 # is a network of 40 layers that starts linear *deep*? (It has their number of weights and the functions of one layer;
-# what it has more, it must learn.) Why can the tanh network bend twice as much and still train? And would the table look
+# what it has more, it must learn.) Why can the tanh network bend twice as much and still train? And would the figure look
 # the same if all had the learning rate 0.003? Let them read it off the validation table: tanh would fall by 0.11, and
 # looks-linear would not.
 
@@ -503,7 +489,7 @@ exercises.check_crelu_width(my_width, plain_width=64)
 #   singular value of its Jacobian is 1, at any depth. Its gradient is the same at every input.
 # - Nothing else is needed to train 80 layers without skips and without normalization. On the test set three seeds do not
 #   tell them from a residual network with batch normalization. The same layers with He initialization reach 0.59.
-# - It becomes non-linear by what in the task is not odd. Where there is nothing of that, it never does.
+# - What makes it non-linear is the part of the task that is not odd. In an odd task it stays linear for ever.
 # - Compare initializations only with a learning rate of its own for each, and with the simplest model that could work.
 #
 # **Next**: all of this, skips, identities and mirrors, helps a signal *forward*, from early layers to late ones. What if
@@ -511,7 +497,8 @@ exercises.check_crelu_width(my_width, plain_width=64)
 #
 # **Limits of the evidence.** One small data set, on which one linear layer does nearly as well as anything. How a
 # looks-linear network does on tasks that need a deep one is not shown here. Learning rates from a grid of four, two
-# seeds each, chosen at depth 40 and used at 20 and 80 as well. Fully connected, ten epochs, three seeds. The bend depends on how far apart the two images are.
+# seeds each, chosen at depth 40 and used at 20 and 80 as well. Fully connected, ten epochs, three seeds. The bend
+# depends on how far apart the two images are.
 #
 # **References.** D. Balduzzi and others (2017), *The shattered gradients problem: if resnets are the answer, then
 # what is the question?*, ICML. · W. Shang, K. Sohn, D. Almeida and H. Lee (2016), *Understanding and improving

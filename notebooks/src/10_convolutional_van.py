@@ -46,17 +46,12 @@ halves = {name: functional.avg_pool2d(getattr(full, name), 2) for name in ("trai
 images = dataclasses.replace(full, **halves)  # 14 by 14 pixels: a quarter of the time
 
 
-def mean_and_sd(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-def differences(table, pairs):
-    rows = [
-        (layers, one, batch.compare(table[table["depth"] == layers], one, other).in_words(other))
-        for layers, one, other in pairs
-    ]
-    columns = ["layers", "network", "test accuracy [95 % interval, in points]"]
-    return pd.DataFrame(rows, columns=columns).set_index("layers")
+def differences(table, triples):
+    words = {
+        f"{layers} layers: {one}": batch.compare(table[table["depth"] == layers], one, other).in_words(other)
+        for layers, one, other in triples
+    }
+    return pd.Series(words, name="test accuracy [95 % interval, in points]").to_frame()
 
 
 # %% [markdown]
@@ -133,7 +128,7 @@ comparison = pd.DataFrame(
 ).convert_dtypes()
 prediction.compare(
     {name: result.test_accuracy for name, result in results.items()},
-    comparison.set_index("network").astype(object).fillna("–"),
+    comparison.set_index("network").rename_axis(None).astype(object).fillna("–"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
     r"""
     **See**: while its skips are being removed, the VAN's line (test set, eval mode) lies below its dots (training
@@ -142,10 +137,13 @@ prediction.compare(
 )
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-plots.skip_weight_map(results["van"].layers, "Each row is a block. Yellow: identity. Dark: two plain layers.")
+plots.skip_weight_map(
+    results["van"].layers,
+    "Each row, layer on the axis, is a block. Yellow: identity. Dark: two plain layers.",
+)
 
 # %% [markdown]
-# **See**: the skips next to the input are removed first. Each row, *layer* on the axis, is a block of two layers.
+# **See**: the skips next to the input are removed first.
 
 # %% [markdown]
 # ## Evidence: the trained VAN becomes a plain network
@@ -216,7 +214,13 @@ prediction.compare(
         "multiply-adds": "fewer" if saved["multiply_adds"] else "as many",
         "peak memory, after / before": peak,
     },
-    cost.round(1).set_index("model").rename(columns=lambda name: name.replace("_", " ")),
+    (
+        cost.round(1)
+        .set_index("model")
+        .rename_axis(None)
+        .rename(columns=lambda name: name.replace("_", " "))
+        .map("{:,}".format)
+    ),
 )
 
 # %% tags=["keep_output", "hide-input"]
@@ -240,11 +244,12 @@ prediction.show(
 # %% [markdown]
 # ## How much of the degradation does a phase-out repair, at 20 and at 56 layers?
 #
-# One run is no evidence. The same comparison was recorded at two depths, with eight epochs and three seeds. No VAN keeps
-# a skip. **Predict** the position of the VAN between the plain network (0) and the residual one (1), in test accuracy.
+# One run is no evidence. The same comparison was recorded at two depths, with eight epochs and three seeds, by
+# `python -m tools.record convolutional_mini`. No VAN keeps a skip. **Predict** the position of the VAN in test accuracy:
+# 0 is the plain network, 1 the residual one.
 
 # %% tags=["nbval-ignore-output"]
-positions = {"20 layers": (-1, 2), "56 layers": (-1, 2)}  # 0: as the plain network; 1: as the residual one
+positions = {"20 layers": (-1, 2), "56 layers": (-1, 2)}
 prediction = widgets.Prediction("10.3", positions, interactive=interactive)
 prediction
 
@@ -257,24 +262,15 @@ def position(table):
 
 
 mini = batch.recorded("convolutional_mini")
-prediction.compare(position(mini.table), plots.accuracy_by_depth(mini.table))
-
-# %% tags=["keep_output", "hide-input"]
-print("recorded by:", mini.command)
-both = mini.table.rename(columns={"train_accuracy": "training", "test_accuracy": "test"})
-long = both.melt(["depth", "network"], ["training", "test"], "accuracy")
-long.pivot_table("value", ["accuracy", "depth"], "network", mean_and_sd, sort=False)
-
-# %% tags=["keep_output", "hide-input"]
-differences(mini.table, [(layers, "van", "plain") for layers in (20, 56)])
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+prediction.compare(
+    position(mini.table),
+    plots.accuracy_by_depth(mini.table),
+    differences(mini.table, [(layers, "van", "plain") for layers in (20, 56)]),
     r"""
     At **56 layers** the plain network learns little (0.10 to 0.32). The VAN has no skip left and reaches 0.65, which is
     0.46 more on average. The residual network reaches 0.80. At **20 layers** the residual network is only 0.06 above the
     plain one. Three seeds do not tell the VAN's 0.77 from the plain network's 0.75.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -282,7 +278,8 @@ prediction.show(
 #
 # Lesson 5 had a rival: a *plain* network that is initialized closer to linear, by a BatchNorm bias of 1
 # (`norm_shift=1.0`). Here it is with convolutions, at 56 and at 110 layers, beside VANs with the same bias. *Additive*
-# VANs are $F(x) + \alpha x$, so residual networks at initialization. **Predict** the test accuracies.
+# VANs are $F(x) + \alpha x$, so residual networks at initialization. Five seeds, by `python -m tools.record
+# convolutions`. **Predict** the test accuracies.
 
 # %% tags=["nbval-ignore-output"]
 rivals = [f"{name}, {layers} layers" for layers in (56, 110) for name in ("plain, bias 1", "best VAN")]
@@ -290,35 +287,28 @@ prediction = widgets.Prediction("10.4", dict.fromkeys(rivals, (0, 1)), interacti
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-controls = batch.recorded("convolutions")
-first = controls.table[controls.table["network"].str.fullmatch("residual|.*BatchNorm bias [0-9.]+")]
-plain, van = "plain, BatchNorm bias 1", "VAN, simultaneously, BatchNorm bias 1"
+controls = batch.recorded("convolutions").table.copy()
+controls["network"] = controls["network"].str.replace("BatchNorm ", "")
+first = controls[controls["network"].str.fullmatch("residual|.*bias [0-9.]+")]
+plain, van = "plain, bias 1", "VAN, simultaneously, bias 1"
 means = first.pivot_table(index="network", columns="depth", values="test_accuracy")
 best = means[means.index.str.startswith("VAN")].max()
 reached = [value for layers in (56, 110) for value in (means.loc[plain, layers], best[layers])]
-prediction.compare(dict(zip(rivals, reached, strict=True)))
-
-# %% tags=["keep_output", "hide-input"]
-print("recorded by:", controls.command)
-first.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=False)
-
-
-# %% tags=["keep_output", "hide-input"]
 pairs = [(layers, *two) for layers in (56, 110) for two in ((plain, "residual"), (van, plain))]
-pairs += [(110, "VAN, additive, sequentially, BatchNorm bias 1", plain)]
-differences(first, pairs)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+pairs += [(110, "VAN, additive, sequentially, bias 1", plain)]
+prediction.compare(
+    dict(zip(rivals, reached, strict=True)),
+    plots.mean_dots(first, "test_accuracy", "The BatchNorm bias", "test accuracy", "depth"),
+    differences(first, pairs),
     r"""
-    Five seeds. At **56 layers** the bias alone is enough. The plain network reaches 0.785 and never had a skip. It is not
+    At **56 layers** the bias alone is enough. The plain network reaches 0.785 and never had a skip. It is not
     told apart from the residual network, and no VAN has a higher mean. So what looked like the merit of the phase-out is
     to be had more simply.
 
     At **110 layers** it is not, with the biases tried here. The best of all plain runs reaches 0.54, and most are near
     chance. Both VANs with bias 1 reach 0.71, and both intervals exclude 0. The residual network is ahead at 0.79. So a
     phase-out seems to be needed here. But a bias is not the only better start.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -328,36 +318,40 @@ prediction.show(
 # ([lesson 8](08_looks_linear.ipynb)), and so each convolution keeps lengths and angles. The ReLU becomes a leaky one, whose
 # slope is nearer to 1 the deeper the network is. That is **TAT** (Zhang, Botev and Martens 2022), here with batch
 # normalization. Beside it: a VAN with the same start, and residual networks with ReLU at a second learning rate, as every
-# side is tuned.
+# side is tuned. **Predict** the plain network's test accuracy.
 
-# %% tags=["keep_output", "hide-input"]
-second = controls.table[
-    ~controls.table["network"].isin(first["network"]) | (controls.table["network"] == "residual")
-]
-second.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=False)
+# %% tags=["nbval-ignore-output"]
+prediction = widgets.Prediction("10.5", {"plain, TAT, 110 layers": (0, 1)}, interactive=interactive)
+prediction
 
-# %% tags=["keep_output", "hide-input"]
+# %% tags=["nbval-ignore-output", "hide-input"]
+second = controls[~controls["network"].isin(first["network"]) | (controls["network"] == "residual")]
 pairs = [
     (layers, name, "residual, lr 0.01")
     for layers in (56, 110)
     for name in ("plain, TAT", "looks-linear, lr 0.001")
 ]
 pairs += [(layers, "VAN, simultaneously, TAT", "plain, TAT") for layers in (56, 110)]
-differences(second, pairs)
-
-# %% [markdown]
-# The plain network of 110 layers reaches 0.83 and never had a skip. Five seeds do not tell it from the residual network at
-# the better of two learning rates, nor from the VAN with the same start. So the 43 points above were the price of a poor
-# start, not the merit of the phase-out. Most of what a skip gives is a good start; this start does not need one. (*Residual, TAT*
-# does worse. Its ReLUs are shaped for a chain of layers, and the skips add to what they pass on.)
+shaped = second[(second["network"] == "plain, TAT") & (second["depth"] == 110)]
+prediction.compare(
+    {"plain, TAT, 110 layers": shaped["test_accuracy"].mean()},
+    plots.mean_dots(second, "test_accuracy", "A start that fits the depth", "test accuracy", "depth"),
+    differences(second, pairs),
+    r"""
+    The plain network of 110 layers reaches 0.83 and never had a skip. Five seeds do not tell it from the residual network at
+    the better of two learning rates, nor from the VAN with the same start. So the 43 points above were the price of a poor
+    start, not the merit of the phase-out. Most of what a skip gives is a good start; this start does not need one.
+    (*Residual, TAT* does worse. Its ReLUs are shaped for a chain of layers, and the skips add to what they pass on.)
+    """,
+)
 
 # %% [markdown]
 # ## And on photographs?
 #
 # CIFAR-10 has 50,000 photographs of 32 by 32 pixels in colour, and 10,000 to test on. The networks have half of the
 # published width (8, 16 and 32 channels). They trained for four epochs with random crops and flips, at the default
-# learning rates. The runs take hours on one core, so they are recorded. From one VAN the skips are removed
-# simultaneously, from the other sequentially, as in lesson 5.
+# learning rates. The runs take hours on one core, so they are recorded, by `python -m tools.record cifar10`. From one VAN
+# the skips are removed simultaneously, from the other sequentially, as in lesson 5.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 photographs = batch.recorded("cifar10")
@@ -373,49 +367,29 @@ by_epoch = by_epoch.rename(columns={"test_accuracy": "last", "accuracy_by_epoch"
 plots.mean_curves(by_epoch, "test accuracy", "epoch", panel="layers")
 
 # %% [markdown]
-# **See**: with 20 layers the VANs end at the plain network, with 56 far above it. Their last skips are removed in the
-# third of the four epochs.
-
-# %% tags=["keep_output", "hide-input"]
-print("recorded by:", photographs.command)
-runs.groupby(["depth", "network"], sort=False).agg(
-    **{
-        "seeds": ("seed", "nunique"),
-        "training accuracy": ("train_accuracy", mean_and_sd),
-        "test accuracy": ("test_accuracy", mean_and_sd),
-        "most skips left": ("skips_left", "max"),
-        "last removal (step of 1,560)": ("removed_at_step", lambda steps: f"{steps.mean():.0f}"),
-    }
-).replace("nan", "–")
-
-# %% tags=["keep_output", "hide-input"]
-at_once, sequential = words.values()
-pairs = [(20, at_once, "plain"), (56, at_once, "plain"), (56, at_once, "residual"), (56, sequential, at_once)]
-differences(runs, pairs)
-
-# %% [markdown]
 # At **20 layers** the residual network is 0.06 ahead, and three seeds do not tell the VAN from the plain network. At
-# **56 layers** the VAN is 0.23 above the plain network and 0.14 below the residual one. Sequential and simultaneous
+# **56 layers** the VAN is 0.23 above the plain network and 0.14 below the residual one. The last skips are removed in
+# the third of the four epochs. Sequential and simultaneous
 # removal are not told apart.
 #
 # And from the better start? Here is the plain network of 56 layers with TAT, and the VAN from the same start. Their
 # learning rate, 0.001, is the best of four on a validation set. (The residual network's, looked at alike, is the
 # default.)
 
-# %% tags=["keep_output", "hide-input"]
-deep = everything[everything["depth"] == 56]
-shaped = deep[deep["network"].isin(["plain", "residual", "plain, TAT, lr 0.001", "van, TAT, lr 0.001"])]
-shaped.groupby("network", sort=False).agg(
-    **{
-        "seeds": ("seed", "nunique"),
-        "training accuracy": ("train_accuracy", mean_and_sd),
-        "test accuracy": ("test_accuracy", mean_and_sd),
-    }
-).replace("nan", "–")
+# %% tags=["nbval-ignore-output", "hide-input"]
+start, van = "plain, TAT, lr 0.001", "VAN, TAT, lr 0.001"
+everything = everything.replace({"network": {**words, "van, TAT, lr 0.001": van}})
+at_once, sequential = words.values()
+deep = everything[
+    (everything["depth"] == 56)
+    & everything["network"].isin(["plain", "residual", at_once, sequential, start, van])
+]
+plots.mean_dots(deep, "test_accuracy", "Photographs, 56 layers", "test accuracy")
 
 # %% tags=["keep_output", "hide-input"]
-start, van = "plain, TAT, lr 0.001", "van, TAT, lr 0.001"
-differences(shaped, [(56, start, "plain"), (56, start, "residual"), (56, van, start)])
+pairs = [(20, at_once, "plain"), (56, at_once, "plain"), (56, at_once, "residual"), (56, sequential, at_once)]
+pairs += [(56, start, "plain"), (56, start, "residual"), (56, van, start)]
+differences(everything, pairs)
 
 # %% [markdown]
 # The start alone takes the plain network from 0.33 to 0.67, further than a phase-out from the usual start. The
@@ -435,9 +409,7 @@ differences(shaped, [(56, start, "plain"), (56, start, "residual"), (56, van, st
 # | 56 | 6.97 | 7.33 | 12.76 |
 #
 # In a full training the plain network is 1.5 points behind the residual one at **20 layers**, and 5.4 points at 56. Our
-# distances are larger, since our runs are short.
-#
-# A full training was not run.
+# distances are larger, since our runs are short. We did not run a full training.
 
 # %% [markdown]
 # ## Explore

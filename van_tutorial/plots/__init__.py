@@ -15,7 +15,7 @@ from van_tutorial.plots.removal import (
     skip_and_multiplier_paths,
 )
 from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, numbers, skip_heat_map, style
-from van_tutorial.plots.sweeps import mean_curves
+from van_tutorial.plots.sweeps import mean_curves, mean_dots
 from van_tutorial.plots.training import (
     accuracy_by_depth,
     accuracy_curves,
@@ -36,6 +36,7 @@ __all__ = [
     "gradient_signals",
     "layer_norm_curves",
     "mean_curves",
+    "mean_dots",
     "measure_curves",
     "numbers",
     "phase_portrait",

@@ -7,7 +7,9 @@ import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import finish, numbers, style
+from van_tutorial.plots.style import curve, finish, numbers, style
+
+SPREAD = "Mean over the seeds, with one standard deviation either way."
 
 
 def mean_curves(
@@ -17,7 +19,7 @@ def mean_curves(
     series: str = "network",
     panel: str | None = None,
     is_log: bool = False,
-    caption: str = "Mean over the seeds, with one standard deviation either way.",
+    caption: str = SPREAD,
 ) -> go.Figure:
     """Draw the mean and the standard deviation (with n - 1) of a column over another one, a line for each series.
 
@@ -109,3 +111,29 @@ def looks(names: Sequence[object]) -> dict[str, dict[str, str]]:
 def plain(text: object) -> str:
     """Return a text so that plotly shows it as it is."""
     return html.escape(str(text), quote=False)
+
+
+def mean_dots(
+    table: pd.DataFrame, value: str, title: str, x: str, series: str | None = None, caption: str = SPREAD
+) -> go.Figure:
+    """Draw the mean of a column with its standard deviation (with n - 1), a row for each network.
+
+    Args:
+        table: columns network and `value`; a row for each run. The first network is drawn on top.
+        value: the column that is drawn.
+        title: of the figure.
+        x: name of the horizontal axis, with its unit.
+        series: the column that splits each row into several dots; None for one dot.
+        caption: one line under the title.
+
+    Returns:
+        The figure; it has a legend where a row has several dots.
+    """
+    fig = go.Figure()
+    for index, (name, runs) in enumerate(table.groupby(series) if series else [("", table)]):
+        spread = runs.groupby("network", sort=False)[value].agg(["mean", "std"])
+        bars = {"array": spread["std"], "thickness": 1}
+        rows, name = spread.index.map(plain), f"{series} {name}"
+        fig.add_trace(curve(spread["mean"], rows, name, index, "markers", marker_size=10, error_x=bars))
+    finish(fig, title, caption, x, "network").update_yaxes(autorange="reversed", automargin=True)
+    return fig.update_layout(showlegend=series is not None, height=160 + 30 * table["network"].nunique())

@@ -103,7 +103,7 @@ class Prediction(Panel):
         better: predicted –, result residual
     """
 
-    label_width, control_width = "18em", "36em"
+    label_width, control_width = "22em", "40em"
 
     def __init__(self, name: str, questions: Mapping[str, tuple[Any, ...]], interactive: bool = True) -> None:
         self.name, self.is_open, self.is_interactive = name, interactive, interactive
