@@ -123,8 +123,8 @@ def test_a_recording_holds_a_row_for_every_point_of_its_grid_and_no_others(name)
     "file",
     [*(f"degradation{part}" for part in ("", "_deep", "_mnist")), "longer", "longer_deep"],
 )
-def test_step_sizes_are_those_that_were_best_on_held_out_images(file):
-    chosen = sections.best_step_sizes(batch.recorded("depth_step_sizes").table)
+def test_learning_rates_are_those_that_were_best_on_validation_images(file):
+    chosen = sections.best_lrs(batch.recorded("depth_step_sizes").table)
     sweep = batch.read_sweep(sweep_file(f"evidence/{file}"))
     for run in sweep.runs:
         assert run["lr"] == chosen[labels.network(run)]

@@ -71,7 +71,7 @@ def test_runs_of_other_seeds_are_compared_by_welchs_interval():
     ("mean", "low", "high", "words"),
     [
         (0.001, -0.002, 0.004, "level with b [−0.2, 0.4]"),
-        (0.002, 0.001, 0.003, "level with b [0.1, 0.3]"),
+        (0.002, 0.001, 0.003, "0.2 points above b [0.1, 0.3]"),
         (0.002, -0.0001, 0.004, "level with b [0.0, 0.4]"),
         (0.001, -0.002, 0.006, "not told apart from b [−0.2, 0.6]"),
         (0.01, 0.004, 0.016, "1.0 points above b [0.4, 1.6]"),
@@ -79,7 +79,7 @@ def test_runs_of_other_seeds_are_compared_by_welchs_interval():
         (-0.003, -0.0058, -0.0002, "0.3 points below b [0.0, 0.6]"),
     ],
 )
-def test_level_is_said_only_where_the_whole_interval_lies_within_half_a_point(mean, low, high, words):
+def test_level_is_said_only_where_the_interval_holds_0_and_lies_within_half_a_point(mean, low, high, words):
     assert Difference(mean, low, high, 3).in_words("b") == words
 
 

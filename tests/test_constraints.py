@@ -161,13 +161,14 @@ def test_a_controller_outside_its_bounds_is_refused(choices, message):
 # Clock or market.
 
 
-@pytest.mark.parametrize("price", [1e-4, 0.01, 0.1, 0.3])
+@pytest.mark.parametrize("price", [1e-4, 0.01, 0.1, 0.3, -0.01, -0.3])
 def test_the_price_ratio_gives_the_removal_step_of_a_skip_that_does_not_touch_1(price):
     skip_weight, skip_lr, dual_lr = 0.5, 0.002, 0.001
     ratio = constraints.price_ratio(skip_weight, skip_lr, dual_lr, price)
     assert skip_weight * math.sqrt(1.0 + 1.0 / ratio**2) < 1.0
     path = constraints.simulate_path(3000, skip_weight, skip_lr, dual_lr, slope=price)
-    expected = (math.pi - math.atan(ratio)) / math.sqrt(skip_lr * dual_lr)
+    angle = math.pi - math.atan(ratio) if price > 0.0 else math.atan(ratio)
+    expected = angle / math.sqrt(skip_lr * dual_lr)
     assert constraints.first_zero_step(path) == pytest.approx(expected, rel=0.005)
 
 

@@ -136,8 +136,8 @@ class Difference:
 
     @property
     def is_level(self) -> bool:
-        """Whether the whole interval lies within half a point."""
-        return self.low >= -LEVEL and self.high <= LEVEL
+        """Whether the whole interval lies within half a point, and 0 in it."""
+        return -LEVEL <= self.low <= 0.0 <= self.high <= LEVEL
 
     def in_words(self, other: str) -> str:
         """Return what may be said of a difference of accuracies, in points: level, above, below, or not told apart.

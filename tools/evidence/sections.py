@@ -33,7 +33,7 @@ MEASURES = {
 # Accuracies.
 
 
-def best_step_sizes(runs: pd.DataFrame) -> dict[str, float]:
+def best_lrs(runs: pd.DataFrame) -> dict[str, float]:
     """Return for each network the learning rate whose mean validation accuracy is best."""
     mean = runs.groupby(["network", "lr"], sort=False)["validation_accuracy"].mean().unstack()
     return dict(mean.idxmax(axis="columns"))
@@ -118,7 +118,7 @@ def moved_since(runs: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
 
 
 def trials(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what came of the trials of each family: best, middle and worst, and how many learned."""
+    """Return the results of the trials of each family: best, middle and worst, and how many learned."""
     columns = {
         "network": first("network"),
         "depth": first("depth"),
@@ -168,12 +168,13 @@ def with_clocks(runs: pd.DataFrame) -> pd.DataFrame:
 def ladder_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return learning rate and accuracy by network."""
     columns = {
+        "layers": first("layers"),
         "network": first("network"),
         "learning rate": first("lr", "{:g}"),
         "training": spread("train_accuracy"),
         "test": spread("test_accuracy"),
     }
-    return summary(runs, "network", columns)
+    return summary(runs, ["layers", "network"], columns)
 
 
 # Networks that are not of this package.
@@ -326,8 +327,8 @@ def frontier_figure(runs: pd.DataFrame) -> go.Figure:
     for index, (name, part) in enumerate(runs.groupby("network", sort=False)):
         of = {"legendgroup": str(name), "row": 1}
         curve(figure, part, "dual_lr", "test_accuracy", index, name=str(name), col=1, **of)
-        gone, look = part.dropna(subset=["median_zero_step"]), style(index)["marker"]
-        x, y = gone["predicted"], gone["median_zero_step"]
+        removed, look = part.dropna(subset=["median_zero_step"]), style(index)["marker"]
+        x, y = removed["predicted"], removed["median_zero_step"]
         figure.add_scatter(x=x, y=y, mode="markers", showlegend=False, marker=look, col=2, **of)
     ends = [runs["predicted"].min(), runs["predicted"].max()]
     line = {"color": "#888888", "dash": "dot"}

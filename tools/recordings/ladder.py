@@ -8,9 +8,20 @@ from tools.recordings.lab import Lab, Row, Trained, recording
 from tools.recordings.your_network import fit, half_size, without_skips
 from van_tutorial import batch, models, training
 
-NUM_EPOCHS = 8
 LRS, TRIAL_SEED = (1e-3, 3e-3, 1e-2), 100
-# How the network differs from a plain one with a BatchNorm bias of 1, and its training from the default.
+# The networks and their trainings, each with the BatchNorm bias that suits plain networks of its depth best.
+STACKS: dict[str, tuple[Row, Row]] = {
+    "convolutional": ({"in_channels": 1, "width": 4, "norm_shift": 1.0}, {"num_epochs": 8, "stagger": 0.0}),
+    "fully connected": (
+        {"width": 32, "norm_shift": 2.0},
+        {"num_epochs": 30, "stagger": 0.9, "remove_by": 0.85},
+    ),
+}
+PLACES: tuple[Row, ...] = (
+    {"stack": "convolutional", "depth": 56},
+    {"stack": "fully connected", "depth": 100},
+)
+# How the network differs from a plain one with that bias, and its training from its stack's.
 AT_ONCE: dict[str, tuple[Row, Row]] = {
     "plain": ({"norm_shift": 0.0}, {}),
     "plain, BatchNorm bias": ({}, {}),
@@ -23,56 +34,60 @@ AT_ONCE: dict[str, tuple[Row, Row]] = {
 NETWORKS = (*AT_ONCE, "cut", "phased out", "phased out, teacher")
 
 
-@recording({"depth": 56, "lr": LRS, "network": NETWORKS, "seed": TRIAL_SEED})
-def ladder_lrs(lab: Lab, depth: int, lr: float, network: str, seed: int) -> Row:
+@recording(*({**place, "lr": LRS, "network": NETWORKS, "seed": TRIAL_SEED} for place in PLACES))
+def ladder_lrs(lab: Lab, stack: str, depth: int, lr: float, network: str, seed: int) -> Row:
     """Try a learning rate on a validation set."""
-    run = trained(lab, depth, network, lr, seed, validation_fraction=0.1)
+    run = trained(lab, stack, depth, network, lr, seed, validation_fraction=0.1)
     return run.row("validation_accuracy", "seconds")
 
 
-@recording({"depth": 56, "seed": (0, 1, 2, 3, 4), "network": NETWORKS})
-def ladder(lab: Lab, depth: int, seed: int, network: str) -> Row:
+@recording(*({**place, "seed": (0, 1, 2, 3, 4), "network": NETWORKS} for place in PLACES))
+def ladder(lab: Lab, stack: str, depth: int, seed: int, network: str) -> Row:
     """Train one network with the best of its learning rates, in one training or in two of half its length."""
-    lr = LRS[1] if lab.is_quick else best_lr(depth, network)
-    run = trained(lab, depth, network, lr, seed)
+    lr = LRS[1] if lab.is_quick else best_lr(stack, network)
+    run = trained(lab, stack, depth, network, lr, seed)
     outcome = ("skips_left", "removed_at_step", "removed_by", "num_steps", "seconds")
     return {"lr": lr} | run.row("test_accuracy") | run.last_epoch | run.row(*outcome)
 
 
-def best_lr(depth: int, network: str) -> float:
+def best_lr(stack: str, network: str) -> float:
     """Return the learning rate with the best accuracy on the validation set."""
-    trials = batch.recorded("ladder_lrs").table.query("depth == @depth and network == @network")
+    trials = batch.recorded("ladder_lrs").table.query("stack == @stack and network == @network")
     return float(trials.sort_values("validation_accuracy")["lr"].iloc[-1])
 
 
-def trained(
-    lab: Lab, depth: int, network: str, lr: float, seed: int, validation_fraction: float = 0.0
-) -> Trained:
+def trained(lab: Lab, stack: str, depth: int, network: str, lr: float, seed: int, **common: Any) -> Trained:
     """Return a network after all of its training."""
     if network in AT_ONCE:
-        changes, settings = AT_ONCE[network]
-        choices = {"connection": "plain", "norm_shift": 1.0} | changes
-        settings = {"num_epochs": NUM_EPOCHS, "validation_fraction": validation_fraction, **settings}
-        return train(lab, depth, choices, lr, seed, **settings)
-    base = with_skips(lab, depth, lr, seed, validation_fraction)
+        choices, settings = AT_ONCE[network]
+        return train(
+            lab, stack, {"connection": "plain", "depth": depth} | choices, lr, seed, **settings, **common
+        )
+    base = with_skips(lab, stack, depth, lr, seed, **common)
     if network == "cut":
         half = without_skips(deepcopy(base.model), base.images)
     else:
         half = models.gate_skips(deepcopy(base.model), base.images.test_images[:2])
     loss = training.distillation(base.model) if network.endswith("teacher") else None
-    settings = {"num_epochs": NUM_EPOCHS // 2, "validation_fraction": validation_fraction, "stagger": 0.0}
-    return fit(lab, half, base.images, loss, lr=lr, seed=seed, **settings)
+    return fit(lab, half, base.images, loss, lr=lr, seed=seed, **halved(stack), **common)
 
 
 @lru_cache(maxsize=1)
-def with_skips(lab: Lab, depth: int, lr: float, seed: int, validation_fraction: float) -> Trained:
+def with_skips(lab: Lab, stack: str, depth: int, lr: float, seed: int, **common: Any) -> Trained:
     """Return a residual network after the first half of a training."""
-    choices = {"connection": "residual", "norm_shift": 1.0}
-    settings = {"num_epochs": NUM_EPOCHS // 2, "validation_fraction": validation_fraction}
-    return train(lab, depth, choices, lr, seed, **settings)
+    return train(lab, stack, {"connection": "residual", "depth": depth}, lr, seed, **halved(stack), **common)
 
 
-def train(lab: Lab, depth: int, choices: Row, lr: float, seed: int, **settings: Any) -> Trained:
-    """Train a small convolutional network on small images; its skips, where any go, go simultaneously."""
-    model = models.convnet(in_channels=1, width=4, depth=depth, seed=seed, **choices)
-    return lab.train(model, half_size(lab), lr=lr, seed=seed, **{"stagger": 0.0} | settings)
+def halved(stack: str) -> Row:
+    """Return the settings of a training of half the length."""
+    settings = STACKS[stack][1]
+    return settings | {"num_epochs": settings["num_epochs"] // 2}
+
+
+def train(lab: Lab, stack: str, choices: Row, lr: float, seed: int, **settings: Any) -> Trained:
+    """Train a network on the embedded images; its skips, where any go, go as its stack's do."""
+    make, images = (
+        (models.mlp, lab.load()) if stack == "fully connected" else (models.convnet, half_size(lab))
+    )
+    model = make(**STACKS[stack][0] | {"seed": seed} | choices)
+    return lab.train(model, images, lr=lr, seed=seed, **STACKS[stack][1] | settings)

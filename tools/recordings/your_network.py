@@ -192,7 +192,7 @@ def photographs(lab: Lab) -> data.Images:
     )
 
 
-@recording({"seed": 0, "network": (*OWN, "phased out, teacher")})
+@recording({"seed": SEEDS, "network": (*OWN, "phased out, teacher")})
 def your_resnet(lab: Lab, seed: int, network: str) -> Row:
     """Take the skips of torchvision's resnet18 out."""
     fresh, base = trained(lab, resnet18, photographs, seed, tuple(RESNET.items()))
@@ -224,6 +224,7 @@ def vision_transformer() -> nn.Module:
 @recording(
     {"seed": SEEDS, "network": ("with its skips", "as long with its skips"), "skips": "none"},
     {"seed": SEEDS, "skips": tuple(BRANCHES), "network": ("cut", "phased out", "cut, trained on")},
+    {"seed": SEEDS, "skips": "attention and MLP", "network": "from scratch"},
 )
 def your_transformer(lab: Lab, seed: int, skips: str, network: str) -> Row:
     """Take the skips around the attention of a vision transformer out, those around its MLPs, or both."""

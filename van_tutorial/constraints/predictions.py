@@ -85,7 +85,8 @@ def price_ratio(
     dual_lr alpha_0 / w = alpha_0 sqrt(dual_lr / skip_lr). In `predict_removal_step` with the price as slope, b is
     alpha_0 / r, so that a skip which does not touch 1 on its way is removed after
 
-        (pi - atan(r)) / w        from pi / (2 w) for r far above 1, to pi / w for r near 0
+        (pi - atan(r)) / w        for a price above 0: from pi / (2 w) for r far above 1, to pi / w for r near 0
+        atan(r) / w               for one below 0: the loss removes the skip as well
 
     Far above 1 the phase-out is a *clock*: it removes the skip after pi / (2 w) steps, for any loss. Near 1
     and below it is a *market*: the skip stays until its multiplier has passed its price, so that cheap skips are
@@ -96,7 +97,7 @@ def price_ratio(
         skip_weight: initial skip weight alpha_0, in (0, 1].
         skip_lr: learning rate of the skip weight, above 0.
         dual_lr: learning rate of the multiplier, at least 0.
-        price: of the skip, dC/dalpha at alpha = 0, in nats per unit of skip weight (`diagnostics.shortcut_prices`).
+        price: of the skip, -dC/dalpha at alpha = 0, in nats per unit of skip weight (`diagnostics.shortcut_prices`).
 
     Returns:
         r, at least 0; infinite for a price of 0.
