@@ -30,7 +30,7 @@ CONTROLS: dict[str, Control] = {
             "How fast the multipliers grow: nats per unit of skip weight, per step", is_log=True,
         ),
         Slider(
-            "stagger", "order (> 0: input first)", 0.9, -0.95, 0.95,
+            "stagger", "order (+ input first)", 0.9, -0.95, 0.95,
             "Above 0 skips are removed sequentially (one layer at a time), from input to output; below 0 from output "
             "to input; at 0 simultaneously",
         ),
