@@ -46,7 +46,7 @@ halves = {name: getattr(images, name)[:, :, ::2, ::2] for name in ("train_images
 small_images = dataclasses.replace(images, **halves)  # every second row and column, for the convolutions
 
 # %% [markdown]
-# ## The idea: what has no nonlinearity between is one layer
+# ## The idea: two layers with no nonlinearity between them are one
 #
 # A layer of each method while it trains. Orange is what is removed:
 #
@@ -186,17 +186,17 @@ for name in ("VAN", "VanillaNet", "Layer Folding"):
     layers["left"] = layers["skip_weight"] if name == "VAN" else 1.0 - layers["skip_weight"]
     courses.append(layers)
 plots.measure_curves(
-    pd.concat(courses),
+    pd.concat(courses).groupby(["network", "step"], sort=False, as_index=False)["left"].mean(),
     "left",
     "What is left of what the method removes",
     "fraction left",
-    "Mean and standard deviation over the layers. VAN: skips. The others: activations.",
+    "Mean over the layers. VAN: skips. The others: activations.",
     over="step",
 )
 
 # %% [markdown]
 # **See**: multipliers and schedule reach 0 before the training ends, and the network that is left trains on. Layer Folding's
-# layers end apart: penalty and loss decide about each.
+# mean ends between: penalty and loss decide about each layer.
 
 # %% [markdown]
 # ## What does rounding cost?
@@ -205,21 +205,19 @@ plots.measure_curves(
 # rounding costs in this run. Do two more epochs of training bring the merged network back, to within 0.01?
 
 # %% tags=["nbval-ignore-output"]
-prediction = widgets.Prediction(
-    "11.2", {"cost of rounding": (0, 1), "two epochs bring it back": ("yes", "no")}, interactive=interactive
-)
+questions = {"cost of rounding": (0, 1), "two epochs bring it back": ("yes", "no")}
+prediction = widgets.Prediction("11.2", questions, interactive=interactive)
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 more = copy.deepcopy(finished["Layer Folding"])
 training.train(more, images, training.TrainConfig(num_epochs=2, lr=1e-3, seed=seed, device="cpu"))
-stages = {"as trained": networks["Layer Folding"], "rounded": rounded}
-stages |= {"merged": finished["Layer Folding"], "merged, and trained for 2 epochs more": more}
+stages = {"as trained": networks["Layer Folding"], "rounded": rounded, "merged, 2 epochs more": more}
 reached = {
     stage: training.accuracy(network, images.test_images, images.test_labels)
     for stage, network in stages.items()
 }
-is_back = reached["merged, and trained for 2 epochs more"] >= reached["as trained"] - 0.01
+is_back = reached["merged, 2 epochs more"] >= reached["as trained"] - 0.01
 prediction.compare(
     {
         "cost of rounding": reached["as trained"] - reached["rounded"],
@@ -235,8 +233,9 @@ prediction.compare(
 # %% [markdown]
 # ## How many layers does a stronger penalty leave?
 #
-# One run is no evidence. Recorded were five strengths of Layer Folding's penalty, with 22 weight layers, 30 epochs and
-# three seeds. **Predict** how many of the 22 layers are left with each of three.
+# One run is no evidence. Five strengths of Layer Folding's penalty were recorded, with 22 weight layers, 30 epochs and
+# three seeds, by `python -m tools.record descendants_mini`. **Predict** how many of the 22 layers are left with each of
+# three.
 
 # %% tags=["nbval-ignore-output"]
 strengths = ("0", "0.01", "0.25")
@@ -248,35 +247,32 @@ prediction
 # %% tags=["nbval-ignore-output", "hide-input"]
 recorded = batch.recorded("descendants_mini")
 kept = recorded.table.groupby("network")["layers_after"].mean()
-prediction.compare({f"strength {strength}": kept[f"layer-folding, {strength}"] for strength in strengths})
-
-
-# %% tags=["keep_output", "hide-input"]
-def accuracy(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
 is_folding = recorded.table["network"].str.startswith("layer-folding")
-strength = recorded.table["network"].str.removeprefix("layer-folding, ").rename("strength of the penalty")
-print("recorded by:", recorded.command)
-recorded.table[is_folding].groupby(strength).agg(
-    **{
-        "α between 0.1 and 0.9": ("between", lambda count: f"{count.mean():.1f}"),
-        "layers left": ("layers_after", lambda count: f"{count.mean():.1f}"),
-        "test accuracy, as trained": ("accuracy_before", accuracy),
-        "rounded and merged": ("accuracy_after", accuracy),
-    }
+folded = recorded.table[is_folding].replace({"network": "layer-folding, "}, "", regex=True)
+count = folded.groupby("network")[["layers_after", "between"]].transform("mean")
+folded["x"] = folded.pop("network") + count.agg(
+    " <br>{0[layers_after]:.1f} layers<br>{0[between]:.1f} α between".format, axis=1
 )
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+folded = folded.rename(columns={"accuracy_before": "as trained", "accuracy_after": "rounded and merged"})
+folded = folded.melt("x", ["as trained", "rounded and merged"], "network", "accuracy")
+prediction.compare(
+    {f"strength {strength}": kept[f"layer-folding, {strength}"] for strength in strengths},
+    plots.measure_curves(
+        folded,
+        "accuracy",
+        "Strength of the penalty",
+        "test accuracy",
+        "Mean over the seeds of the accuracy, of the layers left, and of the α between 0.1 and 0.9.",
+        over="x",
+        x="strength of the penalty (nats)",
+    ),
     r"""
     The strength is a dial. At 0 most $\alpha$ end between 0 and 1, and rounding ruins the network. A stronger penalty leaves
     fewer between, and fewer layers. From 0.05 on one linear layer is left. (The authors' code has 0.25.)
 
     Why a dial? The penalty $\kappa \, (1 - \alpha^2)$ pulls with $2 \kappa \alpha$: not at all at $\alpha = 0$, where every
     layer starts. The loss must lift $\alpha$ first. Then the pull grows, and what the loss does not hold goes to 1.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -286,13 +282,13 @@ prediction.show(
 # ([lesson 4](04_skip_connections.ipynb)) and Dirac networks ([lesson 7](07_dirac.ipynb)). *Plain-conv* is RepVGG without
 # its branches.
 
-# %% tags=["keep_output", "hide-input"]
-recorded.table[~is_folding].groupby("network", sort=False).agg(
-    **{
-        "layers": ("layers_after", lambda count: f"{count.mean():.0f}"),
-        "skip in the graph": ("skip_after", lambda skip: "yes" if skip.all() else "no"),
-        "test accuracy": ("accuracy_after", accuracy),
-    }
+# %% tags=["nbval-ignore-output", "hide-input"]
+written = {"van": "VAN", "vanillanet": "VanillaNet", "rezero": "ReZero", "dirac": "Dirac", "repvgg": "RepVGG"}
+others = recorded.table[~is_folding].replace({"network": written})
+left = others["layers_after"].astype(str) + " layers"
+others["network"] += " (" + left + others["skip_after"].map({True: ", with skips", False: ""}) + ")"
+plots.mean_dots(
+    others, "accuracy_after", "What is left of 22 layers, and of 8 in convolutions", "test accuracy"
 )
 
 # %% tags=["keep_output", "hide-input"]
@@ -393,8 +389,8 @@ exercises.check_endings(my_endings)
 #
 # - Two questions sort the methods: *what* is removed (identity, nonlinearity, branches), and *how* (multipliers, a schedule,
 #   a penalty, algebra).
-# - What has no nonlinearity between is one layer. Who removes the identity keeps the layers; who removes the nonlinearity
-#   loses them.
+# - Two layers with no nonlinearity between them are one layer. Removing the identity keeps the layers; removing the
+#   nonlinearity loses them.
 # - A schedule, or multipliers that are a clock, go to the end. A penalty ends where it and the loss balance. What it leaves
 #   between must be rounded, and that costs accuracy.
 # - The graph tells what a network *is*. It does not tell how it was trained.
