@@ -162,7 +162,10 @@ def look(trace):
     return mode, dash, marker, trace.fill
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY_FIGURE if name not in MAPS])
+BESIDE = ("gradient_signals",)  # each line has its name beside it
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY_FIGURE if name not in (*MAPS, *BESIDE)])
 def test_no_two_series_differ_by_colour_alone(figures, name):
     drawn = [trace for trace in figures[name].data if trace.showlegend is not False]
     looks = [look(trace) for trace in drawn]
@@ -221,8 +224,10 @@ def test_where_there_is_no_skip_weight_nothing_is_drawn(phased_out):
 def test_curves_hold_the_histories_that_went_in(histories, figures):
     by_name = {trace.name: trace for trace in figures["accuracy_curves"].data}
     for name, history in histories.items():
-        assert list(by_name[f"{name}, test"].y) == history["test_accuracy"].tolist()
-        assert list(by_name[f"{name}, training"].y) == history["train_accuracy"].tolist()
+        assert list(by_name[name].y) == history["test_accuracy"].tolist()
+        training = by_name[f"{name}, training"]
+        assert list(training.y) == history["train_accuracy"].tolist()
+        assert (training.legendgroup, training.showlegend) == (name, False)
 
 
 @pytest.mark.parametrize("column", ["activation_norm", "output_grad_norm", "weight_grad_norm"])
@@ -270,6 +275,8 @@ def test_a_fraction_of_units_is_drawn_from_0_to_1(norms):
 
 def test_a_signal_that_does_not_vary_is_a_flat_line_and_the_others_are_scaled_alike(figures):
     first, second, flat = figures["gradient_signals"].data
+    beside = [(text.text, text.y) for text in figures["gradient_signals"].layout.annotations]
+    assert beside == [("a", 0), ("b", -6), ("flat", -12)]
     assert np.ptp(flat.y) == 0.0
     assert np.std(first.y) == pytest.approx(1.0)
     assert np.std(second.y) == pytest.approx(1.0)
@@ -280,10 +287,13 @@ def test_autocorrelation_has_a_panel_for_each_network_and_the_curve_that_was_mea
 ):
     fig = figures["autocorrelation_panels"]
     titles = [annotation.text for annotation in fig.layout.annotations]
-    assert titles == ["plain, centred", "looks-linear", "white noise", "brown noise"]
-    white = autocorrelations.query("network == 'white noise'")
-    drawn = next(trace for trace in fig.data if trace.xaxis == "x3")
-    assert list(drawn.y) == white["mean"].tolist()
+    assert titles == ["plain, centred", "looks-linear"]
+    for axis, network in (("x", "plain, centred"), ("x2", "looks-linear")):
+        drawn = {trace.name: list(trace.y) for trace in fig.data if trace.xaxis == axis}
+        assert list(drawn) == ["depth 2", "white noise", "brown noise"]
+        for name, rows in (("depth 2", network), ("white noise", "white noise")):
+            of_one = autocorrelations[autocorrelations["network"] == rows]
+            np.testing.assert_array_equal(drawn[name], of_one["mean"])
 
 
 def test_a_skip_that_was_never_removed_is_not_drawn_as_removed(figures):

@@ -169,7 +169,7 @@ plots.autocorrelation_panels(pd.concat([measured[measured["network"] == name] fo
 
 # %% [markdown]
 # **See**: in the plain network each depth falls faster than the one before. From 24 layers on the line drops at once,
-# as white noise does. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so. A VAN
+# as white noise would. At $\alpha = 0.95$ all depths fall as slowly as brown noise, at $\beta = 0.1$ nearly so. A VAN
 # with $\alpha = 0.5$ and 50 layers is white.
 #
 # Two random initializations are a sketch. Recorded are 20 of each. $R(1)$, by depth:
@@ -239,18 +239,14 @@ culprit_asked.compare(
 # **Predict**: which network keeps most of it at 50 layers? And does the correlation lie above the law or below it?
 
 # %% tags=["nbval-ignore-output"]
+linear = {"connection": "plain", "normalization": "none", "activation": "crelu", "init": "looks-linear"}
 families = {
     "plain": {"connection": "plain", "normalization": "center"},
     "residual": {"connection": "residual", "normalization": "center"},
     "residual, batch norm": {"connection": "residual", "normalization": "batch"},
     "VAN, alpha 0.5": {"connection": "van", "normalization": "center", "skip_weight": 0.5},
     "VAN, alpha 0.95": {"connection": "van", "normalization": "center", "skip_weight": 0.95},
-    "looks-linear": {
-        "connection": "plain",
-        "normalization": "none",
-        "activation": "crelu",
-        "init": "looks-linear",
-    },
+    "looks-linear": linear,
 }
 images_asked = widgets.Prediction(
     "3.3", {"keeps most": tuple(families), "against the law": ("above", "below")}, interactive=interactive
@@ -316,9 +312,11 @@ exercises.findings(
 # %% [markdown]
 # ## Does shattering make training fail?
 #
-# A VAN starts near $\alpha = 1$ with correlated gradients, and ends as a plain network. Do its gradients shatter on the way?
-# And if they do, does it stop learning? Recorded are networks of depth 40, 30 epochs, three seeds, in eval mode, the
-# output for class 0. **Predict** both.
+# A VAN starts near $\alpha = 1$ with correlated gradients, and ends as a plain network. **Predict**: do its gradients
+# shatter on the way? And if they do, does it stop learning?
+#
+# Recorded are networks of depth 40, trained for 30 epochs with three seeds. The gradients are those of the output for
+# class 0, in eval mode.
 
 # %% tags=["nbval-ignore-output"]
 training_asked = widgets.Prediction(
@@ -341,7 +339,7 @@ training_asked.compare(
 )
 
 # %% [markdown]
-# Test accuracies, mean of the seeds, by epoch:
+# Does it go on learning meanwhile? Test accuracy by epoch, mean of the seeds:
 
 # %% tags=["keep_output", "hide-input"]
 chosen = course[course["epoch"].isin([1, 3, 5, 10, 20, 30])]
@@ -383,7 +381,7 @@ def show(recipe, layers):
     return plots.gradient_signals(grid.flatten().numpy(), {name: values.numpy(), **noises}, caption=caption)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 panel = widgets.explore_panel(
     show,
     (

@@ -159,15 +159,16 @@ def mean_and_sd(values):
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-recorded = batch.recorded("skip_connections_mini")
-by_depth = recorded.table[recorded.table["network"].isin(list(networks))]
-print(f"{by_depth['seed'].nunique()} seeds, recorded by: {recorded.command}")
+recorded = batch.recorded("skip_connections_mini").table
+by_depth = recorded[recorded["network"].isin(list(networks))]
 both = by_depth.rename(columns={"train_accuracy": "training", "test_accuracy": "test"})
 long = both.melt(["depth", "network"], ["training", "test"], "accuracy")
 long.pivot_table("value", ["accuracy", "depth"], "network", mean_and_sd, sort=False)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-plots.accuracy_by_depth(by_depth)
+plots.measure_curves(
+    by_depth, "train_accuracy", "Accuracy and depth", "training accuracy", over="depth", x="depth (layers)"
+)
 
 # %% [markdown]
 # **See**: plain networks fall from 0.87 to chance. Every kind of skip repairs degradation, and no kind is just like

@@ -163,7 +163,7 @@ prediction.compare(
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
     r"""
     **See**: on the test set (lines) the VAN dips while its first skips are removed, and recovers. The plain network, with
-    the same layers and initial weights, does not get there. On the training set (dots) the VAN stays below the residual
+    the same layers and initial weights, does not get there. On the training set (markers) the VAN stays below the residual
     network.
     """,
 )
@@ -230,11 +230,9 @@ def mean_and_sd(values):
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-recorded = batch.recorded("phase_out_mini")
 renamed = {"van": "VAN", "van, lr 0.01": "VAN, lr 0.01"}
-runs = recorded.table.replace({"network": renamed})
+runs = batch.recorded("phase_out_mini").table.replace({"network": renamed})
 rival = "plain, BatchNorm bias 1"  # for a later section
-print(f"{runs['seed'].nunique()} seeds, recorded by: {recorded.command}")
 runs[runs["network"] != rival].groupby("network", sort=False).agg(
     **{
         "training accuracy": ("train_accuracy", mean_and_sd),
@@ -281,19 +279,9 @@ prediction
 # %% tags=["nbval-ignore-output", "hide-input"]
 clock = batch.recorded("clock").table
 kept, left_out = "with the loss's gradient", "without the loss's gradient"
-by_control = clock.groupby("network")
-means = by_control[["removed_at_step", "test_accuracy"]].mean()
+means = clock.groupby("network")[["removed_at_step", "test_accuracy"]].mean()
 change = (means.loc[left_out] - means.loc[kept]).abs()
 prediction.compare(dict(zip(prediction.questions, change, strict=True)))
-
-# %% tags=["keep_output", "hide-input"]
-by_control.agg(
-    **{
-        "last removal, step": ("removed_at_step", lambda steps: int(steps.max())),
-        "test accuracy": ("test_accuracy", mean_and_sd),
-        "seeds": ("seed", "count"),
-    }
-)
 
 # %% tags=["keep_output", "hide-input"]
 one, other = (clock.query("network == @name").sort_values("seed") for name in (kept, left_out))
@@ -427,8 +415,8 @@ prediction.compare(
 )
 
 # %% tags=["keep_output", "hide-input"]
-means = schedules.pivot_table("test_accuracy", ["order", "rule"], "depth", mean_and_sd, sort=False)
-means.astype(object).fillna("–")
+means = schedules.pivot_table("test_accuracy", "rule", ["order", "depth"], mean_and_sd, sort=False)
+means.sort_index(axis="columns").astype(object).fillna("–")
 
 # %% tags=["keep_output", "hide-input"]
 sequential = schedules[schedules["order"] == "input to output"].groupby("depth")["network"].unique()
@@ -447,9 +435,9 @@ exercises.findings(
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    So you *can* just schedule them. The order is worth 1.0 points at depth 40 and 5.9 at depth 100. Between multipliers and
-    schedules three seeds show no difference. What multipliers add is a rule: each rises until its skip is removed, however
-    high the price.
+    So you *can* just schedule them. With multipliers the order is worth 1.0 points at depth 40 and 5.9 at depth 100. From
+    input to output three seeds show no difference between multipliers and schedules. What multipliers add is a rule: each
+    rises until its skip is removed, however high the price.
     """
 )
 
@@ -466,20 +454,13 @@ prediction = widgets.Prediction("5.5", dict.fromkeys(rivals, (0, 1)), interactiv
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-start = batch.recorded("start")
-tested = start.table.query("validation_fraction == 0")
-deep = tested[tested["depth"] == 100]
+deep = batch.recorded("start").table.query("validation_fraction == 0 and depth == 100")
 prediction.compare(deep.groupby("network")["test_accuracy"].mean()[rivals].to_dict())
 
 # %% tags=["keep_output", "hide-input"]
-print(f"{tested['seed'].nunique()} seeds, recorded by: {start.command}")
-tested.pivot_table("test_accuracy", "network", "depth", mean_and_sd)
-
-# %% tags=["keep_output", "hide-input"]
-pd.Series(
-    {other: batch.compare(deep, rivals[3], other).in_words("it") for other in rivals[:3]},
-    name=f"at depth 100, {rivals[3]} is",
-).to_frame()
+beside = {name: batch.compare(deep, rivals[3], name).in_words("it") for name in rivals[:3]}
+accuracies = deep.groupby("network")["test_accuracy"].agg(mean_and_sd)[rivals]
+pd.DataFrame({"test accuracy": accuracies, f"{rivals[3]} is": pd.Series({**beside, rivals[3]: "–"})})
 
 # %% tags=["keep_output", "hide-input"]
 pairs = [batch.compare(runs, "VAN", rival, column) for column in ("train_accuracy", "test_accuracy")]
@@ -518,51 +499,40 @@ prediction = widgets.Prediction("5.6", dict.fromkeys(families, (0, 1)), interact
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-tuned = batch.recorded("families")
-deep = tuned.table.query("depth == 100")
+deep = batch.recorded("families").table.query("depth == 100")
 prediction.compare(deep.groupby("network")["test_accuracy"].mean()[families].to_dict())
 
+# %% [markdown]
+# Each row is a start, each column says what becomes of its skips (all families: [docs/evidence.md](../docs/evidence.md)):
 
 # %% tags=["keep_output", "hide-input"]
-def skips_of(network):
-    if network.startswith("VAN"):
-        return "phased out"
-    return "kept" if network in ("residual", "highway") else "never"
-
-
-print(f"{deep['seed'].nunique()} seeds, recorded by: {tuned.command}")
-table = deep.groupby("network").agg(
-    **{
-        "training accuracy": ("train_accuracy", mean_and_sd),
-        "test accuracy": ("test_accuracy", mean_and_sd),
-    }
-)
-table.index = pd.MultiIndex.from_tuples(
-    [(skips_of(name), name) for name in table.index], names=["skips", "network"]
-)
-table.sort_values(["skips", "test accuracy"], ascending=[True, False])
-
-# %% tags=["keep_output", "hide-input"]
-start = "looks-linear"
-beside = {name: batch.compare(deep, name, start) for name in deep["network"].unique() if name != start}
-added = {
-    name: batch.compare(deep, "VAN, " + name.removeprefix("plain, "), name)
-    for name in ("plain, TAT", "Dirac")
+starts = {
+    "He or orthogonal": ("residual", "plain", "VAN, clock, sequentially"),
+    "TAT": (None, "plain, TAT", "VAN, TAT"),
+    "Dirac": (None, "Dirac", "VAN, Dirac"),
+    "looks-linear": (None, "looks-linear", None),
 }
+accuracies = deep.groupby("network")["test_accuracy"].agg(mean_and_sd)
+columns = ["skips kept", "never a skip", "skips phased out"]
+table = pd.DataFrame({start: map(accuracies.get, names) for start, names in starts.items()}, columns).T
+added = {start: batch.compare(deep, van, never) for start, (_, never, van) in starts.items() if van}
+table["phased out, against never"] = pd.Series({start: pair.in_words("it") for start, pair in added.items()})
+table.astype(object).fillna("–")
+
+# %% tags=["keep_output", "hide-input"]
+best = "looks-linear"
+beside = {name: batch.compare(deep, name, best) for name in deep["network"].unique() if name != best}
 exercises.findings(
     {
-        f"The {start} network, which never has a skip, ends above the residual one.": beside["residual"].high
+        f"The {best} network, which never has a skip, ends above the residual one.": beside["residual"].high
         < 0.0,
         "It ends above every network whose skips are phased out.": all(
-            pair.high < 0.0 for name, pair in beside.items() if skips_of(name) == "phased out"
+            pair.high < 0.0 for name, pair in beside.items() if name.startswith("VAN")
         ),
-        "On top of TAT or Dirac a phase-out adds nothing.": all(pair.low <= 0.0 for pair in added.values()),
+        "On top of TAT or Dirac a phase-out adds nothing.": all(
+            added[start].low <= 0.0 for start in ("TAT", "Dirac")
+        ),
     }
-)
-
-# %% tags=["keep_output", "hide-input"]
-pd.DataFrame(
-    {"a phase-out on top of it is": {name: pair.in_words("it alone") for name, pair in added.items()}}
 )
 
 # %% tags=["nbval-ignore-output", "hide-input"]

@@ -122,7 +122,6 @@ comparison = pd.DataFrame(
 )
 prediction.compare(
     {name: result.test_accuracy for name, result in results.items()},
-    comparison.set_index("network"),
     plots.accuracy_curves({name: result.history for name, result in results.items()}),
     r"""
     **See**: with the identity in its weights a plain network learns from the first epoch on, not far behind the residual
@@ -155,14 +154,14 @@ def mean_and_sd(values):
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-recorded = batch.recorded("dirac_mini")
-runs = recorded.table
+runs = batch.recorded("dirac_mini").table
 by_depth = runs[runs["experiment"] == "depth"]
-print(f"{by_depth['seed'].nunique()} seeds, recorded by: {recorded.command}")
 by_depth.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=False)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-plots.accuracy_by_depth(by_depth)
+plots.measure_curves(
+    by_depth, "test_accuracy", "Accuracy and depth", "test accuracy", over="depth", x="depth (layers)"
+)
 
 # %% [markdown]
 # **See**: residual networks keep their accuracy with depth, and Dirac networks lose a little. The three networks without
@@ -267,7 +266,7 @@ decay.agg(
         "mean of all a": ("mean_a", "mean"),
         "a to b (median)": ("median_ratio", "mean"),
     }
-).round(3).rename_axis(["normalization", "what decays"])
+).round(2).rename_axis(["normalization", "what decays"])
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
@@ -298,7 +297,7 @@ at_40 = means["without_gradient"].xs(40, level="depth")
 prediction.compare({"Dirac": at_40["dirac"], "residual": at_40["residual"]})
 
 # %% tags=["keep_output", "hide-input"]
-means.round(3).set_axis(
+means.round(2).set_axis(
     ["fraction of images with gradient 0", "co-activation in the last layer"], axis="columns"
 )
 

@@ -16,7 +16,7 @@ NORMS = {
     "weight_grad_norm": "gradient of the weights (nats per unit)",
     "weight_grad_ratio": "gradient by weight norm (nats per unit²)",
     "dead_fraction": "dead units (fraction of the layer)",
-    "coactive_fraction": "co-active (fraction of pairs of inputs)",
+    "coactive_fraction": "co-active (fraction of pairs)",
 }
 FRACTIONS = ("dead_fraction", "coactive_fraction")
 
@@ -58,7 +58,7 @@ def gradient_signals(
     gradients: Mapping[str, Sequence[float]],
     caption: str = "Each signal is scaled to unit standard deviation, and shifted.",
 ) -> go.Figure:
-    """Draw gradients along a path of inputs, one above the other.
+    """Draw gradients along a path of inputs, one above the other, each with its name beside it.
 
     Args:
         inputs: N positions on the path.
@@ -66,7 +66,7 @@ def gradient_signals(
         caption: one line under the title.
 
     Returns:
-        A figure with one series a network.
+        A figure with one series a network. All lines are solid: in noise a dash cannot be seen.
     """
     fig = go.Figure()
     for place, (index, (name, values)) in enumerate(numbered(gradients.items())):
@@ -75,10 +75,13 @@ def gradient_signals(
         # One that varies by rounding alone is a flat line.
         is_flat = spread <= 1e-5 * np.abs(signal).max(initial=0.0)
         scaled = np.zeros_like(signal) if is_flat else (signal - signal.mean()) / spread
-        x, y = np.asarray(inputs), scaled - 6 * place
-        fig.add_trace(curve(x, y, name, index, "lines", line_width=1.5))
+        line = curve(np.asarray(inputs), scaled - 6 * place, name, index, "lines", line_width=1.5)
+        fig.add_trace(line.update(line_dash="solid", showlegend=False))
+        beside = {"x": 1.01, "xref": "paper", "xanchor": "left", "y": -6 * place, "showarrow": False}
+        fig.add_annotation(text=name, font_color=line.line.color, **beside)
     fig.update_yaxes(showticklabels=False)
-    return finish(fig, "Gradients as signals", caption, "input x", "dy/dx (standard deviations, shifted)")
+    finish(fig, "Gradients as signals", caption, "input x", "dy/dx (shifted)")
+    return fig.update_layout(margin_r=220)
 
 
 def autocorrelation_panels(
@@ -91,9 +94,11 @@ def autocorrelation_panels(
         caption: one line under the title.
 
     Returns:
-        A figure with a panel for each network, three in a row.
+        A figure with a panel for each network that has a depth, three in a row. What has none is in every panel.
     """
-    names = list(table["network"].unique())
+    is_network = table["depth"] > 0
+    names = list(table[is_network]["network"].unique())
+    references = table[~is_network].groupby("network", sort=False)
     num_rows = max(1, -(-len(names) // 3))
     fig = make_subplots(
         rows=num_rows,
@@ -102,20 +107,26 @@ def autocorrelation_panels(
         shared_xaxes=True,
         shared_yaxes=True,
         horizontal_spacing=0.03,
+        vertical_spacing=0.2 / num_rows,
     )
-    depths = sorted(table["depth"].unique())
+    depths = sorted(table[is_network]["depth"].unique())
     for panel, name in enumerate(names):
         row, col = panel // 3 + 1, panel % 3 + 1
-        for depth, rows in table[table["network"] == name].groupby("depth"):
-            label = f"depth {depth}" if depth else "no depth"
+        of_depth = table[table["network"] == name].groupby("depth")
+        lines: list[tuple[str, int, pd.DataFrame]] = []
+        lines += [(f"depth {depth}", depths.index(depth), rows) for depth, rows in of_depth]
+        lines += [(str(noise), len(depths) + place, rows) for place, (noise, rows) in enumerate(references)]
+        for label, index, rows in lines:
             look: dict[str, Any] = {
                 "legendgroup": label,
                 "showlegend": label not in {trace.name for trace in fig.data},
             }
-            trace = curve(rows["lag"], rows["mean"], label, depths.index(depth), **look)
-            fig.add_trace(trace, row=row, col=col)
+            fig.add_trace(curve(rows["lag"], rows["mean"], label, index, **look), row=row, col=col)
     fig = finish(fig, "Autocorrelation of gradients", caption, "", "")
-    fig.update_xaxes(title="lag (points of the grid)", row=num_rows)
+    if len(names) % 3:  # the legend takes the place that is left
+        place_left = {"x": 0.7, "y": 1 / num_rows - 0.05, "yanchor": "top", "tracegroupgap": 0}
+        fig.update_layout(legend=place_left)
+    fig.update_xaxes(title="lag (points of the grid)", row=num_rows, col=min(2, len(names)))
     fig.update_yaxes(title="autocorrelation", col=1)
     fig.update_yaxes(range=[-0.3, 1.05])
     fig.update_annotations(font={"size": 13})

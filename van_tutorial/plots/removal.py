@@ -37,7 +37,7 @@ def constrained_descent(
     path: pd.DataFrame,
     loss: Callable[[np.ndarray], np.ndarray],
     num_frames: int = 41,
-    caption: str = "Left: loss, and loss plus λ α, on which the point moves. Right: its path.",
+    caption: str = "Press Play. Left: the point moves on loss plus λ α. Right: its path so far.",
 ) -> go.Figure:
     """Draw one skip weight on its Lagrangian C(alpha) + lambda alpha, step by step, as an animation.
 

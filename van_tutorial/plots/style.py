@@ -241,5 +241,6 @@ def log_axis(fig: go.Figure, values: pd.Series) -> None:
     positive = values[(values > 0) & np.isfinite(values)]
     first, last = decades(positive.min(), positive.max()) if len(positive) else (-1.0, 1.0)
     fig.update_yaxes(
-        type="log", exponentformat="power", dtick=np.ceil((last - first) / 10.0), range=(first, last)
-    )
+        type="log", exponentformat="power", dtick=np.ceil((last - first) / 10.0), range=(first, last),
+        tickfont_size=11,  # powers are drawn larger
+    )  # fmt: skip

@@ -38,7 +38,7 @@ def check_weighted(layers: pd.DataFrame) -> None:
 
 def accuracy_curves(
     histories: Mapping[str, pd.DataFrame],
-    caption: str = "Lines: test set, in eval mode. Dots: training batches.",
+    caption: str = "Lines: test set, in eval mode. Markers: training batches.",
 ) -> go.Figure:
     """Draw training and test accuracy of several runs over the epochs.
 
@@ -47,15 +47,14 @@ def accuracy_curves(
         caption: one line under the title.
 
     Returns:
-        A figure with two series a run.
+        A figure with two series a run. The legend names the lines alone.
     """
     fig = go.Figure()
     for index, (name, history) in numbered(histories.items()):
-        for column, images, mode in (
-            ("test_accuracy", "test", "lines"), ("train_accuracy", "training", "markers"),
-        ):  # fmt: skip
-            x, y = history["epoch"], history[column]
-            fig.add_trace(curve(x, y, f"{name}, {images}", index, mode, legendgroup=name))
+        x, y = history["epoch"], history["train_accuracy"]
+        fig.add_trace(curve(x, history["test_accuracy"], name, index, "lines", legendgroup=name))
+        unnamed = {"legendgroup": name, "showlegend": False}
+        fig.add_trace(curve(x, y, f"{name}, training", index, "markers", **unnamed))
     fig.update_yaxes(range=[0, 1])
     return finish(fig, "Accuracy", caption, "epoch", "accuracy")
 
