@@ -124,13 +124,13 @@ def test_a_recording_holds_a_row_for_every_point_of_its_grid_and_no_others(name)
     [*(f"degradation{part}" for part in ("", "_deep", "_mnist")), "longer", "longer_deep"],
 )
 def test_learning_rates_are_those_that_were_best_on_validation_images(file):
-    chosen = sections.best_lrs(batch.recorded("depth_step_sizes").table)
+    chosen = sections.best_lrs(batch.recorded("depth_learning_rates").table)
     sweep = batch.read_sweep(sweep_file(f"evidence/{file}"))
     for run in sweep.runs:
         assert run["lr"] == chosen[labels.network(run)]
 
 
-@pytest.mark.parametrize("name", ["tuning", "depth_step_sizes"])
+@pytest.mark.parametrize("name", ["tuning", "depth_learning_rates"])
 def test_what_choices_were_made_on_never_saw_the_test_images(name):
     runs = pd.DataFrame(recorded(name)["runs"])
     assert "test_accuracy" not in runs

@@ -206,7 +206,7 @@ def test_a_flicker_at_1_that_the_cap_ends_is_not_the_caps_removal():
     assert (phase_out.removed_by, phase_out.num_capped, phase_out.first_zero_steps) == ("multipliers", 0, [1])
 
 
-def test_default_step_sizes_look_at_how_far_it_is_to_the_target():
+def test_default_dual_learning_rates_look_at_how_far_it_is_to_the_target():
     to_1, to_0 = training.TrainConfig(skip_target=1.0), training.TrainConfig(stagger=0.0)
     for skip_weight in (0.0, 0.25, 0.5):
         one = training.default_dual_lr(1000, skip_weight, to_1)

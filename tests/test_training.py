@@ -68,7 +68,7 @@ def by_hand(model, images, config):
     """Gradient steps on the weights, projected ones on the skip weights, ascent on the multipliers."""
     alpha = model.skip_weight
     weights = [parameter for parameter in model.parameters() if parameter is not alpha]
-    step_sizes = constraints.spread_dual_lr(config.dual_lr, config.dual_lr_spread, len(alpha))
+    dual_lrs = constraints.spread_dual_lr(config.dual_lr, config.dual_lr_spread, len(alpha))
     multipliers = torch.zeros_like(alpha)
     for _ in range(config.num_epochs):
         loss = functional.cross_entropy(model(images.train_images), images.train_labels)
@@ -78,7 +78,7 @@ def by_hand(model, images, config):
                 weight -= config.lr * gradient
             alpha -= config.skip_lr * (gradients[0] + multipliers)
             alpha.clamp_(0.0, 1.0)
-            multipliers += step_sizes * alpha
+            multipliers += dual_lrs * alpha
         yield alpha.detach().clone(), multipliers.clone()
 
 
@@ -214,7 +214,7 @@ def test_skips_that_were_never_there_are_removed_from_the_start(few_images, quic
 
 
 def phase_out_of(gradients, **choices):
-    """Drive the phase-out of one skip weight, from .9 with a step size of 1, by given gradients."""
+    """Drive the phase-out of one skip weight, from .9 with a learning rate of 1, by given gradients."""
     alpha = nn.Parameter(torch.tensor([0.9]))
     given = {"skip_lr": 1.0, "dual_lr": 0.0, "remove_by": 1.0, "stagger": 0.0}
     config = training.TrainConfig(**{**given, **choices})
@@ -426,7 +426,7 @@ def test_a_network_with_one_number_for_an_image_is_refused(few_images, quick):
         training.Trainer(OneNumber(), few_images, quick())
 
 
-def test_the_default_step_sizes_remove_the_slowest_skip_when_the_cap_would_with_a_margin():
+def test_the_default_dual_learning_rates_remove_the_slowest_skip_when_the_cap_would_with_a_margin():
     config = training.TrainConfig(remove_by=0.5, dual_lr_spread=4.0, stagger=0.0)
     slowest = training.default_dual_lr(2000, 0.95, config) / 4.0
     assert constraints.predict_removal_step(0.95, config.skip_lr, slowest, 0.3) == pytest.approx(

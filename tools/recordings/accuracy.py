@@ -19,7 +19,7 @@ PHASED_OUT: dict[str, tuple[Row, Row]] = {
     "residual": ({"connection": "residual"}, {}),
     "residual, lr 0.01": ({"connection": "residual"}, {"lr": 0.01}),
     "van": ({"connection": "van"}, {}),
-    "van, lr 0.01": ({"connection": "van"}, {"lr": 0.01, "skip_lr": 3e-3}),  # best in step_sizes_mini
+    "van, lr 0.01": ({"connection": "van"}, {"lr": 0.01, "skip_lr": 3e-3}),  # best in learning_rates_mini
 }
 
 
@@ -47,7 +47,7 @@ TRIED: dict[str, list[Row]] = {
 
 
 @recording({"seed": (10, 11, 12), "network": tuple(TRIED)})
-def step_sizes_mini(lab: Lab, seed: int, network: str) -> list[Row]:
+def learning_rates_mini(lab: Lab, seed: int, network: str) -> list[Row]:
     """Train a network with every choice of its learning rates, together, on four fifths of the training images."""
     images = lab.load()
     configs = [
