@@ -179,7 +179,7 @@ prediction.compare(
         "mean IoU, slave silenced": iou["slave silenced"],
     }
     | {f"rows seen, {name}": rows_seen(network) for name, network in networks.items()},
-    shown.fillna("–"),
+    shown.astype(object).fillna("–"),
     r"""
     The lesion shows that this master *relies on* its slave. It does not show that it needed one: a master that never had a
     slave has learned to do without.

@@ -352,8 +352,9 @@ pd.concat(
 
 # %% [markdown]
 # **See**: without the skips around the MLPs the transformer is 0.4 points below one that was trained as long and keeps all. Those
-# around the attention are worth 2.7 points. And here it does not matter how they were removed: *phased out* and *cut, trained on* are
-# not told apart. Six layers are few, and a cut network of that depth still learns.
+# around the attention are worth 2.7 points. And here it does not matter how they were removed: *phased out* and *cut, trained
+# on* are not told apart. Nor, without both kinds, is a transformer that was trained *from scratch*. Six layers are few, and
+# a cut network of that depth still learns.
 
 # %% [markdown]
 # ## Explore
