@@ -674,6 +674,12 @@ def test_a_run_stopped_from_another_thread_ends_and_keeps_what_was_done(few_imag
     assert trainer.records[-1].step == trainer.step < trainer.num_steps
 
 
+def test_a_result_that_is_printed_is_its_numbers_and_settings(few_images, quick):
+    printed = repr(training.train(models.mlp(depth=2, width=4, seed=0), few_images, quick(num_epochs=1)))
+    assert "test_accuracy=" in printed and "removed_by=" in printed
+    assert "Linear" not in printed and "\n" not in printed
+
+
 def test_a_result_before_the_first_step_says_so(few_images, quick):
     result = training.Trainer(small(), few_images, quick()).result()
     assert (result.num_steps, result.is_complete, len(result.history), len(result.layers)) == (0, False, 0, 0)

@@ -76,10 +76,10 @@ class TrainResult:
         seconds: time spent in the steps; evaluation is left out.
     """
 
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     config: TrainConfig
-    history: pd.DataFrame
-    layers: pd.DataFrame
+    history: pd.DataFrame = field(repr=False)
+    layers: pd.DataFrame = field(repr=False)
     num_steps: int
     is_complete: bool
     test_accuracy: float
