@@ -142,7 +142,7 @@ def tuning(lab: Lab, network: str, depth: int) -> list[Row]:
 
 @recording(*GRIDS)
 def families(lab: Lab, network: str, depth: int, seeds: Sequence[int] = range(5)) -> list[Row]:
-    """Train a family's best trial with five fresh seeds, and look at the test set once."""
+    """Train a family's best trial with five seeds that no trial had, and measure it on the test images."""
     return best_again(lab, network, depth, seeds)
 
 
