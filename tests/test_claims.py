@@ -204,6 +204,22 @@ def test_a_small_part_of_every_grid_can_be_measured_into_the_recorded_columns(na
     assert all(set(row) in same for row in rows)
 
 
+def test_the_page_of_a_small_part_of_every_grid_can_be_made(tmp_path):
+    for name, (grids, _) in MEASURED.items():
+        content, small = recorded(name), []
+        for point in lab.points(grids, is_quick=True):
+            reduced = {key: value for key, value in point.items() if key in ("depth", "data")}
+            rows = [
+                row
+                for row in content["runs"]
+                if (point | dict.fromkeys(reduced)).items() <= (row | dict.fromkeys(reduced)).items()
+            ]
+            full = {key: rows[0][key] for key in reduced}
+            small += [row | reduced for row in rows if full.items() <= row.items()]
+        (tmp_path / f"{name}.json").write_text(json.dumps(content | {"runs": small}), encoding="utf-8")
+    assert "Not measured" not in block(page.Page(tmp_path).text, "orders")
+
+
 def test_a_small_part_of_every_sweep_can_be_run(tmp_path):
     for recording in SWEPT.values():
         for name in recording.sweeps:
