@@ -339,3 +339,10 @@ def test_labels_beyond_the_last_colour_are_never_drawn_as_background():
     colors = [trace.marker.color for trace in fig.data if trace.type == "scatter"]
     assert len(colors) == 24
     assert colors.count(colors[0]) == 1
+
+
+def test_networks_are_drawn_in_their_order_in_the_table_though_a_series_has_another():
+    table = pd.DataFrame({"network": ["b", "a", "c"], "depth": [2, 1, 1], "test_accuracy": [0.3, 0.2, 0.1]})
+    axis = plots.mean_dots(table, "test_accuracy", "Order", "test accuracy", "depth").layout.yaxis
+    assert axis.categoryarray == ("b", "a", "c")
+    assert (axis.categoryorder, axis.autorange) == ("array", "reversed")

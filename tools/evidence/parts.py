@@ -8,7 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from van_tutorial import batch
-from van_tutorial.plots import finish, style
+from van_tutorial.plots import mean_dots, style
+from van_tutorial.plots.sweeps import SPREAD
 
 RESIDUAL = "the residual network"
 SKIPS = {"VAN": "phased out", "residual": "kept", "highway": "kept"}  # of networks whose names begin so
@@ -122,29 +123,12 @@ def spread(column: str) -> Callable[[pd.DataFrame], str]:
 def dots(
     runs: pd.DataFrame,
     title: str,
-    caption: str = "Mean over the seeds with one standard deviation.",
+    caption: str = SPREAD,
     value: str = "test_accuracy",
-    series: str = "depth",
+    series: str | None = "depth",
 ) -> go.Figure:
-    """Draw the mean of a value for each network on a line of its own, a colour and a marker for each series."""
-    figure = go.Figure()
-    order = list(runs["network"].unique())
-    for index, (name, part) in enumerate(runs.groupby(series)):
-        of = part.groupby("network", sort=False)[value].agg(["mean", "std"]).reset_index()
-        figure.add_scatter(
-            x=of["mean"],
-            y=of["network"],
-            error_x={"array": of["std"], "width": 4, "thickness": 1.5},
-            mode="markers",
-            name=str(name),
-            marker={**style(index)["marker"], "size": 9},
-        )
-    finish(figure, title, caption, value.replace("_", " "), "")
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=order[::-1], automargin=True, tickfont={"size": 11}
-    )
-    figure.update_layout(title={"x": 0.02, "xref": "container"}, height=190 + 26 * len(order))
-    return figure.update_layout(legend_title=series.replace("_", " "))
+    """Draw the mean of an accuracy for each network, a dot for each value of a column."""
+    return mean_dots(runs, value, title, value.replace("_", " "), series, caption)
 
 
 def curve(figure: go.Figure, table: pd.DataFrame, x: str, y: str, index: int, **choices: Any) -> None:

@@ -91,7 +91,7 @@ class Traced(fx.GraphModule):
     @graph.setter
     def graph(self, graph: fx.Graph) -> None:
         """Compile a graph as the forward pass."""
-        fx.GraphModule.graph.__set__(self, graph)  # type: ignore[attr-defined]
+        fx.GraphModule.graph.__set__(self, graph)  # type: ignore[attr-defined]  # a property
 
     @property
     def code(self) -> str:
@@ -137,7 +137,7 @@ def switched(forwards: Mapping[Modes, Callable[..., Any]]) -> Callable[..., Any]
     def forward(self: Traced, *args: Any, **kwargs: Any) -> Any:
         return forwards[self.modes](self, *args, **kwargs)
 
-    forward.__signature__ = inspect.signature(next(iter(forwards.values())))  # type: ignore[attr-defined]
+    forward.__signature__ = inspect.signature(next(iter(forwards.values())))  # type: ignore[attr-defined]  # of any function
     return forward
 
 

@@ -133,7 +133,11 @@ def mean_dots(
     for index, (name, runs) in enumerate(table.groupby(series) if series else [("", table)]):
         spread = runs.groupby("network", sort=False)[value].agg(["mean", "std"])
         bars = {"array": spread["std"], "thickness": 1}
-        rows, name = spread.index.map(plain), f"{series} {plain(name)}"
-        fig.add_trace(curve(spread["mean"], rows, name, index, "markers", marker_size=10, error_x=bars))
-    finish(fig, title, caption, x, "network").update_yaxes(autorange="reversed", automargin=True)
-    return fig.update_layout(showlegend=series is not None, height=160 + 30 * table["network"].nunique())
+        rows = spread.index.map(plain)
+        fig.add_trace(
+            curve(spread["mean"], rows, plain(name), index, "markers", marker_size=10, error_x=bars)
+        )
+    order = {"categoryorder": "array", "categoryarray": [plain(name) for name in table["network"].unique()]}
+    finish(fig, title, caption, x, "network").update_yaxes(autorange="reversed", automargin=True, **order)
+    fig.update_layout(showlegend=series is not None, legend_title=(series or "").replace("_", " "))
+    return fig.update_layout(height=160 + 30 * table["network"].nunique())
