@@ -202,6 +202,7 @@ def test_the_console_script_prints_the_table(capsys):
         (["pathlib:Path"], "got PosixPath" if os.name == "posix" else "got WindowsPath"),
         (["tests.test_skips:breaks"], "returns an nn.Module, got RuntimeError (no weights here)"),
         (["tests.foreign:Residual", "--input", "1,x"], "sizes"),
+        (["tests.foreign:Residual"], "--input sets that shape"),
     ],
 )
 def test_the_console_script_refuses_in_a_sentence(arguments, words, capsys):

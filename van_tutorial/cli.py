@@ -356,7 +356,11 @@ def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
         raise ValueError(
             f"{network} must be a function without arguments that returns an nn.Module, got {result}."
         )
-    table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
+    try:
+        table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
+    except ValueError as error:
+        hint = " --input sets that shape, such as --input 1,1,28,28." if "on the example" in str(error) else ""
+        raise ValueError(f"{error}{hint}") from error
     meaning = ""
     if len(table):
         print(table.to_string(index=False, float_format="{:.1f}".format))
