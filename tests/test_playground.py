@@ -371,13 +371,14 @@ def test_what_to_try_is_asked_of_the_settings_that_are_chosen(panel):
 
 def test_what_is_predicted_of_the_next_run_is_not_said_of_the_one_that_is_shown(panel):
     train(panel)
-    assert panel.predicted.value.startswith("Predicted: ")
+    assert (panel.predicted.description, panel.status.description) == ("", "")
     panel.presets["fast"].click()
-    assert panel.predicted.value.startswith("Next run. Predicted: ")
+    assert (panel.predicted.description, panel.status.description) == ("Next run:", "Shown run:")
     train(panel)
-    assert panel.predicted.value.startswith("Predicted: ")
+    assert (panel.predicted.description, panel.status.description) == ("", "")
     panel.skip_weight.value = 0.5
-    assert panel.predicted.value.startswith("Next run. Predicted: multipliers remove no skip in 16 steps; ")
+    assert panel.predicted.description == "Next run:"
+    assert panel.predicted.value.startswith("Predicted: multipliers remove no skip in 16 steps; ")
 
 
 def test_pause_holds_and_train_goes_on_as_if_nobody_had_paused(few_images, tmp_path):
@@ -787,7 +788,7 @@ def test_runs_are_named_by_what_differs():
     assert playground.names_of(runs) == [
         "VAN, BatchNorm bias 1",
         "residual",
-        "VAN, dual learning rate 0.5",
+        "VAN, dual lr 0.5",
     ]
     orders = [Settings(stagger=stagger) for stagger in (0.9, 0.0, -0.9, -0.5)]
     assert playground.names_of(orders) == [

@@ -25,8 +25,7 @@ CAPS = ("falling", "none")
 OF_WEIGHTED_SKIPS = ("skip", "skip_weight", "dual_lr", "skip_lr", "damping", "stagger", "cap")
 # Settings in words, where a run is named by what differs.
 LABELS = {
-    "dual_lr": "dual learning rate", "skip_lr": "skip learning rate", "skip_weight": "skip weight",
-    "num_epochs": "epochs",
+    "dual_lr": "dual lr", "skip_lr": "skip lr", "skip_weight": "skip weight", "num_epochs": "epochs",
 }  # fmt: skip
 WORDS = {
     "connection": {"van": "VAN"}, "cap": {"falling": "with cap", "none": "no cap"},

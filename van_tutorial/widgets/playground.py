@@ -211,6 +211,7 @@ class Playground(RunPanel):
             folded += [ipywidgets.HTML(f"<b>{title}</b>"), ipywidgets.GridBox(controls, layout=columns)]
         of_a_run = [self._buttons[name] for name in OF_A_RUN]
         self.train.button_style = "primary"
+        self.predicted.style.description_width = self.status.style.description_width = "initial"
         self.data.layout.display = "" if len(self.data.options) > 1 else "none"  # nothing to choose
         self._linked = ipywidgets.jslink((self.play, "value"), (self.scrubber, "value"))
         self._folded = ipywidgets.VBox(
@@ -346,9 +347,12 @@ class Playground(RunPanel):
         self._enable()
 
     def _foretell(self) -> None:
-        """Say what the settings come to, and where the run that is shown has others, that it is of the next."""
-        whose = "" if self._next.settings == self.state.run.settings else "Next run. "
-        self.predicted.value = f"{whose}{html.escape(describe_prediction(self._next))}"
+        """Say what the settings come to, and where the run that is shown has others, which words are of which."""
+        is_shown = self._next.settings == self.state.run.settings
+        self.predicted.description, self.status.description = (
+            ("", "") if is_shown else ("Next run:", "Shown run:")
+        )
+        self.predicted.value = html.escape(describe_prediction(self._next))
 
     def _ask(self, task: str) -> None:
         """Say what to try with the settings that are chosen."""
