@@ -169,15 +169,16 @@ def build(source: Path, course: Path, out: Path) -> None:
         SiteError: where Sphinx finds anything wrong, such as a link that leads nowhere.
     """
     part = out.with_name(f".{out.name}.part")
+    pages = part / "pages"  # myst-nb writes notebooks beside them
     options: list[str | Path] = ["-q", "-W", "--keep-going", "-b", "html", "-c", course_path("docs", "site")]
     options += ["-D", f"repository={course}", "-d", source.with_name("doctrees")]
     try:
         shutil.rmtree(part, ignore_errors=True)
-        if subprocess.run([sys.executable, "-m", "sphinx", *options, source, part], check=False).returncode:
+        if subprocess.run([sys.executable, "-m", "sphinx", *options, source, pages], check=False).returncode:
             raise SiteError("The pages were not made, for the reasons above.")
-        (part / "live.html").write_text(site_live.page(), encoding="utf-8")
+        (pages / "live.html").write_text(site_live.page(), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
-        part.rename(out)
+        pages.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

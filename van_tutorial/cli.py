@@ -359,7 +359,9 @@ def run_skips(network: str, *, input: str = "1,3,224,224") -> None:
     try:
         table = models.find_skips(made, torch.zeros(*map(int, input.split(","))))
     except ValueError as error:
-        hint = " --input sets that shape, such as --input 1,1,28,28." if "on the example" in str(error) else ""
+        hint = (
+            " --input sets that shape, such as --input 1,1,28,28." if "on the example" in str(error) else ""
+        )
         raise ValueError(f"{error}{hint}") from error
     meaning = ""
     if len(table):
