@@ -3,10 +3,10 @@
 #
 # *What happens when a deep network loses its skip-connections while it learns? Choose, press Train, and watch.*
 #
-# Run both cells below (*Run ▸ Run All Cells*) and press **Train**: a network of 40 layers (VAN) learns to tell ten kinds
-# of clothing apart, while its skips are removed. Recorded beside it are a residual network, which keeps its skips, and two
-# plain ones, which never had any. *BatchNorm bias 1*: most values are positive at first, where ReLU changes nothing, so
-# each layer begins nearly linear.
+# Run both cells below (*Run ▸ Run All Cells*; again after a restart of the kernel) and press **Train**: a network of 40
+# layers (VAN) learns to tell ten kinds of clothing apart, while its skips are removed. Recorded beside it are a residual
+# network, which keeps its skips, and two plain ones, which never had any. *BatchNorm bias 1*: most values are positive at
+# first, where ReLU changes nothing, so each layer begins nearly linear.
 
 # %% tags=["parameters"]
 settings: str = "defaults"  # to begin with, as the panel writes them into its line of text
