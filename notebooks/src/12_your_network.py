@@ -265,7 +265,7 @@ plots.mean_dots(rest, "test_accuracy", "With skips, without them, and the contro
 
 
 # %% [markdown]
-# How many points is *phased out* above each of the others? An interval (95 %) with 0 in it does not tell the two apart.
+# How many points is *phased out* above each of the others? An interval with 0 in it does not tell the two apart.
 
 
 # %% tags=["keep_output", "hide-input"]
@@ -278,7 +278,8 @@ def points_above(runs, other):
 
 
 def differences(rows, others):
-    return pd.DataFrame({other: {name: points_above(rows[name], other) for name in rows} for other in others})
+    cells = {other: {name: points_above(rows[name], other) for name in rows} for other in others}
+    return pd.DataFrame(cells).rename_axis(columns="points [95 % interval]")
 
 
 controls = ["cut, trained on", "from scratch", "as long with its skips"]
