@@ -164,8 +164,8 @@ exercises.findings(
             size["plain"] == size["residual"] == size["van"] - num_blocks
         ),
         "Collapsed, the VAN gives the same outputs to the last bit.": torch.equal(outputs[0], outputs[1]),
-        f"Folded, it has no normalization instead of {norms[0]}, and the same outputs within a ten-thousandth "
-        "of the largest.": norms[1] == 0
+        f"Folded, it has lost its {norms[0]} normalizations. The outputs agree to a ten-thousandth.": norms[1]
+        == 0
         and bool((outputs[0] - outputs[2]).abs().max() < 1e-4 * outputs[0].abs().max()),
         "The graph of the VAN still has skips, multiplied by 0. Collapsed and folded it has none.": (
             [models.has_skip(graph) for graph in graphs] == [True, False, False]
@@ -233,7 +233,7 @@ prediction.show(
 )
 
 # %% [markdown]
-# ## How much of the degradation does a phase-out repair, at 20 and at 56 layers?
+# ## How much does a phase-out repair, at 20 and at 56 layers?
 #
 # One run is no evidence. The same comparison was recorded at two depths, with eight epochs and three seeds, by
 # `python -m tools.record convolutional_mini`. No VAN keeps a skip. **Predict** the position of the VAN in test accuracy:

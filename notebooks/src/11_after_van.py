@@ -52,12 +52,12 @@ small_images = dataclasses.replace(images, **halves)  # every second row and col
 #
 # ![Four layers: VAN with a dashed skip, VanillaNet with one of two activations dashed, Layer Folding with both dashed, RepVGG with three branches of which two are dashed](../assets/figures/descendants.svg)
 #
-# | method | layer while it trains | removed | how |
-# | --- | --- | --- | --- |
-# | VAN | $\alpha x + (1 - \alpha) f(x)$ | the skip, $\alpha \to 0$ | multipliers |
-# | VanillaNet | $\alpha z + (1 - \alpha)\,\text{relu}(z)$, every second layer | the activation, $\alpha \to 1$ | a schedule |
-# | Layer Folding | the same, every layer | the activation, where $\alpha \to 1$ | a penalty on $1 - \alpha^2$ |
-# | RepVGG | $\text{norm}(W_3 * x) + \text{norm}(W_1 * x) + \text{norm}(x)$ | two of three branches | algebra, at the end |
+# | method | layer while it trains | how it is removed |
+# | --- | --- | --- |
+# | VAN | $\alpha x + (1 - \alpha) f(x)$ | $\alpha \to 0$, by multipliers |
+# | VanillaNet | $\alpha z + (1 - \alpha)\,\text{relu}(z)$, every second layer | $\alpha \to 1$, by a schedule |
+# | Layer Folding | the same, every layer | $\alpha \to 1$ in some layers, by a penalty on $1 - \alpha^2$ |
+# | RepVGG | $\text{norm}(W_3 * x) + \text{norm}(W_1 * x) + \text{norm}(x)$ | by algebra, at the end |
 #
 # Here $z = W x + b$. Note where $\alpha$ goes. A VAN phases the *identity* out. VanillaNet and
 # Layer Folding phase it *in*, in place of the nonlinearity. Why? Because two linear layers without an activation between
@@ -278,8 +278,9 @@ prediction.compare(
 # its branches.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-written = {"van": "VAN", "vanillanet": "VanillaNet", "rezero": "ReZero", "dirac": "Dirac", "repvgg": "RepVGG"}
-named = recorded.table.replace({"network": {**written, "layer-folding, 0.25": "Layer Folding, 0.25"}})
+written = {"van": "VAN", "vanillanet": "VanillaNet", "rezero": "ReZero", "dirac": "Dirac"}
+written |= {"repvgg": "RepVGG", "layer-folding, 0.25": "Layer Folding, 0.25"}
+named = recorded.table.replace({"network": written})
 others = named[~is_folding].copy()
 left = others["layers_after"].astype(str) + " layers"
 others["network"] += " (" + left + others["skip_after"].map({True: ", with skips", False: ""}) + ")"

@@ -252,29 +252,20 @@ prediction.show(
 )
 
 # %% [markdown]
-# ## Evidence: as accurate as before, and less so than with as much training
+# ## Evidence: the controls say what the skips were worth
 #
 # One run is no evidence. Recorded with five seeds, by `python -m tools.record your_network`: 4 epochs with skips, and 4
 # more. Two further controls: the residual network is trained on *as long with its skips*, and the plain network is trained
 # *from scratch* for 8 epochs.
 
+
 # %% tags=["nbval-ignore-output", "hide-input"]
-recorded = batch.recorded("your_network")
-rest = recorded.table[recorded.table["network"] != "cut"]
-plots.mean_dots(rest, "test_accuracy", "With skips, without them, and the controls", "test accuracy")
-
-
-# %% [markdown]
-# How many points is *phased out* above each of the others? An interval with 0 in it does not tell the two apart.
-
-
-# %% tags=["keep_output", "hide-input"]
 def points_above(runs, other):
     if other not in set(runs["network"]):
         return "–"
     found = batch.compare(runs, "phased out", other)
     points = (100 * value for value in (found.mean, found.low, found.high))
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points)
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points).replace("-", "−")
 
 
 def differences(rows, others):
@@ -283,10 +274,12 @@ def differences(rows, others):
 
 
 controls = ["cut, trained on", "from scratch", "as long with its skips"]
-differences({"your network": recorded.table}, [*controls, "with its skips"])
-
-# %% tags=["nbval-ignore-output", "hide-input"]
+recorded = batch.recorded("your_network").table
+rest = recorded[recorded["network"] != "cut"]
 prediction.show(
+    plots.mean_dots(rest, "test_accuracy", "With skips, without them, and the controls", "test accuracy"),
+    "How many points is *phased out* above each of the others? An interval with 0 in it does not tell the two apart.",
+    differences({"your network": recorded}, [*controls, "with its skips"]),
     r"""
     **Read** it in four steps.
 
@@ -297,7 +290,7 @@ prediction.show(
     - *What was it for?* The plain network from scratch is not told apart from the phased-out one either. Nine blocks are not
       deep, and a plain network learns here. Whether a phase-out saves training was not measured: that takes one from
       scratch for 4 epochs.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -314,6 +307,8 @@ prediction.show(
 #   outputs that the network gave with its skips.
 # - A **transformer** of six layers on all of Fashion-MNIST. Each layer has a skip around the attention and one around the
 #   MLP. Each kind is taken out alone, and both.
+#
+# The table has the points that *phased out* is above the others, as before.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 resnet, transformer = (batch.recorded(f"your_{name}").table for name in ("resnet", "transformer"))

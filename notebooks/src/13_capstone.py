@@ -139,7 +139,7 @@ swept = batch.sweep(file, runs=folder, workers=num_workers, progress=sys.stdout)
 # is not counted.
 
 # %% tags=["hide-input"]
-made = {run.name for run in (*swept.finished, *swept.there)}  # a run's folder has the name of its key
+made = {run.name for run in (*swept.finished, *swept.there)}  # a run's folder is named by its key
 table = batch.results(swept.folder)
 measured = ["test accuracy", "validation accuracy", "skips left", "removed at step"]
 runs = table[table["run"].isin(made)].astype(dict.fromkeys(measured, float))
