@@ -109,9 +109,9 @@ by_rate.rename_axis(None).rename_axis(columns="validation accuracy at learning r
 # %% [markdown]
 # **See**: the best rate for one network ruins another.
 #
-# Two things are measured during training. One is the **correlation** between the gradients at pairs of images (lesson 3).
-# The other is the **bend**. Let $y(x)$ be the output for the image $x$. Halfway between two images $x$ and $x'$, how far
-# is $y$ from the mean of $y(x)$ and $y(x')$? The bend is that distance divided by half the distance between the two:
+# How non-linear is a network? Its **bend** is measured during training. Let $y(x)$ be the output for the image $x$. Halfway
+# between two images $x$ and $x'$, how far is $y$ from the mean of $y(x)$ and $y(x')$? The bend is that distance divided by
+# half the distance between the two:
 #
 # $$\text{bend} = \frac{\left| y \left( \frac{x + x'}{2} \right) - \frac{y(x) + y(x')}{2} \right|}{\left| \frac{y(x) -
 # y(x')}{2} \right|} \qquad \text{(over 500 pairs; 0 for a linear map)}$$
@@ -130,7 +130,7 @@ def bend(network):
     return ((between - (at_one + at_other) / 2).norm() / ((at_one - at_other) / 2).norm()).item()
 
 
-def correlation(network):
+def correlation(network):  # between the gradients at pairs of images (lesson 3)
     pairs = diagnostics.gradient_correlation(network, test_images_for(network)[:64], output=0)
     return diagnostics.pair_correlation(pairs)
 
@@ -143,7 +143,7 @@ for name, choices in recipes.items():
     best = held_out.loc[name].idxmax()
     config = training.TrainConfig(num_epochs=num_epochs, lr=best, seed=seed, device=device)
     trainer = training.Trainer(network, images, config)
-    recorder = diagnostics.Recorder(every=1, correlation=correlation, bend=bend)
+    recorder = diagnostics.Recorder(every=1, bend=bend)
     for record in tqdm(trainer, total=num_epochs, desc=f"{name:20s}", unit="epoch", file=sys.stdout):
         recorder(record, network)
     results[name] = trainer.result()
@@ -220,26 +220,23 @@ prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 by_depth = recorded.table[recorded.table["experiment"] == "depth"]
-deep = by_depth[by_depth["network"] != "one linear layer"]
-at_80 = deep[deep["depth"] == 80].groupby("network")["test_accuracy"].mean()
+by_depth = by_depth.assign(depth=by_depth["depth"].mask(by_depth["network"] == "one linear layer", 1))
+at_80 = by_depth[by_depth["depth"] == 80].groupby("network")["test_accuracy"].mean()
 prediction.compare(
     {name: at_80[name] for name in names},
-    plots.measure_curves(
-        deep, "test_accuracy", "Accuracy and depth", "test accuracy", over="depth", x="depth (layers)"
-    ),
+    plots.mean_dots(by_depth, "test_accuracy", "Accuracy and depth", "test accuracy", "depth"),
     r"""
     **See**: there are two groups. Networks of ReLUs with random weights fall with depth. Looks-linear, tanh with
     orthogonal weights and the residual network stay up, and only tanh falls a little at 80 layers.
 
-    - **The initial weights alone decide.** *crelu, He* has the same layers as *looks-linear*. It falls with depth like the
-      other networks of ReLUs. Looks-linear loses 0.01 on the test set from 20 to 80 layers.
+    - **The initial weights alone decide.** *crelu, He* has the same layers as *looks-linear*, and falls with depth like the
+      other networks of ReLUs. Looks-linear loses 0.01 from 20 to 80 layers.
     - **The layer must keep norms, not the matrix.** tanh with orthogonal weights does nearly as well as looks-linear.
       ReLUs gain nothing by orthogonal weights. (tanh with other weights was not recorded.)
-    - **Self-normalizing networks** nearly keep up at 20 layers. At 80 they fail, with a learning rate that was chosen at
-      40.
-    - **A warning**: a single linear layer reaches 0.91 on the training set and 0.84 on the test set. That is within 0.015
-      of the best of them, on both. So the figure tells which networks *can be trained* at a depth. It cannot tell what
-      depth is good for.
+    - **Self-normalizing networks** nearly keep up at 20 layers, and fail at 80. (Their learning rate was chosen at depth
+      40, as for all.)
+    - **A warning**: a single linear layer reaches 0.84, within 0.015 of the best. So the figure tells which networks *can
+      be trained* at a depth. It cannot tell what depth is good for.
     """,
 )
 
@@ -266,16 +263,11 @@ prediction.compare(
     {"looks-linear bends": "less" if is_less else "as much or more"},
     plots.measure_curves(shown, "bend", "Non-linearity", "bend (fraction)"),
     r"""
-    **See**: looks-linear bends in the first epochs, in the end to 0.40. That is about half of what the others have.
+    **See**: looks-linear bends in the first epochs, in the end to 0.40. That is about half of what the others have. As it
+    bends, its gradients at two images come apart, from exactly alike to a correlation of 0.55. The residual network ends
+    at 0.58.
     """,
 )
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-plots.measure_curves(shown, "correlation", "Gradients at two images", "correlation (no unit)")
-
-# %% [markdown]
-# **See**: as it bends, its gradients come apart, from exactly alike to a correlation of 0.55. The residual network ends at
-# 0.58. The gradients of *relu, He* have next to nothing in common, before training and after it.
 
 # %% tags=["keep_output", "hide-input"]
 bends = [at_initialization["looks-linear"]["bend"], results["looks-linear"].history["bend"].iloc[-1]]
@@ -286,15 +278,11 @@ exercises.findings(
 # %% [markdown]
 # ## A network that stays linear for ever
 #
-# What makes $V$ and $-V$ come apart? Their gradients. With $\delta$ the gradient at the layer's output, $V$ gets
-# $\sum_i \delta_i \, \mathrm{relu}(z_i)^T$ and $-V$ gets $\sum_i \delta_i \, \mathrm{relu}(-z_i)^T$. They stay mirrored
-# as long as their sum, $\sum_i \delta_i |z_i|^T$, is 0.
-#
-# Take the squared loss, and a batch that holds with every $x$ its negative $-x$, with the opposite target: an **odd** task.
-# Then $|z|$ is the same for both, and $\delta$ has opposite signs. The sum is 0, and the network stays linear *for ever*. **Predict**:
-# will it stay linear with the images alone?
-#
-# (In double precision, and by plain gradient steps: Adam would turn rounding errors into full steps.)
+# $V$ and $-V$ stay mirrored as long as the sum of their gradients is 0: $\sum_i \delta_i |z_i|^T$, with $\delta$ the gradient at
+# the layer's output. Take the squared loss, and a batch that holds with every $x$ its negative $-x$, with the opposite
+# target: an **odd** task. Then $|z|$ is the same for both, and $\delta$ has opposite signs. The sum is 0, and the network
+# stays linear *for ever*. **Predict**: will it stay linear with the images alone? (The steps are plain gradient steps in
+# double precision: Adam would turn rounding errors into full steps.)
 
 # %% tags=["nbval-ignore-output"]
 prediction = widgets.Prediction(
@@ -320,7 +308,13 @@ awake = train_by_hand(inputs, targets)
 asleep = train_by_hand(torch.cat((inputs, -inputs)), torch.cat((targets, -targets)))
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-prediction.compare({"images alone: it stays linear": bend(awake) < 1e-6})
+prediction.compare(
+    {"images alone: it stays linear": bend(awake) < 1e-6},
+    r"""
+    With the cross-entropy, and one class for an image and its negative, $\delta$ has no such symmetry. In practice you
+    need not fear this. It shows what makes the network non-linear: the part of the task that is not odd.
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
 exercises.findings(
@@ -328,14 +322,6 @@ exercises.findings(
         "With the images alone, the bend is above 0.05 after 100 steps.": bend(awake) > 0.05,
         "With the images and their negatives, it is below a millionth.": bend(asleep) < 1e-6,
     }
-)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
-    r"""
-    With the cross-entropy, and one class for an image and its negative, $\delta$ has no such symmetry. In practice you
-    need not fear this. It shows what makes the network non-linear: the part of the task that is not odd.
-    """
 )
 
 # %% [markdown]
@@ -487,8 +473,8 @@ exercises.check_crelu_width(my_width, plain_width=64)
 #
 # - crelu and mirrored weights make a network of ReLUs exactly linear at initialization. With orthogonal $V$ every
 #   singular value of its Jacobian is 1, at any depth. Its gradient is the same at every input.
-# - Nothing else is needed to train 80 layers without skips and without normalization. On the test set three seeds do not
-#   tell them from a residual network with batch normalization. The same layers with He initialization reach 0.59.
+# - Nothing else is needed to train 80 layers without skips and without normalization. Three seeds do not tell the result
+#   from a residual network with batch normalization. The same layers with He initialization reach 0.59.
 # - What makes it non-linear is the part of the task that is not odd. In an odd task it stays linear for ever.
 # - Compare initializations only with a learning rate of its own for each, and with the simplest model that could work.
 #

@@ -106,12 +106,13 @@ torch.manual_seed(seed)
 network = Network()
 
 # %% [markdown]
-# Its skips, from input to output. *Kib* is the memory of one image's $x$ in units of 1,024 bytes. *Layers* are the weight
-# layers for which it is kept. *Parameters* are those of the shortcut itself.
+# Its skips, from input to output. *Kib* is the memory of one image's $x$ in units of 1,024 bytes. It is kept for two weight
+# layers. *Parameters* are those of the shortcut itself.
 
 # %% tags=["keep_output"]
 skips = models.find_skips(network, example[:1])
-skips.drop(columns=["from", "to"]).round(2)
+alike = skips.round(2).groupby(["kind", "shape", "kib", "parameters"], sort=False)
+alike["name"].agg(", ".join).reset_index().set_index("name").rename_axis(None)
 
 # %% [markdown]
 # ## Predict
@@ -155,10 +156,8 @@ gated = models.gate_skips(network, example)
 trial = copy.deepcopy(gated)  # never trained
 
 # %% [markdown]
-# What is each skip worth now? Two measures. The *price* is the fall of the loss for a little more of that skip
-# ([lesson 6](06_multiplier_dynamics.ipynb)). `diagnostics.shortcut_prices` measures it at $\alpha = 1$, on 500 training
-# images. *Cut alone* is the test accuracy with this one weight at 0, and the other eight at 1. **Predict** the block,
-# from 0 (next to the input) to 8, whose skip costs most when it is cut alone.
+# What is each skip worth now? Set its weight to 0, and leave the other eight at 1. **Predict** the block, from 0 (next to
+# the input) to 8, whose skip costs most when it is cut alone.
 
 # %% tags=["nbval-ignore-output"]
 which = widgets.Prediction("12.2", {"block whose skip costs most": (0, 8)}, interactive=interactive)
@@ -171,26 +170,18 @@ def with_weights(alphas):
     return trial.eval()
 
 
-# %% tags=["nbval-ignore-output"]
-part = (images.train_images[:500], images.train_labels[:500])
-prices = diagnostics.shortcut_prices(with_weights(1.0).train(), *part, skip_weight=None)["price"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 alone = [accuracy(with_weights(1.0 - one)) for one in torch.eye(len(skips))]
-table = pd.DataFrame({"network": "cut alone", "block": range(len(skips)), "accuracy": alone})
+table = pd.DataFrame({"network": [f"block {block}" for block in range(len(skips))], "accuracy": alone})
 which.compare(
     {"block whose skip costs most": int(table["accuracy"].idxmin())},
-    plots.measure_curves(
-        table,
-        "accuracy",
-        "One skip cut alone",
-        "test accuracy",
-        f"One network. The prices of its skips go from {prices.min():.3f} to {prices.max():.3f} nats.",
-        over="block",
-    ),
+    plots.mean_dots(
+        table, "accuracy", "One skip cut alone", "test accuracy", caption="One network, not trained on."
+    ).update_yaxes(title=""),
+    r"""
+    **See**: one skip cut alone can cost much accuracy. What do all nine cost together?
+    """,
 )
-
-# %% [markdown]
-# **See**: the prices are small, and yet one weight at 0 can cost much accuracy. A price is a slope at $\alpha = 1$, and says
-# nothing about $\alpha = 0$. And what do all nine skips cost together?
 
 # %% tags=["nbval-ignore-output"]
 cut = models.collapse(with_weights(0.0))
@@ -261,35 +252,34 @@ prediction.show(
 )
 
 # %% [markdown]
-# ## Evidence: the phased-out network is as accurate as it was, and less so than with as much training
+# ## Evidence: the controls say what the skips were worth
 #
 # One run is no evidence. Recorded with five seeds, by `python -m tools.record your_network`: 4 epochs with skips, and 4
 # more. Two further controls: the residual network is trained on *as long with its skips*, and the plain network is trained
 # *from scratch* for 8 epochs.
 
-# %% tags=["nbval-ignore-output", "hide-input"]
-recorded = batch.recorded("your_network")
-rest = recorded.table[recorded.table["network"] != "cut"]
-plots.mean_dots(rest, "test_accuracy", "With skips, without them, and the controls", "test accuracy")
-
-
-# %% tags=["keep_output", "hide-input"]
-def mean_and_sd(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-def differences(runs, others):
-    return pd.DataFrame(
-        {"phased out is": [batch.compare(runs, "phased out", name).in_words("it") for name in others]},
-        index=pd.Index(others, name="beside"),
-    )
-
-
-controls = ["cut, trained on", "from scratch", "with its skips", "as long with its skips"]
-differences(recorded.table, controls)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
+def points_above(runs, other):
+    if other not in set(runs["network"]):
+        return "–"
+    found = batch.compare(runs, "phased out", other)
+    points = (100 * value for value in (found.mean, found.low, found.high))
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points).replace("-", "−")
+
+
+def differences(rows, others):
+    cells = {other: {name: points_above(rows[name], other) for name in rows} for other in others}
+    return pd.DataFrame(cells).rename_axis(columns="points [95 % interval]")
+
+
+controls = ["cut, trained on", "from scratch", "as long with its skips"]
+recorded = batch.recorded("your_network").table
+rest = recorded[recorded["network"] != "cut"]
 prediction.show(
+    plots.mean_dots(rest, "test_accuracy", "With skips, without them, and the controls", "test accuracy"),
+    "How many points is *phased out* above each of the others? An interval with 0 in it does not tell the two apart.",
+    differences({"your network": recorded}, [*controls, "with its skips"]),
     r"""
     **Read** it in four steps.
 
@@ -300,7 +290,7 @@ prediction.show(
     - *What was it for?* The plain network from scratch is not told apart from the phased-out one either. Nine blocks are not
       deep, and a plain network learns here. Whether a phase-out saves training was not measured: that takes one from
       scratch for 4 epochs.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -311,48 +301,36 @@ prediction.show(
 # %% [markdown]
 # ## Two networks of others: a transformer can do without the skips around its MLPs
 #
-# `gate_skips` does not ask who wrote a network. Recorded: torchvision's **resnet18** on all of CIFAR-10, 4 epochs with its
-# eight skips, and 4 more. *Teacher*: the phase-out also learns the outputs that the network gave with its skips. Three seeds.
+# `gate_skips` does not ask who wrote a network. Two of torchvision were recorded, with three seeds:
+#
+# - **resnet18** on all of CIFAR-10, 4 epochs with its eight skips, and 4 more. *Teacher*: the phase-out also learns the
+#   outputs that the network gave with its skips.
+# - A **transformer** of six layers on all of Fashion-MNIST. Each layer has a skip around the attention and one around the
+#   MLP. Each kind is taken out alone, and both.
+#
+# The table has the points that *phased out* is above the others, as before.
 
-# %% tags=["keep_output", "hide-input"]
-resnet = batch.recorded("your_resnet")
-rest = resnet.table[resnet.table["network"] != "cut"]
+# %% tags=["nbval-ignore-output", "hide-input"]
+resnet, transformer = (batch.recorded(f"your_{name}").table for name in ("resnet", "transformer"))
+rest = resnet[resnet["network"] != "cut"]
 plots.mean_dots(rest, "test_accuracy", "torchvision's resnet18 on CIFAR-10", "test accuracy")
 
-# %% tags=["keep_output", "hide-input"]
-differences(resnet.table, [*controls, "phased out, teacher"])
-
-# %% [markdown]
-# **See**: as with your network, *phased out* ends above *cut, trained on* and below *as long with its skips*, by a point or so
-# each, and the plain network from scratch is not told apart. The teacher does not help.
-#
-# A **transformer** has two skips in each layer: one around the attention, one around the MLP. Recorded: a small one of
-# torchvision, six layers, on all of Fashion-MNIST, with each kind taken out alone, and both.
+# %% tags=["nbval-ignore-output", "hide-input"]
+rest = transformer[transformer["network"] != "cut"].rename(columns={"skips": "skips taken out"})
+plots.mean_dots(rest, "test_accuracy", "A transformer on Fashion-MNIST", "test accuracy", "skips taken out")
 
 # %% tags=["keep_output", "hide-input"]
-transformer = batch.recorded("your_transformer")
-print(f"{transformer.table['seed'].nunique()} seeds, recorded by: {transformer.command}")
-means = transformer.table.pivot_table("test_accuracy", "network", "skips", mean_and_sd, sort=False).fillna(
-    "–"
-)
-means.rename_axis(columns="skips taken out")
-
-# %% tags=["keep_output", "hide-input"]
-by_skips = dict(iter(transformer.table.groupby("skips", sort=False)))
+by_skips = dict(iter(transformer.groupby("skips", sort=False)))
 with_all = by_skips.pop("none")
-pd.concat(
-    {
-        f"without the skips around {skips}": differences(
-            pd.concat([runs, with_all]), ["cut, trained on", "as long with its skips"]
-        )["phased out is"]
-        for skips, runs in by_skips.items()
-    },
-    axis="columns",
-)
+rows = {f"transformer, {skips}": pd.concat([runs, with_all]) for skips, runs in by_skips.items()}
+differences({"resnet18": resnet, **rows}, controls)
 
 # %% [markdown]
-# **See**: without the skips around the MLPs the transformer is 0.4 points below one that was trained as long and keeps all. Those
-# around the attention are worth 2.7 points. And here it does not matter how they were removed: *phased out* and *cut, trained
+# **See**: resnet18 does as your network does. *Phased out* ends above *cut, trained on* and below *as long with its skips*, by
+# a point or so each, and the plain network from scratch is not told apart. The teacher does not help.
+#
+# Without the skips around the MLPs the transformer is 0.4 points below one that was trained as long and keeps all. Those
+# around the attention are worth 2.7 points. Here it does not matter how they were removed: *phased out* and *cut, trained
 # on* are not told apart. Nor, without both kinds, is a transformer that was trained *from scratch*. Six layers are few, and
 # a cut network of that depth still learns.
 

@@ -139,7 +139,7 @@ swept = batch.sweep(file, runs=folder, workers=num_workers, progress=sys.stdout)
 # is not counted.
 
 # %% tags=["hide-input"]
-made = {run.name for run in (*swept.finished, *swept.there)}  # a run's folder has the name of its key
+made = {run.name for run in (*swept.finished, *swept.there)}  # a run's folder is named by its key
 table = batch.results(swept.folder)
 measured = ["test accuracy", "validation accuracy", "skips left", "removed at step"]
 runs = table[table["run"].isin(made)].astype(dict.fromkeys(measured, float))
@@ -182,29 +182,32 @@ summary = runs.groupby("setting", sort=False).agg(
 )
 means = plain.groupby("setting", sort=False)[["test accuracy", "validation accuracy"]].mean()
 tested = means["test accuracy"]
+varied = ", ".join(grid)
 found = {"best": tested.idxmax(), "worst": tested.idxmin(), "apart": tested.max() - tested.min()}
 
 
-def draw(rows, series, title, caption, settings):
-    table = rows.assign(network=series)
-    fig = plots.measure_curves(table, "test accuracy", title, "test accuracy", caption, over="setting")
-    return fig.update_xaxes(type="category", categoryorder="array", categoryarray=settings)
+def draw(rows, series, title, caption, settings, x=varied):
+    table, y = rows.assign(network=series), "test accuracy"
+    fig = plots.measure_curves(table, y, title, y, caption, over="setting", x=x)
+    look = {"line": {"dash": "solid", "width": 1}, "marker": {"symbol": "circle"}}
+    fig.update_traces(**look, line_color=plots.PALETTE[0], marker_color=plots.PALETTE[0])
+    order = {"type": "category", "categoryorder": "array", "categoryarray": settings}
+    return fig.update_layout(showlegend=False).update_xaxes(**order)
 
 
-by_setting = draw(plain, "mean", f"Question: {question}", f"Mean and s.d. over {num_seeds} seeds.", names)
+caption = f"Mean and standard deviation over {num_seeds} seeds."
+by_setting = draw(plain, "mean", "Test accuracy of each setting", caption, names)
 shown = summary.drop(columns=["runs", "most skips left"]).rename_axis(None).round(3)
 shown["removed at step"] = shown["removed at step"].map("{:.0f}".format)
 prediction.compare(found, by_setting.update_traces(mode="markers"), shown)
 
 # %% [markdown]
-# **See**: the means, and how far the bars reach. Now two settings in pairs. Each line is a seed:
+# **See**: the means, and how far the bars reach. Now two settings in pairs:
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 pairs = plain[plain["setting"].isin([baseline, other])]
-caption = "A line that rises: the setting at the right is better for that seed."
-by_seed = "seed " + pairs["seed"].astype(str)
-fig = draw(pairs, by_seed, f"{baseline} and {other}, seed by seed", caption, [baseline, other])
-prediction.show(fig.update_layout(showlegend=False))
+caption = "Each line is a seed. Where it rises, the setting at the right is better."
+prediction.show(draw(pairs, pairs["seed"], f"{baseline} and {other}, in pairs", caption, [baseline, other]))
 
 # %% [markdown]
 # **See**: do the lines go the same way? Overlapping bars do not tell.
@@ -254,15 +257,14 @@ step = recorded.groupby("dual_lr_spread")["removed_at_step"].transform("mean")
 labels = recorded["dual_lr_spread"].astype(str) + step.map("<br>last removal: step {:.0f}".format)
 seeds = recorded.assign(setting=pd.Categorical(labels, labels.unique()))
 seeds = seeds.rename(columns={"test_accuracy": "test accuracy"})
-fig = draw(seeds, seeds["seed"], "Sixteen seeds", "Each line is a seed.", labels.unique())
-fig.update_traces(line={"color": plots.PALETTE[0], "dash": "solid", "width": 1}, marker={"symbol": "circle"})
-fig.update_traces(marker_color=plots.PALETTE[0])
+caption = "Each line is a seed."
+fig = draw(seeds, seeds["seed"], "Sixteen seeds", caption, labels.unique(), "dual_lr_spread")
 prediction.compare(
     {
         "25.0 ahead of 5.0 (seeds)": rows["25.0 less 5.0"][1],
         "0.2 ahead of 1.0 (seeds)": rows["0.2 less 1.0"][1],
     },
-    fig.update_layout(showlegend=False),
+    fig,
     pd.DataFrame.from_dict(rows, orient="index", columns=columns),
     r"""
     - *25.0 less 5.0*: the ranges overlap, and yet every seed agrees. Pairs see what ranges hide.
@@ -291,8 +293,8 @@ def show(spread, num_images):
     test, validation = (luck.binomial(size, true) / size for _ in range(2))
     rows = [("mean of all", n, true.mean()) for n in (1, 64)]
     for n in (1, 2, 4, 8, 16, 32, 64):
-        picks = {"best on the test set": (test, test), "the same network, fresh images": (test, true)}
-        picks["best on the validation set, on the test set"] = (validation, test)
+        picks = {"best on the test set": (test, test), "that network on fresh images": (test, true)}
+        picks["best on the validation set, reported on the test set"] = (validation, test)
         rows += [(k, n, s[range(2000), by[:, :n].argmax(1)].mean()) for k, (by, s) in picks.items()]
     return best_of_many(rows, f"Only luck differs: s.d. {spread:.3g}, {size} images in each set.")
 
