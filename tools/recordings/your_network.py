@@ -101,8 +101,9 @@ def arm(
     images, network, run, loss = base.images, base.model, None, None
     if name.startswith("phased out"):
         network = models.gate_skips(network, images.test_images[:2], only=only)
-    elif name == "from scratch":
-        network, settings["num_epochs"] = without_skips(fresh, images, only), 2 * NUM_EPOCHS
+    elif name.startswith("from scratch"):
+        network = without_skips(fresh, images, only)
+        settings["num_epochs"] = NUM_EPOCHS if name.endswith("half as long") else 2 * NUM_EPOCHS
     elif name.startswith("cut"):
         network = without_skips(network, images, only)
     if name == "with its skips":
@@ -162,7 +163,7 @@ def exported(network: nn.Module, images: data.Images) -> Row:
 OWN = ("with its skips", "cut", "phased out", "as long with its skips", "cut, trained on", "from scratch")
 
 
-@recording({"seed": (*SEEDS, 3, 4), "network": OWN})
+@recording({"seed": (*SEEDS, 3, 4), "network": (*OWN, "from scratch, half as long")})
 def your_network(lab: Lab, seed: int, network: str) -> Row:
     """Take the skips of lesson 12's network out, and measure what that saves."""
     fresh, base = trained(lab, Network, half_size, seed, ())
