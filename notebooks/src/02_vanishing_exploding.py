@@ -148,26 +148,24 @@ exercises.findings(
 
 # %% tags=["nbval-ignore-output"]
 normalized_asked = widgets.Prediction(
-    "2.2", {"batch": sizes, "layer": sizes, "residual, batch": sizes}, interactive=interactive
+    "2.2",
+    {"plain, BatchNorm": sizes, "plain, LayerNorm": sizes, "residual, BatchNorm": sizes},
+    interactive=interactive,
 )
 normalized_asked
 
 # %%
 normalized = {
-    f"{normalization}, scale {scale}": measure(normalization=normalization, init_scale=scale)
-    for normalization in ("batch", "layer")
-    for scale in (0.8, 1.25)
+    "plain, BatchNorm": measure(normalization="batch", init_scale=0.8),
+    "plain, LayerNorm": measure(normalization="layer", init_scale=0.8),
+    "residual, BatchNorm": measure(connection="residual", normalization="batch", init_scale=0.8),
 }
-normalized["residual, batch"] = measure(connection="residual", normalization="batch", init_scale=0.8)
+larger = measure(normalization="batch", init_scale=1.25)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown = {name.removesuffix(", scale 0.8"): first_by_last(table) for name, table in normalized.items()}
 normalized_asked.compare(
-    {name: shown[name] for name in ("batch", "layer", "residual, batch")},
-    plots.layer_norm_curves(
-        {name: table for name, table in normalized.items() if not name.endswith("1.25")},
-        caption="At scale 1.25 the lines with normalization are the same.",
-    ),
+    {name: first_by_last(table) for name, table in normalized.items()},
+    plots.layer_norm_curves(normalized, caption="At scale 0.8. At 1.25 the lines are the same."),
     r"""
     **See**: batch normalization makes the gradient of a plain network **explode**, at any scale. Why? Follow a unit. Before
     the ReLU its normalized value $z$ has mean 0 and variance 1. Take it as normally distributed.
@@ -185,19 +183,23 @@ normalized_asked.compare(
     """,
 )
 
+
 # %% tags=["keep_output", "hide-input"]
-growth = {name: first_by_last(table) ** (1 / (depth - 1)) for name, table in normalized.items()}
-predicted = math.sqrt(math.pi / (math.pi - 1.0))
-found = growth["batch, scale 0.8"]
+def growth(table):
+    return first_by_last(table) ** (1 / (depth - 1))
+
+
+found, predicted = growth(normalized["plain, BatchNorm"]), math.sqrt(math.pi / (math.pi - 1.0))
 exercises.findings(
     {
         r"BatchNorm: the gradient grows by $\sqrt{\pi / (\pi - 1)}$ a layer, to within 0.03.": abs(
             found - predicted
         )
         < 0.03,
-        "BatchNorm: the scale of the weights does not matter.": abs(growth["batch, scale 1.25"] - found)
-        < 0.01,
-        "In the residual network the gradient grows by less than 1.1 a layer.": growth["residual, batch"]
+        "BatchNorm: the scale of the weights does not matter.": abs(growth(larger) - found) < 0.01,
+        "In the residual network the gradient grows by less than 1.1 a layer.": growth(
+            normalized["residual, BatchNorm"]
+        )
         < 1.1,
     }
 )
@@ -211,8 +213,8 @@ exercises.findings(
 # %% tags=["nbval-ignore-output", "hide-input"]
 activity = {
     "no normalization": norms["scale 1.0"],
-    "layer normalization": normalized["layer, scale 0.8"],
-    "batch normalization": normalized["batch, scale 0.8"],
+    "layer normalization": normalized["plain, LayerNorm"],
+    "batch normalization": normalized["plain, BatchNorm"],
 }
 plots.layer_norm_curves(
     activity, column="coactive_fraction", caption="Independent coin tosses would give a quarter."
@@ -222,16 +224,12 @@ plots.layer_norm_curves(
 # Without batch normalization co-activation rises to nearly a half. The last ten layers on average:
 
 # %% tags=["keep_output", "hide-input"]
-last = pd.DataFrame({name: table.iloc[-10:].mean(numeric_only=True) for name, table in activity.items()}).T
-pd.DataFrame(
-    {
-        "co-activation": last["coactive_fraction"].map("{:.2f}".format),
-        "dead units": (last["dead_fraction"] > 0.25).map({True: "over a quarter", False: "under a quarter"}),
-    }
-)
+columns = {"coactive_fraction": "co-activation", "dead_fraction": "dead units"}
+last = {name: table.iloc[-10:][list(columns)].mean() for name, table in activity.items()}
+pd.DataFrame(last).T.rename(columns=columns).round({"co-activation": 2, "dead units": 1})
 
 # %% [markdown]
-# A co-activation of 0.48 with many dead units means: the units that are left are active at nearly every image. The layer
+# A co-activation of 0.48 with half of the units dead means: the units that are left are active at nearly every image. The layer
 # hardly tells images apart. With batch normalization co-activation stays near 1/4, so every pair of images sees a network
 # of its own. That helps to tell images apart. What it does to gradients is the question of the next lesson.
 
@@ -243,7 +241,7 @@ pd.DataFrame(
 # direction of the input arrives. The largest divided by the smallest is its **condition number**.
 #
 # Four networks: He weights without normalization and with it; *orthogonal* weights, which keep all lengths; and
-# *looks-linear*. There ReLUs and mirrored orthogonal weights are arranged so that the network is linear at initialization
+# *looks-linear*. There mirrored orthogonal weights make a network with ReLUs linear at initialization
 # ([lesson 8](08_looks_linear.ipynb) makes one). **Predict** the condition number of each at `depth` layers, as a power of
 # ten.
 
@@ -252,7 +250,7 @@ recipes = {
     "He": {},
     "orthogonal": {"init": "orthogonal"},
     "looks-linear": {"init": "looks-linear", "activation": "crelu"},
-    "He, batch norm": {"normalization": "batch"},
+    "He, BatchNorm": {"normalization": "batch"},
 }
 condition_asked = widgets.Prediction("2.3", dict.fromkeys(recipes, (1, 1e9)), interactive=interactive)
 condition_asked

@@ -80,7 +80,7 @@ grid = torch.linspace(-2.0, 2.0, 256).unsqueeze(1)
 # ([lesson 5](05_phasing_out.ipynb)).
 #
 # The laws are for inputs *far apart*. Neighbours on a grid share far more of their active units, so their correlation falls
-# later. (The laws are quoted from memory, not from the paper's text. They were derived again and tested for this course.)
+# later.
 
 # %% [markdown]
 # ## Predict
@@ -115,8 +115,10 @@ signals["brown noise"] = diagnostics.brown_noise(256, seed=seed)[0]
 signals["white noise"] = diagnostics.white_noise(256, seed=seed)[0]
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-curves = {name: diagnostics.gradient_autocorrelation(values, 64) for name, values in signals.items()}
-lengths = {name: float(diagnostics.correlation_length(curve)) for name, curve in curves.items()}
+lengths = {}
+for name, values in signals.items():
+    curve = diagnostics.gradient_autocorrelation(values, 64)
+    lengths[name] = float(diagnostics.correlation_length(curve))
 longest_first = sorted(signals, key=lengths.get, reverse=True)
 drawn = {name: signals[name].numpy() for name in longest_first}
 prediction.compare(
@@ -153,7 +155,7 @@ Audio(signal("plain, centred", 4, fine).numpy(), rate=8000)
 # %% tags=["nbval-ignore-output"]
 steps = diagnostics.shattering(num_seeds=num_seeds)
 total = len(models.SCALAR_RECIPES) * 5
-measured = pd.concat(tqdm(steps, total=total, desc="random networks", file=sys.stdout), ignore_index=True)
+measured = pd.concat(tqdm(steps, total=total, file=sys.stdout), ignore_index=True)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 measured = pd.concat([measured, diagnostics.noise_autocorrelation()], ignore_index=True)
@@ -177,7 +179,7 @@ plots.autocorrelation_panels(pd.concat([measured[measured["network"] == name] fo
 # %% tags=["keep_output", "hide-input"]
 recorded = batch.recorded("shattered_gradients").table
 at_lag_1 = recorded[(recorded["lag"] == 1) & recorded["network"].isin(panels) & (recorded["depth"] > 0)]
-at_lag_1.pivot_table(index="network", columns="depth", values="mean", sort=False).round(2)
+at_lag_1.pivot_table(index="network", columns="depth", values="mean", sort=False).round(2).rename_axis(None)
 
 # %% [markdown]
 # **See**: plain networks fall to 0 between 10 and 24 layers. Small $\beta$ and $\alpha$ near 1 hardly fall.
@@ -213,16 +215,20 @@ culprit_asked = widgets.Prediction(
 culprit_asked
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-variants = recorded[recorded["network"].str.contains("variance") & recorded["lag"].isin([1, 5])]
-table = variants.pivot_table(index="network", columns="lag", values="mean", sort=False).round(2)
+is_variant = recorded["network"].str.contains("variance")
+table = (
+    recorded[is_variant & recorded["lag"].isin([1, 5])]
+    .pivot_table(index="network", columns="lag", values="mean", sort=False)
+    .round(2)
+)
 centred = table.index.str.startswith("centred")
 assert table[centred].abs().max().max() < 0.1 < table[~centred].min().min()
 culprit_asked.compare(
     {"what makes the difference": "centring"},
-    table.rename(columns="R({})".format),
+    table.rename(columns="R({})".format).rename_axis(index=None, columns=None),
     r"""
     It is the centring (50 layers, 20 initializations). With it the two other choices change next to nothing. Centring
-    subtracts every bias again, but for the last. A factor of all weights is a factor of the gradient, which the correlation
+    subtracts every bias again, except the last. A factor of all weights is a factor of the gradient, which the correlation
     does not see.
 
     Without centring, inputs become ever more alike from layer to layer: lesson 2 saw that in the co-activation. Their
@@ -242,7 +248,6 @@ culprit_asked.compare(
 linear = {"connection": "plain", "normalization": "none", "activation": "crelu", "init": "looks-linear"}
 families = {
     "plain": {"connection": "plain", "normalization": "center"},
-    "residual": {"connection": "residual", "normalization": "center"},
     "residual, batch norm": {"connection": "residual", "normalization": "batch"},
     "VAN, alpha 0.5": {"connection": "van", "normalization": "center", "skip_weight": 0.5},
     "VAN, alpha 0.95": {"connection": "van", "normalization": "center", "skip_weight": 0.95},
@@ -293,8 +298,8 @@ images_asked.compare(
     plots.correlation_by_depth(on_images, predicted),
     r"""
     **See**: the markers follow the law, most of them a little above it. The masks at two images of clothes are not
-    quite independent coins. Looks-linear networks stay at exactly 1. The residual network and the VAN at $\alpha =
-    0.5$ lie on each other: $\frac{1}{2} (x + f(x))$ is the residual layer but for a factor.
+    quite independent coins. Looks-linear networks stay at exactly 1. (The VAN at $\alpha = 0.5$, $\frac{1}{2} (x +
+    f(x))$, is half the residual layer, and has its correlation.)
     """,
 )
 
@@ -327,8 +332,8 @@ training_asked = widgets.Prediction(
 training_asked
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-course = batch.recorded("van_gradients_mini").table
-curve = plots.measure_curves(course, "pair_correlation", "Gradients at two images", "correlation (no unit)")
+course = batch.recorded("van_gradients_mini").table.replace({"network": {"van": "VAN"}})
+curve = plots.measure_curves(course, "pair_correlation", "Gradients at two images", "correlation")
 training_asked.compare(
     {"its gradients shatter": "nearly", "it stops learning": "no"},
     curve,
@@ -343,7 +348,7 @@ training_asked.compare(
 
 # %% tags=["keep_output", "hide-input"]
 chosen = course[course["epoch"].isin([1, 3, 5, 10, 20, 30])]
-chosen.pivot_table(index="network", columns="epoch", values="test_accuracy").round(3)
+chosen.pivot_table(index="network", columns="epoch", values="test_accuracy").round(3).rename_axis(None)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 training_asked.show(
@@ -464,8 +469,8 @@ exercises.check_skip_weight(my_alpha, depth=50, correlation=0.5)
 # **Next**: skips keep a gradient's size and its direction. How do they do that, which kinds are there, and does every
 # layer need its own? [4 · Skip-connections](04_skip_connections.ipynb).
 #
-# **Limits of the evidence.** The published figures and conditions are reported from memory and by others. Agreement here
-# is with our own second implementation. One width, one grid; the theory assumes independent
+# **Limits of the evidence.** The published figures and conditions are reported from memory and by others; the laws
+# were derived again for this course. Agreement here is with our own second implementation. One width, one grid; the theory assumes independent
 # masks. The trained networks: three seeds, one data set, output of one class.
 #
 # **References.** D. Balduzzi, M. Frean, L. Leary, J. Lewis, K. W.-D. Ma and B. McWilliams (2017), *The shattered

@@ -153,6 +153,9 @@ prediction.show(
     Why does $\alpha$ *stay* at 0? There its step is $-\eta_\alpha (\lambda - k)$. For any $\lambda > k$ that is negative, and
     the clip undoes it. At $\alpha = 0$ the multiplier does not move either. So under the clip *every* multiplier above the
     slope pins $\alpha$ at 0.
+
+    **A sizing rule.** Without a slope $\alpha$ reaches 0 after a quarter of a period, $t = \pi / (2 \omega)$ steps. So four
+    times the dual learning rate halves the time. `constraints.size_dual_lr` inverts the closed form, with a slope as well.
     """
 )
 
@@ -165,10 +168,10 @@ prediction.show(
 # %% tags=["nbval-ignore-output", "hide-input"]
 critical = constraints.critical_damping(skip_lr, dual_lr)
 damped = {
-    f"free, c = {fraction:.1f} c*": constraints.predict_path(
+    f"free, c = {fraction:g} c*": constraints.predict_path(
         4 * num_steps, is_projected=False, damping=fraction * critical, **setting
     )
-    for fraction in (0.0, 0.2, 1.0)
+    for fraction in (0, 0.2, 1)
 }
 plots.phase_portrait({**damped, "clipped, c = 0": paths["clipped, simulated"]}, slope=slope)
 
@@ -185,25 +188,6 @@ exercises.findings(
         "Without friction it does not.": no_friction > 0.01,
     }
 )
-
-# %% [markdown]
-# ## A sizing rule: four times the dual learning rate halves the time
-#
-# Without a slope $\alpha$ reaches 0 after a quarter of a period, $t = \pi / (2 \omega)$ steps. `size_dual_lr` inverts the
-# closed form, with a slope as well. A simulation with the last of its values follows:
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-rows = []
-for wanted in (500, 1000, 2000, 4000):
-    free_size, size = (constraints.size_dual_lr(wanted, skip_weight, skip_lr, k) for k in (0.0, slope))
-    path = constraints.simulate_path(2 * wanted, skip_weight, skip_lr, size, slope)
-    rows.append((wanted, f"{free_size:.2e}", f"{size:.2e}", constraints.first_zero_step(path)))
-columns = ["wanted step", "dual_lr, no slope", f"dual_lr, slope {slope:g}", "simulated step"]
-pd.DataFrame(rows, columns=columns).set_index("wanted step")
-
-# %% [markdown]
-# **See**: without a slope the dual learning rate falls by four from row to row. A loss that holds on to the skip asks for a
-# larger one. The simulation arrives where it should, one step late at most.
 
 # %% [markdown]
 # ## Does a real network follow?
@@ -254,7 +238,7 @@ runs.groupby("factor").agg(
         "largest ratio": ("ratio", "max"),
         "test accuracy": ("test_accuracy", "mean"),
     }
-).round(3).rename_axis("times the default")
+).round(3).rename_axis(index=None, columns="times the default")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
@@ -339,7 +323,7 @@ for name, (skip_rate, dual_rate) in rates.items():
         step = constraints.first_zero_step(constraints.simulate_path(3000, slope=price, **chosen))
         rows.append((name, price, f"{ratio:.3g}", step))
 simulated = pd.DataFrame(rows, columns=["learning rates", "price", "ratio", "removed at step"])
-simulated.set_index(["learning rates", "price"])
+simulated.set_index("learning rates").rename_axis(index=None, columns="learning rates")
 
 # %% [markdown]
 # Far above 1 the phase-out is a **clock**: with ratios above 10 the three are removed within 4 % of the same step.
@@ -347,15 +331,20 @@ simulated.set_index(["learning rates", "price"])
 # steps.
 
 # %% [markdown]
-# ## The order that prices choose costs 8 points
+# ## Is the order that prices choose a good one?
 #
-# In a market the loss has a say. Is it a good one? In recorded runs a market removed the skips of a network with 40
-# layers, with eight seeds. Then a clock removed them in the market's order, in its reverse and in three others.
-#
-# The rank correlation of layer and step says which end comes first. It is 1 from input to output, -1 from output to
-# input, and near 0 for neither.
+# In a market the loss has a say. In recorded runs a market removed the skips of a network with 40 layers, with eight
+# seeds. Then a clock removed them in the market's order (the cheapest first), in its reverse and in three others.
+# **Predict** which of three orders ends highest and which lowest on the test set.
 
-# %% tags=["keep_output", "hide-input"]
+# %% tags=["nbval-ignore-output"]
+cheap, dear, random = "the cheapest first", "the dearest first", "at random"
+prediction = widgets.Prediction(
+    "6.4", dict.fromkeys(("highest", "lowest"), (cheap, dear, random)), interactive=interactive
+)
+prediction
+
+# %% tags=["nbval-ignore-output", "hide-input"]
 table = batch.recorded("price_order").table
 columns = {
     "layer_correlation": "rank correlation",
@@ -363,11 +352,24 @@ columns = {
     "test_accuracy": "test accuracy",
 }
 means = table.groupby("network", sort=False)[list(columns)].mean()
-means.round({"layer_correlation": 2}).round(3).rename(columns=columns).rename_axis("order of removal")
+shown = means.round({"layer_correlation": 2}).round(3).rename(columns=columns)
+asked = means["test_accuracy"][[cheap, dear, random]]
+prediction.compare(
+    {"highest": asked.idxmax(), "lowest": asked.idxmin()},
+    shown.rename_axis(index=None, columns="order of removal"),
+    r"""
+    **See**: the rank correlation of layer and step is 1 from input to output, -1 from output to input. The cheapest skips
+    are at the output side, and to remove them first costs 8 points of test accuracy against the reverse. (The market itself
+    ends as high as the best order: it removes all 40 nearly at the same time.) A price is myopic: it says what a little of
+    a skip is worth *now*, to the weights as they are.
+
+    Why from input to output? The skips that are left then lead the gradient to the layers that have just lost theirs. In
+    the other order plain layers pile up between the loss and the skips that are left. That is our reading.
+    """,
+)
 
 # %% tags=["keep_output", "hide-input"]
-cheap, dear = "the cheapest first", "the dearest first"
-below = [batch.compare(table, cheap, other) for other in (dear, "at random")]
+below = [batch.compare(table, cheap, other) for other in (dear, random)]
 reverse = batch.compare(table, dear, "from input to output")
 exercises.findings(
     {
@@ -380,14 +382,6 @@ exercises.findings(
         < reverse.high,
     }
 )
-
-# %% [markdown]
-# The cheapest skips are at the output side, and to remove them first costs 8 points of test accuracy against the reverse.
-# (The market itself ends as high as the best order: it removes all 40 nearly at the same time.) A price is myopic: it says
-# what a little of a skip is worth *now*, to the weights as they are.
-#
-# Why from input to output? The skips that are left then lead the gradient to the layers that have just lost theirs. In the
-# other order plain layers pile up between the loss and the skips that are left. That is our reading.
 
 # %% [markdown]
 # ## Explore

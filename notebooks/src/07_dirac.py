@@ -65,7 +65,7 @@ images = data.load()
 # | --- | --- | --- | --- |
 # | residual | added to the layer's output | does not touch it | it stays |
 # | VAN | mixed with the layer's output, by $\alpha$ | does not touch it | it is removed: $\alpha = 0$ |
-# | Dirac | added to the layer's weight, by $a$ | cuts it off below 0 | it is folded in, whatever $a$ is then |
+# | Dirac | added to the layer's weight, by $a$ | cuts it off below 0 | it is folded in, with any $a$ |
 
 # %% [markdown]
 # ## Predict
@@ -75,7 +75,7 @@ images = data.load()
 # Which test accuracy will each reach?
 
 # %% tags=["nbval-ignore-output"]
-names = ("plain", "dirac", "dirac, no identity", "residual")
+names = ("plain", "Dirac", "Dirac, no identity", "residual")
 prediction = widgets.Prediction("7.1", dict.fromkeys(names, (0, 1)), interactive=interactive)
 prediction
 
@@ -89,10 +89,10 @@ def scales(network):
 
 
 def make(name):
-    choices = {"parametrization": "dirac"} if name.startswith("dirac") else {}
+    choices = {"parametrization": "dirac"} if name.startswith("Dirac") else {}
     connection = "residual" if name == "residual" else "plain"
     network = models.mlp(depth=depth, width=width, connection=connection, seed=seed, **choices)
-    if name == "dirac, no identity":
+    if name == "Dirac, no identity":
         for scale in scales(network):
             torch.nn.init.zeros_(scale.identity_scale)
     return network
@@ -133,32 +133,25 @@ prediction.compare(
 # ## Evidence: the identity is what counts, not the division by $|V|$
 
 # %% tags=["keep_output", "hide-input"]
-ahead = {name: on_training["dirac"] - value for name, value in on_training.items()}
+ahead = {name: on_training["Dirac"] - value for name, value in on_training.items()}
 exercises.findings(
     {
         "In training accuracy, Dirac is at least 0.3 above plain.": ahead["plain"] >= 0.3,
-        "It is at least 0.3 above the same network without the identity.": ahead["dirac, no identity"] >= 0.3,
+        "It is at least 0.3 above the same network without the identity.": ahead["Dirac, no identity"] >= 0.3,
         "It is at most 0.15 below residual.": ahead["residual"] >= -0.15,
     }
 )
 
 # %% [markdown]
-# ## Three seeds do not tell Dirac and residual networks of 40 layers apart
+# ## At 40 layers Dirac is not told apart from residual
 #
 # The same networks, recorded at three depths with three seeds, ten epochs each. *lr 0.01* is the plain network with the
-# learning rate that was best at depth 40 on a validation set. Test accuracy, mean ± standard deviation:
-
-
-# %% tags=["keep_output", "hide-input"]
-def mean_and_sd(values):
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-runs = batch.recorded("dirac_mini").table
-by_depth = runs[runs["experiment"] == "depth"]
-by_depth.pivot_table("test_accuracy", "network", "depth", mean_and_sd, sort=False)
+# learning rate that was best at depth 40 on a validation set.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
+runs = batch.recorded("dirac_mini").table
+runs["network"] = runs["network"].str.replace("dirac", "Dirac").replace("van", "VAN")
+by_depth = runs[runs["experiment"] == "depth"]
 plots.measure_curves(
     by_depth, "test_accuracy", "Accuracy and depth", "test accuracy", over="depth", x="depth (layers)"
 )
@@ -178,7 +171,7 @@ plots.measure_curves(
 # to a signal. `collapse` folds the network: it computes $W$ once and keeps only that.
 
 # %% tags=["keep_output"]
-dirac = results["dirac"].model.cpu()
+dirac = results["Dirac"].model.cpu()
 networks = {
     "residual": results["residual"].model.cpu(),
     "Dirac": dirac,
@@ -214,30 +207,18 @@ prediction = widgets.Prediction("7.2", {"Dirac": (-1, 1), "VAN": (-1, 1)}, inter
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-identity = runs[runs["experiment"] == "identity"].groupby("network", sort=False)
-cosines = identity["cosine"].mean()
-prediction.compare({"Dirac": cosines["dirac"], "VAN": cosines["van"]})
-
-# %% tags=["keep_output", "hide-input"]
-identity.agg(
-    **{
-        "cosine to the identity": ("cosine", mean_and_sd),
-        "smallest of a layer": ("smallest_cosine", "min"),
-        "largest of a layer": ("largest_cosine", "max"),
-    }
-).round(3)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+cosines = runs[runs["experiment"] == "identity"].groupby("network")["cosine"].mean()
+prediction.compare(
+    {name: cosines[name] for name in prediction.questions},
     r"""
-    **The Dirac network kept its identity.** Its cosine is 0.99, and the mean of $a$ is still 0.99. It could have vanished:
+    **The Dirac network kept its identity.** The mean of $a$ is still 0.99. It could have vanished:
     the learning rates of these 30 epochs add up to about 1.75. The steps of Adam, the optimizer here, reach about that sum
     where a gradient keeps its sign. So the graph is plain, but the skip is still in it.
 
-    **The collapsed VAN has learned a small part of one.** Its cosine is 0.15 on average, and above 0.06 in every layer. In
-    the plain network it is 0.00. Whether a plain network that trains well (BatchNorm bias 1) learns as much was not
+    **The collapsed VAN has learned a small part of one.** Its cosine is above 0.06 in every layer. In the plain network
+    it is 0.00 on average. Whether a plain network that trains well (BatchNorm bias 1) learns as much was not
     measured.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -246,8 +227,8 @@ prediction.show(
 # Weight decay pulls numbers to 0, and $a = 0$ is a network without its skip. So the authors let only $V$ decay, not $a$
 # and $b$, and so does `training.TrainConfig`. Does it matter?
 #
-# Recorded is a strong weight decay of 5, at depth 40. Alone, it would take $a$ to 0.05 with batch normalization (learning
-# rate 0.003), and to 0.38 without (0.001). **Predict** the test accuracy where all of $V$, $a$ and $b$ decay.
+# Recorded is a strong weight decay of 5, at depth 40. With the learning rates used, it would alone take $a$ to 0.05 with
+# batch normalization, and to 0.38 without. **Predict** the test accuracy where all of $V$, $a$ and $b$ decay.
 
 # %% tags=["nbval-ignore-output"]
 normalizations = {"with batch normalization": "batch", "without": "none"}
@@ -257,19 +238,16 @@ prediction
 # %% tags=["nbval-ignore-output", "hide-input"]
 decay = runs[runs["experiment"] == "decay"].groupby(["normalization", "decayed"], sort=False)
 accuracies = decay["test_accuracy"].mean()
-prediction.compare({name: accuracies[key, "V, a, b"] for name, key in normalizations.items()})
-
-# %% tags=["keep_output", "hide-input"]
-decay.agg(
+table = decay.agg(
     **{
-        "test accuracy": ("test_accuracy", mean_and_sd),
-        "mean of all a": ("mean_a", "mean"),
-        "a to b (median)": ("median_ratio", "mean"),
+        "test accuracy": ("test_accuracy", lambda values: f"{values.mean():.3f} ± {values.std():.3f}"),
+        "mean of a": ("mean_a", "mean"),
+        "a / b (median)": ("median_ratio", "mean"),
     }
-).round(2).rename_axis(["normalization", "what decays"])
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+)
+prediction.compare(
+    {name: accuracies[key, "V, a, b"] for name, key in normalizations.items()},
+    table.rename_axis(["normalization", "what decays"]).reset_index().style.hide().format(precision=2),
     r"""
     **With batch normalization** $a$ and $b$ may decay *together*: both become small, and three seeds do not tell the
     accuracy apart. Batch normalization divides the output by its size, so only the **ratio** counts, and that is still 7
@@ -277,7 +255,7 @@ prediction.show(
 
     **Without normalization** nothing is divided. Every layer multiplies the signal by about $a$, and $0.38^{40}$ is
     $10^{-17}$: the network stays at chance.
-    """
+    """,
 )
 
 # %% [markdown]
@@ -291,18 +269,9 @@ prediction = widgets.Prediction("7.4", {"Dirac": (0, 1), "residual": (0, 1)}, in
 prediction
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-compared = by_depth[by_depth["network"].isin(["dirac", "residual"])]
-means = compared.groupby(["network", "depth"])[["without_gradient", "coactive_fraction"]].mean()
-at_40 = means["without_gradient"].xs(40, level="depth")
-prediction.compare({"Dirac": at_40["dirac"], "residual": at_40["residual"]})
-
-# %% tags=["keep_output", "hide-input"]
-means.round(2).set_axis(
-    ["fraction of images with gradient 0", "co-activation in the last layer"], axis="columns"
-)
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-prediction.show(
+at_40 = by_depth[by_depth["depth"] == 40].groupby("network")["without_gradient"].mean()
+prediction.compare(
+    {name: at_40[name] for name in prediction.questions},
     r"""
     At 40 layers four images in ten have a gradient of 0. Two images share hardly any active unit in the last layer: the
     **co-activation** (lesson 2; 0.25 for independent units) is 0.01.
@@ -310,7 +279,7 @@ prediction.show(
     The ReLU does this. Batch normalization subtracts the mean, and the ReLU cuts off what is below it. The identity passes
     the rest to the next layer, which does the same again. A residual layer adds $x$ *after* the ReLU, so nothing is cut
     off twice.
-    """
+    """,
 )
 
 # %% [markdown]

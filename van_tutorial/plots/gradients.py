@@ -136,7 +136,7 @@ def autocorrelation_panels(
 def correlation_by_depth(
     measured: pd.DataFrame,
     predicted: pd.DataFrame | None = None,
-    caption: str = "Markers: measured. Thin lines of the same dash: theory, which assumes independent ReLU masks.",
+    caption: str = "Markers: measured. Dotted lines of the same colour: theory, which assumes independent ReLU masks.",
 ) -> go.Figure:
     """Draw how strongly gradients are correlated, over the depth of the network.
 
@@ -152,19 +152,17 @@ def correlation_by_depth(
     for index, (name, rows) in numbered(measured.groupby("network", sort=False)):
         fig.add_trace(curve(rows["depth"], rows["correlation"], name, index))
         if predicted is not None and len(theory := predicted[predicted["network"] == name]):
-            look: dict[str, Any] = {"showlegend": False, "line_width": 1, "opacity": 0.7}
+            look: dict[str, Any] = {"showlegend": False, "line_width": 2, "line_dash": "dot"}
             x, y = theory["depth"], theory["correlation"]
             fig.add_trace(curve(x, y, f"{name}, theory", index, "lines", **look))
     fig.update_xaxes(type="log", tickvals=sorted(measured["depth"].unique()))
     fig.update_yaxes(range=[-0.1, 1.05])
-    return finish(
-        fig, "Correlation of gradients and depth", caption, "depth (layers)", "correlation (no unit)"
-    )
+    return finish(fig, "Correlation of gradients and depth", caption, "depth (layers)", "correlation")
 
 
 def singular_value_spread(
     table: pd.DataFrame,
-    caption: str = "Line: median over inputs. Band: from the smallest to the largest singular value.",
+    caption: str = "Line: root mean square. Band: smallest to largest singular value. Median over inputs.",
 ) -> go.Figure:
     """Draw how the singular values of the input-output Jacobian spread with depth.
 
@@ -181,7 +179,7 @@ def singular_value_spread(
         middle = rows.groupby("depth")[["largest", "smallest", "mean_square"]].median()
         depths = middle.index.to_numpy()
         fig.add_trace(band(depths, middle["smallest"], middle["largest"], index, showlegend=False))
-        fig.add_trace(curve(depths, middle["mean_square"] ** 0.5, f"{name}, root mean square", index))
+        fig.add_trace(curve(depths, middle["mean_square"] ** 0.5, name, index))
     fig.update_yaxes(type="log", exponentformat="power", nticks=10)
     y = "singular value (output per unit of input)"
     return finish(fig, "Singular values and depth", caption, "depth (layers)", y)

@@ -95,6 +95,8 @@ def phase_portrait(
         fig.add_trace(curve(path["skip_weight"], path["multiplier"], name, index, "lines"))
     cross = {"symbol": "x", "size": 12, "color": "#000000"}
     fig.add_scatter(x=[0.0], y=[slope], mode="markers", name="equilibrium", marker=cross)
+    widest = 1.1 * max((path["skip_weight"].abs().max() for path in paths.values()), default=1.0)
+    fig.update_xaxes(range=[-widest, widest])
     return finish(fig, "Phase portrait", caption, "skip weight", "multiplier (nats per unit of skip weight)")
 
 

@@ -1,6 +1,6 @@
 """How every figure looks, and the parts that several figures have.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash and a marker differ as well. A kind of
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; a dash or a marker differs as well. A kind of
 network has one colour in all figures, drawings and pages.
 """
 
@@ -86,6 +86,8 @@ def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **
         '#0072B2'
     """
     look = {part: value for part, value in style(index).items() if f"{part}s" in mode}
+    if len(look) == 2:
+        look["line"]["dash"] = "solid"  # the marker tells it apart, and between markers dashes read as gaps
     return go.Scatter(x=x, y=y, name=str(name), mode=mode, **look, **more)
 
 
