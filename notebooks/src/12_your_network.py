@@ -308,7 +308,7 @@ prediction.show(
 # - A **transformer** of six layers on all of Fashion-MNIST. Each layer has a skip around the attention and one around the
 #   MLP. Each kind is taken out alone, and both.
 #
-# The table has the points that *phased out* is above the others, as before.
+# Behind the figures, the table has again the points that *phased out* is above the others.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 resnet, transformer = (batch.recorded(f"your_{name}").table for name in ("resnet", "transformer"))
