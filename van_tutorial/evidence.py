@@ -149,6 +149,9 @@ class Difference:
             >>> Difference(mean=-0.02, low=-0.03, high=-0.01, runs=3).in_words("the residual network")
             '2.0 points below the residual network [1.0, 3.0]'
         """
+        if math.isinf(self.low):
+            side = "above" if self.mean > 0.0 else "below"
+            return f"not told apart from {other} by single runs ({points(abs(self.mean))} points {side})"
         low, mean, high = (points(value) for value in (self.low, self.mean, self.high))
         if self.is_level:
             return f"level with {other} [{low}, {high}]"

@@ -49,7 +49,9 @@ ON_PHOTOGRAPHS: dict[str, tuple[Row, Row]] = {
 @recording(
     {"seed": SEEDS, "depth": (20, 56), "network": tuple(ON_PHOTOGRAPHS)[:4]},
     {"seed": SEEDS, "depth": 56, "network": ("plain, TAT, lr 0.001", "van, TAT, lr 0.001")},
+    {"seed": (3, 4), "depth": 56, "network": ("residual", "plain, TAT, lr 0.001")},
     {"seed": 0, "depth": 56, "network": ("plain, TAT", "residual, lr 0.01")},
+    {"seed": 0, "depth": 110, "network": ("residual", "plain, TAT, lr 0.001")},
 )
 def cifar10(lab: Lab, seed: int, depth: int, network: str) -> Row:
     """Train one network of half the published width; a VAN has its skips removed by settings of its own."""
