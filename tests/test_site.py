@@ -277,6 +277,7 @@ def test_every_figure_is_drawn_and_has_a_name(site, browser):
         with opened(browser, path.as_uri()) as page:
             figures = page.locator(".van-figure")
             assert figures.count() >= 3
+            page.evaluate("document.querySelectorAll('details').forEach(fold => (fold.open = true))")
             for figure in figures.all():
                 expect(figure.locator(".js-plotly-plot .main-svg").first).to_be_visible()
                 assert len(figure.get_attribute("aria-label")) > 10

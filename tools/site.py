@@ -55,6 +55,9 @@ You see this notebook as it ran with its defaults. To press and to change someth
 ```"""
 # A panel, in whose place a run without controls has a figure.
 STOOD_FOR = re.compile(r"_panel\(.*\binteractive=interactive\b", re.DOTALL)
+# A line that shows the result of a prediction: on a page it is folded, as in a notebook it waits for the prediction.
+RESULT = re.compile(r"^(?!batch)\w+\.(?:compare|show)\(", re.MULTILINE)
+FOLDED = {"code_prompt_show": "Predict first. Then show the result", "code_prompt_hide": "Hide the result"}
 STILL = "*To press the controls, open this notebook by* `make lab`*.*"
 QUICK_WARNING = """\
 ```{warning}
@@ -103,8 +106,10 @@ def read_run(run: batch.Run, is_quick: bool) -> nbformat.NotebookNode:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:  # the cell before says what they mean
             continue
-        if cell.cell_type == "code" and split(cell.source)[0].endswith(".show()"):  # text and nothing else
-            cell.metadata["tags"] = [*tags, "remove-input"]
+        if cell.cell_type == "code" and RESULT.search(cell.source):
+            is_text = split(cell.source)[0].endswith(".show()")  # and nothing else
+            removed = ["remove-input"] if is_text or "hide-input" in tags else []
+            cell.metadata |= {"tags": [*tags, "hide-output", *removed], "mystnb": FOLDED}
         cells.append(cell)
         if STOOD_FOR.search(cell.source) and cell.cell_type == "code":
             cells.append(nbformat.v4.new_markdown_cell(STILL))

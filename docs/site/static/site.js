@@ -10,3 +10,5 @@ function makeReachable() {
 
 window.addEventListener("load", makeReachable);
 window.addEventListener("resize", makeReachable);
+// A figure that was folded takes the width that is there.
+document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
