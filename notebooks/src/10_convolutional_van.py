@@ -335,7 +335,7 @@ plots.mean_curves(by_epoch, "test accuracy", "epoch", panel="layers")
 # At **20 layers** the residual network is 0.06 ahead, and three seeds do not tell the VAN from the plain network. At
 # **56 layers** the VAN is 0.23 above the plain network and 0.13 below the residual one. The last skips are removed in
 # the third of the four epochs. Sequential and simultaneous removal are not told apart (all intervals:
-# [docs/evidence.md](../docs/evidence.md#convolutional-networks-on-photographs)).
+# [docs/evidence.md](../docs/evidence.md)).
 #
 # And from the better start? Here is the plain network of 56 layers with TAT, and the VAN from the same start. Their
 # learning rate, 0.001, is the best of four on a validation set. (The residual network's, looked at alike, is the
