@@ -65,7 +65,7 @@ def main() -> None:
 {NUM_ROUNDS} rounds; the two sides of a ratio take turns, a training step each. The CIFAR family at width {WIDTH},
 batch normalization, batches of 128, channels last; milliseconds are those of a step."""
     remarks = """\
-What the mix adds is as above, some more passes over the activations; a convolution takes longer than those."""
+As above, the mix adds some passes over the activations. A convolution takes longer than those."""
     write_section("convolution", rows, about, remarks)
 
 

@@ -101,10 +101,10 @@ without evaluation on either side. Fully connected variable activation networks,
 normalization, batches of 128, fused Adam; milliseconds are those of a step of one network, trained alone by a bare
 loop. The ratio is how many times as many steps of a network are done in the same time."""
     remarks = """\
-What is saved is the cost of the calls around small products, the more the more networks share them. What the forward
-pass of many networks keeps does not fit in a processor's own memory, as that of one nearly does: that costs a part of
-it again. Compiling takes about a minute, and seconds where torch's cache on disk has what it makes; it is not part of
-the times."""
+Networks that train together share the calls around their small products: the more networks, the more that saves. A
+part of it is lost again, since the activations of many networks do not fit in a processor's cache, as those of one
+nearly do. Compiling takes about a minute, or seconds where torch's cache on disk has the result; it is not part of the
+times."""
     write_section("ensemble", rows, about, remarks)
 
 

@@ -105,13 +105,12 @@ def main() -> None:
         )
     about = f"""\
 Gradients at 256 inputs, depth {DEPTH}; milliseconds are those of the whole first side. Plain networks, centred
-in eval mode, so that examples do not look at each other, unless the row says otherwise."""
+in eval mode, so that no example affects another, unless the row says otherwise."""
     remarks = """\
-At width 200 the batched pass is matrix products at the processor's speed, and the loop's smaller products lose less
-than at width 32, where the calls are what costs: so the factor over the loop depends on the width, and misses its
-aim at 200, where one pass by hand would miss it too. Exact gradients through batch statistics take one backward pass
-an output however they are arranged; batching saves the calls. Wide networks gain nothing from being stacked on one
-thread."""
+The gain over the loop depends on the width: at width 32 the calls are what costs, and batching saves them; at width
+200 the products cost more. There the gain misses its aim, as one pass by hand would too. Exact gradients through batch
+statistics take one backward pass an output in any arrangement, and batching saves only the calls. On one thread wide
+networks gain nothing from being stacked."""
     write_section("gradients", rows, about, remarks)
 
 

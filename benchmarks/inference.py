@@ -99,8 +99,8 @@ Most memory that activations need at one time in a pass over {BATCH_SIZE} inputs
 |---|---|---|---|
 {table}
 
-A collapsed network does what a plain one does, operation for operation: what their ratio is off 1 by is another one in
-the next measurement. A skip-connection keeps its input until the sum: a layer then needs three arrays instead of two.
+A collapsed network runs the same operations as a plain one: how far their ratio is from 1 is noise of the measurement.
+A skip-connection keeps its input until the sum: a layer then needs three arrays instead of two.
 In the fully connected networks the images themselves are larger than all three, so that the peak falls only where the
 inputs are as narrow as the layers."""
     write_section("inference", rows, about, remarks)

@@ -133,10 +133,10 @@ def main() -> None:
 depth 40, width 32, batch normalization, batches of 128, fused Adam with a cosine schedule; milliseconds are those of a
 step. Lightning without logger, checkpoints, progress bar and summary."""
     remarks = """\
-All sides see the images in the same order, and come to the same losses and accuracies, which the benchmark checks. A
-DataLoader takes the images one by one and stacks each batch; the trainer takes a batch by its indices from images that
-are in memory as a whole, and spends about what that saves on its own account of the run. Lightning adds its hooks and
-its logging to every step."""
+All sides see the images in the same order and reach the same losses and accuracies, which the benchmark checks. A
+DataLoader takes the images one by one and stacks each batch. The trainer indexes a batch in images that are in memory
+as a whole, and spends about as much as that saves on its records of the run. Lightning adds its hooks and its logging
+to every step."""
     write_section("peers", rows, about, remarks, libraries=("torch", "lightning"))
 
 

@@ -83,8 +83,8 @@ def main() -> None:
 {NUM_ROUNDS} rounds; the two sides of a ratio take turns, a whole training each. Fully connected VAN, width 32, batch
 normalization, batches of 128; the panel in a kernel of its own; milliseconds are those of a step."""
     remarks = """\
-Training live is to go on at least .9 times as fast as without a panel, which is a ratio of at most 1.11. What the
-records themselves cost is the second ratio: each has an evaluation on 1,000 test images, and the correlation of the
+The aim: training live is at least 0.9 times as fast as without a panel, a ratio of at most 1.11. The second ratio is
+what the records themselves cost: each has an evaluation on 1,000 test images, and the correlation of the
 gradients at 32 of them."""
     write_section("playground", measure_in_a_kernel(), about, remarks)
 

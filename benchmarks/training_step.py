@@ -84,10 +84,10 @@ def main() -> None:
 {NUM_ROUNDS} rounds; the two sides of a ratio take turns, an epoch of 39 steps and one evaluation each. Fully connected,
 depth 40, width 32, batch normalization, batches of 128, fused Adam; milliseconds are those of a step."""
     remarks = """\
-A residual connection's backward pass hands the gradient on as it is. The convex mix cannot: it scales the
-gradient once for each branch, and one more product and sum give the skip weight's own gradient. In a network as
-narrow as this one the calls themselves are what costs, so the mix stays above its aim of 1.05 although it is
-one fused operation forward (`torch.lerp`)."""
+The backward pass of a residual connection passes the gradient on unchanged. That of the convex mix scales it
+once for each branch, and takes one more product and sum for the gradient of the skip weight. In a network this
+narrow the calls cost more than the arithmetic. So the mix misses its aim of 1.05, although its forward pass is
+one fused operation (`torch.lerp`)."""
     write_section("training_step", rows, about, remarks)
 
 

@@ -20,7 +20,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith(("| term", "| ---"))
 ]
 TERMS = [row[0] for row in ROWS]
-NAMES = {term: name.strip("`") for term, _, name, *_ in ROWS if name != "–"}
+NAMES = {term: name.strip("`") for term, _, _, name, _ in ROWS if name != "–"}
 
 
 def find(path):
