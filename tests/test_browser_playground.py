@@ -173,6 +173,9 @@ def test_half_way_the_skips_next_to_the_input_are_removed_and_the_others_are_sti
     for name in ("More settings", "Unpin"):  # alone, or after the tests above
         for there in page.get_by_role("button", name=re.compile(name)).all():
             there.click()
+    # The kernel has answered: it writes the settings as text itself, over what would be typed before.
+    expect(page.get_by_role("button", name=re.compile("Unpin"))).to_have_count(0, timeout=20_000)
+    expect(button(page, "Fewer settings")).to_be_visible(timeout=20_000)
     text = page.get_by_label("settings as text")
     text.fill("depth=40")
     text.press("Enter")
