@@ -2,8 +2,8 @@
 
     python -m benchmarks.ensemble
 
-Depth 40, width 32, batch normalization, batches of 128, one thread. One side trains K variable activation networks one
-after another by a bare loop, the other all at once by `ensemble.Trainer`, an epoch each with an evaluation of the test
+Depth 40, width 32, batch normalization, batches of 128, one thread. One side trains K variable activation networks in
+turn by a bare loop, the other simultaneously by `ensemble.Trainer`, an epoch each with an evaluation of the test
 images; the two take turns. For comparison the same by `torch.func.vmap`, in a loop as bare as it can be, without
 evaluation on either side. Prints a table and writes its section of docs/performance.md.
 """

@@ -59,7 +59,7 @@ def bare_epochs(connection: str, images: data.Images) -> Iterator[None]:
 
 
 def trainer_epochs(connection: str, images: data.Images) -> Iterator[training.Record]:
-    """Train by the library's trainer, one epoch at a time; its skips go all at once, as in the loops beside it."""
+    """Train by the library, one epoch at a time; skips are removed simultaneously, as in the loops beside it."""
     config = training.TrainConfig(num_epochs=NUM_EPOCHS, device="cpu", dual_lr=1e-3, stagger=0.0)
     return iter(training.Trainer(models.mlp(connection=connection, seed=0), images, config))
 

@@ -14,6 +14,7 @@ import pytest
 from tests.storing import write_run
 from tests.sweeping import COMMAND, Course
 from van_tutorial import batch, cli, data, models
+from van_tutorial._course import course_path
 
 
 def test_help_lists_every_command(capsys):
@@ -162,6 +163,15 @@ def test_run_prints_the_table_and_where_the_files_lie(tmp_path):
     )
     for word in ("residual", "test accuracy", "skips left", "removed at step", "05_phasing_out.html"):
         assert word in done.stdout
+    readme = course_path("README.md").read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(readme) if line.startswith(" network test accuracy"))
+    printed = [line.split() for line in done.stdout.splitlines()]
+    assert (
+        readme[start].split() in printed
+    )  # what README says that the demo prints: columns, and networks below
+    assert {line.split()[0] for line in readme[start + 1 : start + 4]} <= {
+        line[0] for line in printed if line
+    }
     assert "100%" in done.stderr
     assert len(list(tmp_path.rglob("*.html"))) == 1
 

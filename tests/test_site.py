@@ -191,6 +191,7 @@ def test_text_that_code_shows_is_text_as_any_other_and_its_code_is_not_there(sma
         r'So <math [^>]*>.*</math> is <a class="reference internal" href="../docs/words.html">', page
     )
     assert "\\omega" not in page
+    assert page.index("Predict first. Then show the result") < page.index("So <math")
 
 
 def test_where_a_panel_stands_still_the_page_says_where_its_controls_are(small):

@@ -34,7 +34,7 @@ from van_tutorial.batch.kernel import running
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLOCK = re.compile(r"^### solution\n(.*?)^### stub\n(.*?)^### end(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"(#{1,3}) ")
-TELLS = re.compile(r"(?<!batch)\.(?:compare|show)$")  # of a prediction
+TELLS = re.compile(r"(?<!batch)\.(?:compare|show)\b")  # the result of a prediction
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 

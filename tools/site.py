@@ -24,7 +24,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools import site_live
-from tools.notebooks import split
+from tools.notebooks import TELLS, split
 from van_tutorial import batch, cli
 from van_tutorial._course import course_path
 from van_tutorial.batch.page import with_html_outputs
@@ -55,8 +55,7 @@ You see this notebook as it ran with its defaults. To press and to change someth
 ```"""
 # A panel, in whose place a run without controls has a figure.
 STOOD_FOR = re.compile(r"_panel\(.*\binteractive=interactive\b", re.DOTALL)
-# A line that shows the result of a prediction: on a page it is folded, as in a notebook it waits for the prediction.
-RESULT = re.compile(r"^(?!batch)\w+\.(?:compare|show)\(", re.MULTILINE)
+# The result of a prediction is folded on a page, as in a notebook it waits for the prediction.
 FOLDED = {"code_prompt_show": "Predict first. Then show the result", "code_prompt_hide": "Hide the result"}
 STILL = "*To press the controls, open this notebook by* `make lab`*.*"
 QUICK_WARNING = """\
@@ -106,7 +105,7 @@ def read_run(run: batch.Run, is_quick: bool) -> nbformat.NotebookNode:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:  # the cell before says what they mean
             continue
-        if cell.cell_type == "code" and RESULT.search(cell.source):
+        if cell.cell_type == "code" and TELLS.search(cell.source):
             is_text = split(cell.source)[0].endswith(".show()")  # and nothing else
             removed = ["remove-input"] if is_text or "hide-input" in tags else []
             cell.metadata |= {"tags": [*tags, "hide-output", *removed], "mystnb": FOLDED}

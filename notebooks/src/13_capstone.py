@@ -189,8 +189,8 @@ found = {"best": tested.idxmax(), "worst": tested.idxmin(), "apart": tested.max(
 def draw(rows, series, title, caption, settings, x=varied):
     table, y = rows.assign(network=series), "test accuracy"
     fig = plots.measure_curves(table, y, title, y, caption, over="setting", x=x)
-    look = {"line": {"dash": "solid", "width": 1}, "marker": {"symbol": "circle"}}
-    fig.update_traces(**look, line_color=plots.PALETTE[0], marker_color=plots.PALETTE[0])
+    fig.update_traces(line={"color": plots.PALETTE[0], "width": 1})
+    fig.update_traces(marker={"color": plots.PALETTE[0], "symbol": "circle"})
     order = {"type": "category", "categoryorder": "array", "categoryarray": settings}
     return fig.update_layout(showlegend=False).update_xaxes(**order)
 

@@ -93,8 +93,8 @@ def grade(
     grading that was killed or interrupted goes on where it stopped, and the submission that it stopped at comes last.
 
     Args:
-        folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson, whatever its
-            case, spaces and hyphens.
+        folder: submissions as STUDENT/LESSON.ipynb, or as files whose name contains that of a lesson, in any case
+            and with any spaces and hyphens.
         into: folder for the executed notebooks and the tables: verdicts.csv, and points.csv with one row a student.
         parameters: values for the lessons' parameters cells, over what the students left there; `interactive` is false.
         timeout: whole seconds after which a cell is interrupted, at least 1. Where that does not end it, its kernel is

@@ -75,7 +75,7 @@ def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **
         y: N numbers.
         name: for the legend.
         index: number of its look, from 0, as for `style`.
-        mode: "lines", "markers" or "lines+markers".
+        mode: "lines", "markers" or "lines+markers", whose lines are solid.
         more: what else `plotly.graph_objects.Scatter` takes; it goes before the look.
 
     Returns:
@@ -86,7 +86,7 @@ def curve(x: Any, y: Any, name: Any, index: int, mode: str = "lines+markers", **
         '#0072B2'
     """
     look = {part: value for part, value in style(index).items() if f"{part}s" in mode}
-    if len(look) == 2:
+    if mode == "lines+markers":
         look["line"]["dash"] = "solid"  # the marker tells it apart, and between markers dashes read as gaps
     return go.Scatter(x=x, y=y, name=str(name), mode=mode, **look, **more)
 
