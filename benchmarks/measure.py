@@ -68,7 +68,8 @@ def write_section(
         f"Processor time, {processor()}, 1 thread, Python {platform.python_version()}, "
         f"{', '.join(f'{library} {version(library)}' for library in libraries)}."
     )
-    write_table(name, f"{about}\n{machine}\n\n{HEADER}\n" + "\n".join(rows) + f"\n\n{remarks}\n")
+    table = "\n".join([HEADER, *rows])
+    write_table(name, f"{table}\n\n{remarks}\n\nMeasured: {about}\n{machine}\n")
 
 
 def processor() -> str:
