@@ -101,7 +101,6 @@ def makers(
         "skip_weight_map": lambda **c: plots.skip_weight_map(phased_out.layers, **c),
         "accuracy_curves": lambda **c: plots.accuracy_curves(histories, **c),
         "layer_norm_curves": lambda **c: plots.layer_norm_curves(norms, **c),
-        "accuracy_by_depth": lambda **c: plots.accuracy_by_depth(degradation, **c),
         "mean_curves": lambda **c: plots.mean_curves(degradation, "test_accuracy", "depth", **c),
         "mean_dots": lambda **c: plots.mean_dots(
             degradation, "test_accuracy", "Dots", "accuracy", "depth", **c
@@ -200,9 +199,8 @@ def test_a_kind_of_network_has_one_colour_in_every_figure_and_its_variants_a_sha
     assert looks["vanillanet"][0] not in (looks["VAN"][0], looks["residual"][0])
 
 
-@pytest.mark.parametrize("name", ["accuracy_by_depth", "accuracy_curves"])
-def test_the_two_series_of_a_network_differ_by_more_than_the_fill_of_a_marker(figures, name):
-    drawn = [(trace.mode, trace.line.color, trace.line.dash) for trace in figures[name].data]
+def test_the_two_series_of_a_network_differ_by_more_than_the_fill_of_a_marker(figures):
+    drawn = [(trace.mode, trace.line.color, trace.line.dash) for trace in figures["accuracy_curves"].data]
     drawn = [look for look in drawn if "lines" in look[0]]
     assert len(set(drawn)) == len(drawn)
 
@@ -301,8 +299,9 @@ def test_a_skip_that_was_never_removed_is_not_drawn_as_removed(figures):
     assert drawn == {"a": 2, "b": 1, "equal": 2}
 
 
-def test_accuracy_by_depth_draws_mean_and_spread_over_the_seeds(figures, degradation):
-    trace = figures["accuracy_by_depth"].data[0]
+def test_measure_curves_draw_mean_and_spread_over_the_seeds(degradation):
+    fig = plots.measure_curves(degradation, "train_accuracy", "Accuracy", "accuracy", over="depth")
+    trace = fig.data[0]
     runs = degradation.query("network == 'plain'").groupby("depth")["train_accuracy"]
     assert list(trace.y) == pytest.approx(runs.mean().tolist())
     assert list(trace.error_y.array) == pytest.approx(runs.std().tolist())

@@ -149,13 +149,17 @@ depths_asked
 recorded = batch.recorded("degradation_mini")
 means = recorded.table.groupby(["network", "depth"])["test_accuracy"].mean()
 found = {f"{name}, {layers} layers": value for (name, layers), value in means.items()}
+images_of = {"train_accuracy": "training set", "test_accuracy": "test set"}
+both = recorded.table.rename(columns=images_of).melt(
+    ["network", "depth"], [*images_of.values()], "images", "accuracy"
+)
 depths_asked.compare(
     {name: found[name] for name in names},
-    plots.accuracy_by_depth(recorded.table),
+    plots.mean_curves(both, "accuracy", "depth", panel="images"),
     r"""
-    The plain networks fall on the training set (filled markers) and on the test set (open markers) alike. The better
-    learning rate moves the fall to larger depths, and does not stop it. The residual networks keep their training accuracy
-    at every depth. On the test set they gain nothing: on these small images depth is free with skips, but not yet useful.
+    The plain networks fall on the training set and on the test set alike. The better learning rate moves the fall to larger
+    depths, and does not stop it. The residual networks keep their training accuracy at every depth. On the test set they gain
+    nothing: on these small images depth is free with skips, but not yet useful.
     """,
 )
 

@@ -17,7 +17,6 @@ from van_tutorial.plots.removal import (
 from van_tutorial.plots.style import PALETTE, SKIP_COLORS, curve, finish, numbers, skip_heat_map, style
 from van_tutorial.plots.sweeps import mean_curves, mean_dots
 from van_tutorial.plots.training import (
-    accuracy_by_depth,
     accuracy_curves,
     measure_curves,
     skip_weight_map,
@@ -26,7 +25,6 @@ from van_tutorial.plots.training import (
 __all__ = [
     "PALETTE",
     "SKIP_COLORS",
-    "accuracy_by_depth",
     "accuracy_curves",
     "autocorrelation_panels",
     "constrained_descent",

@@ -68,7 +68,6 @@ def mean_curves(
         error_y="std",
         markers=True,
         color="series",
-        line_dash="series",
         symbol="series",
         facet_col="panel" if len(panels) > 1 else None,
         facet_col_wrap=2,
@@ -84,6 +83,7 @@ def mean_curves(
         **looks(names),
     )
     finish(fig, f"{plain(value)} by {plain(over)}", caption, plain(over), plain(value))
+    fig.update_traces(marker_size=8)
     fig.for_each_annotation(lambda note: note.update(text=note.text.removeprefix("panel=")))
     if is_apart:
         fig.update_xaxes(type="category")
@@ -99,11 +99,10 @@ def mean_curves(
 
 
 def looks(names: Sequence[object]) -> dict[str, dict[str, str]]:
-    """Return colors, dashes and symbols by the names of series, as `plotly.express` takes them."""
+    """Return colors and symbols by the names of series, as `plotly.express` takes them."""
     styles = {plain(name): style(number) for name, number in zip(names, numbers(names), strict=True)}
     return {
         "color_discrete_map": {name: each["line"]["color"] for name, each in styles.items()},
-        "line_dash_map": {name: each["line"]["dash"] for name, each in styles.items()},
         "symbol_map": {name: each["marker"]["symbol"] for name, each in styles.items()},
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from van_tutorial.plots.style import curve, finish, mean_and_spread, numbered, skip_heat_map, style
+from van_tutorial.plots.style import curve, finish, mean_and_spread, numbered, skip_heat_map
 
 
 def skip_weight_map(
@@ -57,31 +57,6 @@ def accuracy_curves(
         fig.add_trace(curve(x, y, f"{name}, training", index, "markers", **unnamed))
     fig.update_yaxes(range=[0, 1])
     return finish(fig, "Accuracy", caption, "epoch", "accuracy")
-
-
-def accuracy_by_depth(
-    table: pd.DataFrame, caption: str = "Lines: mean over the seeds, with one standard deviation either way."
-) -> go.Figure:
-    """Draw training and test accuracy over the depth of the network.
-
-    Args:
-        table: columns network, depth, train_accuracy, test_accuracy; one row per run.
-        caption: one line under the title.
-
-    Returns:
-        A figure with two series a network: training set with filled markers and a solid line, test set with open
-        markers and a dotted one.
-    """
-    fig = go.Figure()
-    for index, (name, runs) in numbered(table.groupby("network", sort=False)):
-        for column, images, dash, opening in (
-            ("train_accuracy", "training set", "solid", ""), ("test_accuracy", "test set", "dot", "-open"),
-        ):  # fmt: skip
-            symbol = style(index)["marker"]["symbol"] + opening
-            look = {"line_dash": dash, "marker_symbol": symbol, "marker_size": 9}
-            fig.add_trace(mean_and_spread(runs, "depth", column, f"{name}, {images}", index, **look))
-    fig.update_yaxes(range=[0, 1.02])
-    return finish(fig, "Accuracy and depth", caption, "depth (layers)", "accuracy")
 
 
 def measure_curves(
