@@ -294,8 +294,8 @@ exercises.findings(
 # %% tags=["nbval-ignore-output", "hide-input"]
 prediction.show(
     r"""
-    The finished network would hardly gain or lose by a little of its skips. Only in the first layer would a little of the
-    skip cost.
+    With the statistics of the batch, as in training, the finished network would hardly gain or lose by a little of its skips.
+    Only in the first layer would a little of the skip cost.
 
     Every multiplier is far above its price. That is no fault: under the clip each of them solves the problem. But *how far*
     it is above says nothing about the skip. The learning rates set it.
@@ -360,7 +360,7 @@ prediction.compare(
     r"""
     **See**: the rank correlation of layer and step is 1 from input to output, -1 from output to input. The cheapest skips
     are at the output side, and to remove them first costs 8 points of test accuracy against the reverse. (The market itself
-    ends as high as the best order: it removes all 40 nearly at the same time.) A price is myopic: it says what a little of
+    removes all 40 nearly at the same time, and is not told apart from the best order.) A price is myopic: it says what a little of
     a skip is worth *now*, to the weights as they are.
 
     Why from input to output? The skips that are left then lead the gradient to the layers that have just lost theirs. In
@@ -480,7 +480,8 @@ exercises.check_damping(my_damping, skip_lr=0.01, dual_lr=0.0004)
 #   what the skip was worth. The price is $-\partial C / \partial \alpha$ at $\alpha = 0$: measure it.
 # - **Clock or market?** Divide $\alpha_0 \sqrt{\eta' / \eta_\alpha}$ by the price. Far above 1 the learning rates set the time
 #   of a removal, near 1 the loss does. The course's settings are clocks.
-# - A market removes the cheapest skips first, those at the output side. That order is worse than its reverse.
+# - A market removes the cheapest skips first, those at the output side, and all of them nearly at the same time. Where a
+#   clock keeps that order and gives each skip its time, it is worse than its reverse.
 #
 # **Next**: removing skips is one answer to degradation. There are others. What if there never were a second path, and the
 # identity stood in the weight itself? [7 · Dirac weights](07_dirac.ipynb).
