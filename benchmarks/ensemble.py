@@ -81,7 +81,7 @@ def main() -> None:
     images = data.load()
 
     def compare(
-        name: str, num_networks: int, side: Side, aim: str = "", alone: Side = one_after_another
+        name: str, num_networks: int, side: Side, aim: str = "–", alone: Side = one_after_another
     ) -> str:
         one, other = alone(num_networks, images), side(num_networks, images)
         return ratio(name, one, other, aim, NUM_ROUNDS, steps=num_networks * NUM_STEPS)
@@ -101,10 +101,10 @@ without evaluation on either side. Fully connected variable activation networks,
 normalization, batches of 128, fused Adam; milliseconds are those of a step of one network, trained alone by a bare
 loop. The ratio is how many times as many steps of a network are done in the same time."""
     remarks = """\
-Networks that train together share the calls around their small products: the more networks, the more that saves. A
-part of it is lost again, since the activations of many networks do not fit in a processor's cache, as those of one
-nearly do. Compiling takes about a minute, or seconds where torch's cache on disk has the result; it is not part of the
-times."""
+Networks that train together share the calls around their small products: the more networks, the more that saves
+(compiled, 8 save as much as 16). A part of it is lost again, since the activations of many networks do not fit in a
+processor's cache, as those of one nearly do. Compiling takes about a minute, or seconds where torch's cache on disk has
+the result; it is not part of the times."""
     write_section("ensemble", rows, about, remarks)
 
 

@@ -77,7 +77,7 @@ def main() -> None:
             "batch norm, statistics constant / by hand in eval mode, width 200",
             lambda: input_gradients(in_training, INPUTS, statistics="constant"),
             lambda: by_hand(in_eval),
-            "",
+            "–",
             rounds=21,
         )
     )
@@ -108,7 +108,7 @@ Gradients at 256 inputs, depth {DEPTH}; milliseconds are those of the whole firs
 in eval mode, so that no example affects another, unless the row says otherwise."""
     remarks = """\
 The gain over the loop depends on the width: at width 32 the calls are what costs, and batching saves them; at width
-200 the products cost more. There the gain misses its aim, as one pass by hand would too. Exact gradients through batch
+200 the products cost more. One backward pass by hand would miss this aim too. Exact gradients through batch
 statistics take one backward pass an output in any arrangement, and batching saves only the calls. On one thread wide
 networks gain nothing from being stacked."""
     write_section("gradients", rows, about, remarks)

@@ -99,7 +99,7 @@ Most memory that activations need at one time in a pass over {BATCH_SIZE} inputs
 |---|---|---|---|
 {table}
 
-A collapsed network runs the same operations as a plain one: how far their ratio is from 1 is noise of the measurement.
+A collapsed network runs the same operations as a plain one: how far their ratio is from 1 is due to the measurement.
 A skip-connection keeps its input until the sum: a layer then needs three arrays instead of two.
 In the fully connected networks the images themselves are larger than all three, so that the peak falls only where the
 inputs are as narrow as the layers."""
