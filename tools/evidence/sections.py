@@ -80,6 +80,12 @@ def accuracies_by_schedule(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def depths_of(runs: pd.DataFrame, network: str) -> pd.DataFrame:
+    """Return the runs of a network, each depth as a network of its own."""
+    runs = runs[runs["network"] == network]
+    return runs.assign(network=runs["depth"].astype(str) + " layers")
+
+
 def with_residual(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that were tested, and the residual networks of the same depths and seeds."""
     runs = runs[runs["test_accuracy"].notna()]

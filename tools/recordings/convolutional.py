@@ -33,52 +33,6 @@ def convolutional_mini(lab: Lab, depth: int, network: str, seed: int) -> Row:
 
 
 TAT: Row = {"activation": "tat", "init": "delta-orthogonal"}  # as its paper initializes convolutions
-# How the network differs from one of its connection, and its training from the default.
-ON_PHOTOGRAPHS: dict[str, tuple[Row, Row]] = {
-    "plain": ({"connection": "plain"}, {}),
-    "residual": ({"connection": "residual"}, {}),
-    "van": ({"connection": "van"}, ALL_AT_ONCE),
-    "van, sequentially": ({"connection": "van"}, {}),
-    "plain, TAT, lr 0.001": ({"connection": "plain", **TAT}, {"lr": 1e-3}),
-    "plain, TAT": ({"connection": "plain", **TAT}, {}),
-    "residual, lr 0.01": ({"connection": "residual"}, {"lr": 1e-2}),
-    "van, TAT, lr 0.001": ({"connection": "van", **TAT}, {"stagger": 0.0, "lr": 1e-3}),
-}
-
-
-@recording(
-    {"seed": SEEDS, "depth": (20, 56), "network": tuple(ON_PHOTOGRAPHS)[:4]},
-    {"seed": SEEDS, "depth": 56, "network": ("plain, TAT, lr 0.001", "van, TAT, lr 0.001")},
-    {"seed": (3, 4), "depth": 56, "network": ("residual", "plain, TAT, lr 0.001")},
-    {"seed": 0, "depth": 56, "network": ("plain, TAT", "residual, lr 0.01")},
-    {"seed": 0, "depth": 110, "network": ("residual", "plain, TAT, lr 0.001")},
-)
-def cifar10(lab: Lab, seed: int, depth: int, network: str) -> Row:
-    """Train one network of half the published width; a VAN has its skips removed by settings of its own."""
-    choices, settings = ON_PHOTOGRAPHS[network]
-    settings = {"num_epochs": 4, "augment": "crop-flip", "seed": seed, **settings}
-    run = train(lab, lab.load("cifar10"), {"depth": depth, "width": 8, **choices}, **settings)
-    return {
-        **run.row("test_accuracy"),
-        **run.last_epoch,
-        "accuracy_by_epoch": [round(value, 4) for value in run.result.history["test_accuracy"]],
-        "num_skips": len(run.model.layers) if choices["connection"] != "plain" else 0,
-        **run.row(*REMOVED, "num_capped", "num_steps", "parameters", "seconds"),
-    }
-
-
-@recording(
-    {"network": "plain, TAT", "lr": (3e-4, 1e-3, 3e-3, 1e-2), "seed": 100},
-    {"network": "residual", "lr": (1e-3, 3e-3, 1e-2), "seed": 100},
-)
-def cifar10_lrs(lab: Lab, network: str, lr: float, seed: int) -> Row:
-    """Train a network of 56 layers for one epoch, with a validation set."""
-    choices = {"depth": 8 if lab.is_quick else 56, "width": 8, **ON_PHOTOGRAPHS[network][0]}
-    settings = {"num_epochs": 1, "augment": "crop-flip", "validation_fraction": 0.1}
-    run = train(lab, lab.load("cifar10"), choices, lr=lr, seed=seed, **settings)
-    return run.row("validation_accuracy") | run.last_epoch | run.row("seconds")
-
-
 # How the network differs from a plain one, and its training from the default.
 BETTER_STARTS: dict[str, tuple[Row, Row]] = {
     "residual": ({"connection": "residual"}, {}),

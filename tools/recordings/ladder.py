@@ -18,18 +18,21 @@ STACKS: dict[str, tuple[Row, Row]] = {
     ),
 }
 PLACES: tuple[Row, ...] = (
-    {"stack": "convolutional", "depth": 56},
-    {"stack": "fully connected", "depth": 100},
+    {"stack": "convolutional", "depth": 56, "seed": (0, 1, 2, 3, 4)},
+    {"stack": "convolutional", "depth": 110, "seed": (0, 1, 2)},
+    {"stack": "fully connected", "depth": 100, "seed": (0, 1, 2, 3, 4)},
 )
 # How the network differs from a plain one with that bias, and its training from its stack's.
 AT_ONCE: dict[str, tuple[Row, Row]] = {
     "plain": ({"norm_shift": 0.0}, {}),
     "plain, BatchNorm bias": ({}, {}),
+    "plain, TAT": ({"norm_shift": 0.0, "activation": "tat"}, {}),
     "VAN": ({"connection": "van"}, {}),
     "VAN, cosine schedule": ({"connection": "van"}, {"skip_schedule": "cosine"}),
     "residual": ({"connection": "residual", "norm_shift": 0.0}, {}),
     "residual, BatchNorm bias": ({"connection": "residual"}, {}),
 }
+TAT_INITS = {"convolutional": "delta-orthogonal", "fully connected": "orthogonal"}
 # Half of the training with skips that stay, and half without: cut, phased out, and this with the first half as teacher.
 NETWORKS = (*AT_ONCE, "cut", "phased out", "phased out, teacher")
 
@@ -41,18 +44,19 @@ def ladder_lrs(lab: Lab, stack: str, depth: int, lr: float, network: str, seed: 
     return run.row("validation_accuracy", "seconds")
 
 
-@recording(*({**place, "seed": (0, 1, 2, 3, 4), "network": NETWORKS} for place in PLACES))
+@recording(*({**place, "network": NETWORKS} for place in PLACES))
 def ladder(lab: Lab, stack: str, depth: int, seed: int, network: str) -> Row:
     """Train one network with the best of its learning rates, in one training or in two of half its length."""
-    lr = LRS[1] if lab.is_quick else best_lr(stack, network)
+    lr = LRS[1] if lab.is_quick else best_lr(stack, depth, network)
     run = trained(lab, stack, depth, network, lr, seed)
     outcome = ("skips_left", "removed_at_step", "removed_by", "num_steps", "seconds")
     return {"lr": lr} | run.row("test_accuracy") | run.last_epoch | run.row(*outcome)
 
 
-def best_lr(stack: str, network: str) -> float:
+def best_lr(stack: str, depth: int, network: str) -> float:
     """Return the learning rate with the best accuracy on the validation set."""
-    trials = batch.recorded("ladder_lrs").table.query("stack == @stack and network == @network")
+    trials = batch.recorded("ladder_lrs").table
+    trials = trials.query("stack == @stack and depth == @depth and network == @network")
     return float(trials.sort_values("validation_accuracy")["lr"].iloc[-1])
 
 
@@ -60,6 +64,7 @@ def trained(lab: Lab, stack: str, depth: int, network: str, lr: float, seed: int
     """Return a network after all of its training."""
     if network in AT_ONCE:
         choices, settings = AT_ONCE[network]
+        choices = choices | ({"init": TAT_INITS[stack]} if network == "plain, TAT" else {})
         return train(
             lab, stack, {"connection": "plain", "depth": depth} | choices, lr, seed, **settings, **common
         )
