@@ -32,7 +32,7 @@ TWICE_LR = 3e-3  # of the second half, the best of three in cifar10_lrs
     {"seed": (3, 4), "depth": 56, "network": ("residual", "plain, TAT, lr 0.001")},
     {"seed": 0, "depth": 56, "network": ("plain, TAT", "residual, lr 0.01")},
     {"seed": SEEDS, "depth": 56, "network": TWICE},
-    {"seed": (0, 1), "depth": 110, "network": ("residual", "plain, TAT, lr 0.001")},
+    {"seed": SEEDS, "depth": 110, "network": ("residual", "plain, TAT, lr 0.001")},
     {"seed": 0, "depth": 110, "network": "van, TAT, lr 0.001"},
 )
 def cifar10(lab: Lab, seed: int, depth: int, network: str) -> Row:
